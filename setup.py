@@ -1,0 +1,37 @@
+"""Build the package from settings.ini, the one place its metadata is kept."""
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+parser = ConfigParser(delimiters=["="])
+parser.read(Path(__file__).parent / "settings.ini", encoding="utf-8")
+cfg = parser["DEFAULT"]
+
+EXTRAS = ["plot", "widgets", "io", "text", "encoders", "dev"]
+extras = {name: cfg[f"{name}_requirements"].split() for name in EXTRAS}
+extras["all"] = sorted({req for name in EXTRAS if name != "dev" for req in extras[name]})
+extras["dev"] += extras["all"]
+
+setup(
+    name=cfg["lib_name"],
+    version=cfg["version"],
+    description=cfg["description"],
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author=cfg["author"],
+    author_email=cfg["author_email"],
+    url=cfg["git_url"],
+    license="Apache-2.0",
+    keywords=cfg["keywords"].split(),
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        f"Intended Audience :: {cfg['audience']}",
+        f"Natural Language :: {cfg['language']}",
+    ] + [f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)],
+    packages=find_packages(include=["embgeo_nb", "embgeo_nb.*"]),
+    python_requires=">=" + cfg["min_python"],
+    install_requires=cfg["requirements"].split(),
+    extras_require=extras,
+    zip_safe=False,
+)
