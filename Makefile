@@ -1,0 +1,45 @@
+# Everything runs in .venv, which the first target makes and later ones reuse.
+PYTHON ?= python3
+# The pinned versions need Python 3.11; an older one, or CONSTRAINTS= on the
+# command line, takes the newest that settings.ini allows.
+CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; print("constraints.txt" if sys.version_info >= (3, 11) else "")')
+
+VENV := $(CURDIR)/.venv
+READY := .venv/.ready
+# The venv's own jupyter kernel is found before any other of the same name.
+export PATH := $(VENV)/bin:$(PATH)
+export JUPYTER_PREFER_ENV_PATH := 1
+export PYTHONUNBUFFERED := 1
+# What the book needs is installed with it; nothing is fetched while it runs.
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: help tour test lab docs readme export clean-notebooks
+
+help:  ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+$(READY): settings.ini setup.py constraints.txt
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -e '.[dev]' $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+	touch $@
+
+tour: $(READY)  ## Run the tour and write its report to tour_output/
+	python tools/run_notebook.py nbs/tour.ipynb tour_output
+
+test: $(READY)  ## Run every notebook and the tests (PYTEST_ARGS= for more options)
+	python -m pytest $(PYTEST_ARGS)
+
+lab: $(READY)  ## Open the book in JupyterLab
+	jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) nbs/tour.ipynb
+
+docs: $(READY)  ## Build the web pages into _docs/
+	python tools/build.py docs
+
+readme: $(READY)  ## Write README.md from nbs/index.ipynb
+	python tools/build.py readme
+
+export: $(READY)  ## Write the package from the notebooks
+	nbdev_export
+
+clean-notebooks: $(READY)  ## Strip what does not belong into version control
+	nbdev_clean

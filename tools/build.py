@@ -1,0 +1,335 @@
+"""Build the web pages and the README from the notebooks, without quarto.
+
+    python tools/build.py docs              # every page, linked, into _docs/
+    python tools/build.py readme            # README.md from nbs/index.ipynb
+    python tools/build.py readme --check    # fail if README.md is out of date
+
+nbdev prepares the notebooks as it does for quarto: hidden cells go, exported
+functions get their documentation, their names become links. What is left is
+written as markdown and converted by pandoc, which quarto is built on too.
+"""
+import argparse
+import base64
+import difflib
+import os
+import posixpath
+import re
+import shutil
+import subprocess
+import sys
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pypandoc
+import yaml
+from execnb.nbio import read_nb
+from nbdev.config import get_config
+from nbdev.processors import FilterDefaults
+from nbdev.serve import proc_nbs
+
+ROOT = Path(__file__).resolve().parents[1]
+NBS, DOCS, TOOLS = ROOT / "nbs", ROOT / "_docs", ROOT / "tools"
+CONFIG = get_config(path=ROOT)
+SITE = CONFIG.doc_host + CONFIG.doc_baseurl + "/"
+REPO = f"{CONFIG.git_url}/blob/{CONFIG.branch}/"
+
+
+# Which pages there are
+
+def page_name(notebook):
+    "The page nbdev makes of a notebook: studies/01_x.ipynb -> studies/x.html"
+    path = Path(notebook)
+    return path.with_name(re.sub(r"^\d+[a-zA-Z0-9]*_", "", path.name.lower())).with_suffix(".html").as_posix()
+
+
+def sidebar():
+    "The sections of the book and their notebooks, in order, from _quarto.yml."
+    contents = yaml.safe_load((ROOT / "_quarto.yml").read_text())["website"]["sidebar"]["contents"]
+    return [(part["section"], part["contents"]) for part in contents]
+
+
+def pages():
+    "Each notebook with its page."
+    return {nb.relative_to(NBS).as_posix(): page_name(nb.relative_to(NBS))
+            for nb in sorted(NBS.rglob("*.ipynb")) if ".ipynb_checkpoints" not in nb.parts}
+
+
+# From a notebook, processed by nbdev, to markdown
+
+MIME = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"]
+WIDGET = "application/vnd.jupyter.widget-view+json"
+KINDS = {"fig": "Figure", "tbl": "Table", "eq": "Equation", "sec": "Section"}
+
+
+def text(value):
+    return value if isinstance(value, str) else "".join(value or [])
+
+
+def fence(content, kind):
+    ticks = max([2] + [len(run) for run in re.findall(r"`+", content)]) * "`" + "`"
+    return f"{ticks}{kind}\n{content.rstrip()}\n{ticks}"
+
+
+def data_uri(content, mime):
+    return f"data:{mime};base64," + base64.b64encode(content).decode()
+
+
+def output_markdown(output, options, image):
+    "One stored output as markdown; `image` turns a picture's bytes into an address."
+    if output["output_type"] == "stream":
+        if output["name"] == "stderr" and options.get("warning") is False:
+            return ""
+        return text(output["text"]) if options.get("output") == "asis" else fence(text(output["text"]), "{.output}")
+    if output["output_type"] == "error":
+        raise ValueError("a stored output is an error: " + output["ename"])
+    data = output["data"]
+    mime = next((m for m in MIME if m in data), None)
+    if mime is None or WIDGET in data and mime == "text/plain":
+        return ""
+    value = text(data[mime])
+    if mime.startswith("image/"):
+        content = value.encode() if "svg" in mime else base64.b64decode(value)
+        size = output.get("metadata", {}).get(mime, {})
+        attributes = [".figure"] + ([f"width={size['width']}"] if "width" in size else [])
+        attributes += [f"#{options['label']}"] if "label" in options else []
+        attributes += [f'alt="{escape(options["fig-alt"])}"'] if "fig-alt" in options else []
+        return f'![{options.get("fig-cap", "")}]({image(content, mime)}){{{" ".join(attributes)}}}'
+    if mime == "text/html":
+        return fence(value, "{=html}")
+    return fence(value, "{.output}") if mime == "text/plain" else value
+
+
+def cell_markdown(cell, image):
+    if cell["cell_type"] != "code":
+        return text(cell["source"]) if cell["cell_type"] == "markdown" else ""
+    source, options = text(cell["source"]), {}
+    while match := re.match(r"#\| *([\w-]+): *(.*)(\n|$)", source):
+        options[match[1]], source = yaml.safe_load(match[2]), source[match.end():]
+    if options.get("include") is False:
+        return ""
+    parts = []
+    if options.get("echo") is not False and source.strip():
+        code = fence(source, "python")
+        if "code-fold" in options:
+            code = f"<details><summary>{options.get('code-summary', 'Code')}</summary>\n\n{code}\n\n</details>"
+        parts.append(code)
+    if options.get("output") is not False:
+        parts += [output_markdown(output, options, image) for output in cell.get("outputs", [])]
+    return "\n\n".join(filter(None, parts))
+
+
+def cross_references(markdown):
+    "Number what is labelled as quarto would (@fig-x, @eq-x, ...) and link the mentions."
+    names = {}
+    for label in re.findall(r"#((?:%s)-[\w-]+)" % "|".join(KINDS), markdown):
+        kind = label.split("-")[0]
+        count = sum(other.startswith(kind + "-") for other in names)
+        names.setdefault(label, f"{KINDS[kind]} {count + 1}")
+    markdown = re.sub(r"(\$\$.+?\$\$)\s*\{#(eq-[\w-]+)\}",
+                      lambda m: f"[{m[1]} [({names[m[2]].split()[1]})]{{.number}}]{{#{m[2]} .equation}}",
+                      markdown, flags=re.S)
+    return re.sub(r"\[?@((?:%s)-[\w-]+)\]?" % "|".join(KINDS),
+                  lambda m: f"[{names[m[1]]}](#{m[1]})" if m[1] in names else m[0], markdown)
+
+
+def to_markdown(nb, image=data_uri):
+    return cross_references("\n\n".join(filter(None, (cell_markdown(cell, image) for cell in nb.cells))))
+
+
+def processed(path, as_path=None):
+    "A notebook after nbdev's processing, with its title and description."
+    nb = read_nb(path)
+    nb.path_ = str(as_path or path)
+    os.environ["IN_TEST"] = "1"
+    FilterDefaults()(nb)
+    return nb
+
+
+def pandoc(markdown, *args):
+    "Convert, taking every warning (a citation that is not there, unreadable maths) for an error."
+    command = [pypandoc.get_pandoc_path(), "--from=markdown", "--citeproc", f"--bibliography={NBS / 'references.bib'}",
+               "--metadata=link-citations:true", "--metadata=reference-section-title:References",
+               "--fail-if-warnings", *args]
+    done = subprocess.run(command, input=markdown, text=True, capture_output=True, encoding="utf-8")
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return done.stdout
+
+
+# From markdown to linked pages
+
+def to_html(nb, *args):
+    head = {"title": nb.frontmatter_["title"], "subtitle": nb.frontmatter_.get("description", ""), "lang": "en"}
+    return pandoc(f"---\n{yaml.dump(head)}---\n\n{to_markdown(nb)}",
+                  "--to=html5", "--standalone", "--mathml", "--toc", "--toc-depth=2", *args)
+
+
+def relink(html, rewrite):
+    "Pass every address of a page through `rewrite`."
+    return re.sub(r'(href|src)="([^"]+)"', lambda m: f'{m[1]}="{rewrite(m[2])}"', html)
+
+
+def navigation(current, titles):
+    "The list of chapters that stands beside each page."
+    here = posixpath.dirname(current)
+    rows = [f'<nav id="chapters"><p class="book">{escape(CONFIG.title)}</p>']
+    for section, notebooks in sidebar():
+        rows.append(f"<p>{escape(section)}</p><ul>")
+        for page in map(page_name, notebooks):
+            mark = ' aria-current="page"' if page == current else ""
+            rows.append(f'<li><a href="{posixpath.relpath(page, here or ".")}"{mark}>{escape(titles[page])}</a></li>')
+        rows.append("</ul>")
+    return "\n".join(rows + ["</nav>"])
+
+
+def page_links(notebook, known, anchors):
+    "How the links of a notebook become links between pages; nbdev's own fall back to the page."
+    here, place = posixpath.dirname(notebook), posixpath.dirname(known[notebook])
+
+    def rewrite(address):
+        if address.startswith(SITE):
+            target, _, anchor = address.removeprefix(SITE).partition("#")
+            anchor = anchor if anchor in anchors.get(target, ()) else ""
+        elif re.match(r"[a-z]+:|#|//", address):
+            return address
+        else:
+            target, _, anchor = address.partition("#")
+            target = posixpath.normpath(posixpath.join(here, target))
+            target = known.get(target, target)
+        return posixpath.relpath(target or "index.html", place or ".") + ("#" + anchor if anchor else "")
+
+    return rewrite
+
+
+class Links(HTMLParser):
+    "What a page can be linked at, and where its own links lead."
+
+    def __init__(self, html):
+        super().__init__()
+        self.anchors, self.targets = set(), []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.anchors |= {attrs[key] for key in ("id", "name") if attrs.get(key)}
+        self.targets += [attrs[key] for key in ("href", "src") if attrs.get(key)]
+
+
+def broken_links(folder):
+    "Links of the pages in `folder` to files or anchors that are not there."
+    found = {page: Links(page.read_text(encoding="utf-8")) for page in sorted(folder.rglob("*.html"))}
+    for page, links in found.items():
+        for target in links.targets:
+            if re.match(r"[a-z]+:|//", target):
+                continue
+            path, _, anchor = target.partition("#")
+            file = (page.parent / path).resolve() if path else page
+            if not file.is_file() or anchor and file in found and anchor not in found[file].anchors:
+                yield f"{page.relative_to(folder)}: {target}"
+
+
+def build_docs():
+    known = pages()
+    listed = [notebook for _, notebooks in sidebar() for notebook in notebooks]
+    if set(listed) != set(known):
+        raise SystemExit(f"The sidebar and the notebooks differ: {sorted(set(listed) ^ set(known))}")
+    cache = proc_nbs(n_workers=2, force=True)
+    shutil.rmtree(DOCS, ignore_errors=True)
+    shutil.copytree(cache, DOCS, ignore=shutil.ignore_patterns("*.ipynb", "_*"))
+    shutil.copy(TOOLS / "page.css", DOCS)
+    html, titles = {}, {}
+    for notebook in listed:
+        nb = read_nb(cache / notebook)
+        nb.frontmatter_ = next(yaml.safe_load_all(text(nb.cells[0].source)))
+        titles[known[notebook]] = nb.frontmatter_["title"].replace("`", "")
+        html[notebook] = to_html(nb, f"--css={SITE}page.css", f"--css={SITE}styles.css")
+    anchors = {known[notebook]: Links(page).anchors for notebook, page in html.items()}
+    for notebook, page in html.items():
+        page = relink(page, page_links(notebook, known, anchors))
+        page = re.sub("<body[^>]*>", lambda m: m[0] + "\n" + navigation(known[notebook], titles), page, count=1)
+        (DOCS / known[notebook]).parent.mkdir(parents=True, exist_ok=True)
+        (DOCS / known[notebook]).write_text(page, encoding="utf-8")
+        print(f"{notebook} -> _docs/{known[notebook]}")
+    if broken := list(broken_links(DOCS)):
+        raise SystemExit("Links that lead nowhere:\n  " + "\n  ".join(broken))
+    print(f"{len(html)} pages; start at {DOCS / 'index.html'}")
+
+
+def single_page(path, source):
+    "The notebook at `path`, a run of `source`, as one web page that needs no other file."
+    notebooks = {page: notebook for notebook, page in pages().items()}
+    home = source.relative_to(NBS).parent.as_posix() if source.is_relative_to(NBS) else "."
+
+    def rewrite(address):
+        "Chapters are linked as the notebooks beside this folder."
+        if address.startswith(SITE):
+            target = notebooks.get(address.removeprefix(SITE).partition("#")[0], "index.ipynb")
+        elif re.match(r"[a-z]+:|#|//", address):
+            return address
+        else:
+            target = posixpath.join(home, address.partition("#")[0])
+        return Path(os.path.relpath(NBS / target, path.parent)).as_posix()
+
+    html = to_html(processed(path, source), f"--css={TOOLS / 'page.css'}", f"--css={NBS / 'styles.css'}", "--embed-resources")
+    return relink(html, rewrite)
+
+
+# README
+
+def readme():
+    "README.md and its pictures, as a dict from path to content."
+    images = {}
+
+    def image(content, mime):
+        name = f"nbs/images/index-{len(images) + 1}.{mime.split('/')[1].split('+')[0]}"
+        images[name] = content
+        return name
+
+    source = {page: "nbs/" + notebook for notebook, page in pages().items()}
+
+    def rewrite(match):
+        address = match[2]
+        if address.startswith(SITE):
+            address = source.get(address.removeprefix(SITE).partition("#")[0] or "index.html", address)
+        elif address.startswith(REPO):
+            address = address.removeprefix(REPO)
+        elif not re.match(r"[a-z]+:|#|//|nbs/images/index-", address):
+            address = posixpath.normpath("nbs/" + address)
+        return match[1] + address + match[3]
+
+    nb = processed(NBS / "index.ipynb")
+    body = pandoc(to_markdown(nb, image), "--to=gfm-raw_attribute", "--wrap=preserve")
+    body = re.sub(r"<style.*?</style>\s*", "", body, flags=re.S)
+    body = re.sub(r"(\]\()([^)\s]+)([)\s])", rewrite, body)
+    body = re.sub(r'((?:href|src)=")([^"]+)(")', rewrite, body)
+    title, description = nb.frontmatter_["title"], nb.frontmatter_["description"]
+    head = f"# {title}\n\n<!-- Made from nbs/index.ipynb by `make readme`; edit that. -->\n\n> {description}\n\n"
+    return {"README.md": (head + body.strip() + "\n").encode(), **images}
+
+
+def build_readme(check):
+    wanted = readme()
+    kept = {path.relative_to(ROOT).as_posix() for path in NBS.glob("images/index-*")} | {"README.md"}
+    have = {name: (ROOT / name).read_bytes() for name in kept if (ROOT / name).exists()}
+    if have == wanted:
+        return print("README.md is up to date.")
+    if check:
+        old, new = (files.get("README.md", b"").decode().splitlines() for files in (have, wanted))
+        print(*difflib.unified_diff(old, new, "README.md", "nbs/index.ipynb", lineterm=""), sep="\n")
+        raise SystemExit("README.md is out of date: run `make readme`.")
+    for name in set(have) - set(wanted):
+        (ROOT / name).unlink()
+    for name, content in wanted.items():
+        (ROOT / name).parent.mkdir(exist_ok=True)
+        (ROOT / name).write_bytes(content)
+        print("wrote", name)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["docs", "readme"])
+    parser.add_argument("--check", action="store_true", help="only compare README.md with what it is made from")
+    arguments = parser.parse_args()
+    os.chdir(ROOT)
+    build_docs() if arguments.what == "docs" else build_readme(arguments.check)
