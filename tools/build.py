@@ -30,6 +30,7 @@ from nbdev.serve import proc_nbs
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS, DOCS, TOOLS = ROOT / "nbs", ROOT / "_docs", ROOT / "tools"
+BIBLIOGRAPHY = NBS / "references.bib"
 CONFIG = get_config(path=ROOT)
 SITE = CONFIG.doc_host + CONFIG.doc_baseurl + "/"
 REPO = f"{CONFIG.git_url}/blob/{CONFIG.branch}/"
@@ -134,7 +135,10 @@ def cross_references(markdown):
 
 
 def to_markdown(nb, image=data_uri):
-    return cross_references("\n\n".join(filter(None, (cell_markdown(cell, image) for cell in nb.cells))))
+    markdown = cross_references("\n\n".join(filter(None, (cell_markdown(cell, image) for cell in nb.cells))))
+    keys = re.findall(r"^@\w+\{([^,]+),", BIBLIOGRAPHY.read_text(encoding="utf-8"), re.M)
+    cited = re.search(r"@(%s)\b" % "|".join(keys), markdown)
+    return markdown + ("\n\n## References\n\n::: {#refs}\n:::\n" if cited else "")
 
 
 def processed(path, as_path=None):
@@ -148,9 +152,8 @@ def processed(path, as_path=None):
 
 def pandoc(markdown, *args):
     "Convert, taking every warning (a citation that is not there, unreadable maths) for an error."
-    command = [pypandoc.get_pandoc_path(), "--from=markdown", "--citeproc", f"--bibliography={NBS / 'references.bib'}",
-               "--metadata=link-citations:true", "--metadata=reference-section-title:References",
-               "--fail-if-warnings", *args]
+    command = [pypandoc.get_pandoc_path(), "--from=markdown", "--citeproc", f"--bibliography={BIBLIOGRAPHY}",
+               "--metadata=link-citations:true", "--fail-if-warnings", *args]
     done = subprocess.run(command, input=markdown, text=True, capture_output=True, encoding="utf-8")
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -299,7 +302,8 @@ def readme():
         return match[1] + address + match[3]
 
     nb = processed(NBS / "index.ipynb")
-    body = pandoc(to_markdown(nb, image), "--to=gfm-raw_attribute", "--wrap=preserve")
+    body = pandoc(to_markdown(nb, image), "--to=gfm-raw_attribute+smart", "--wrap=preserve")
+    body = re.sub(r"<!-- WARNING:.*?-->\s*", "", body)
     body = re.sub(r"<style.*?</style>\s*", "", body, flags=re.S)
     body = re.sub(r"(\]\()([^)\s]+)([)\s])", rewrite, body)
     body = re.sub(r'((?:href|src)=")([^"]+)(")', rewrite, body)

@@ -1,0 +1,101 @@
+"""The book hangs together: titles, links, citations, and outputs fit to be shown."""
+import json
+import re
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+from nbdev.frontmatter import FrontmatterProc
+from nbdev.process import NBProcessor
+
+ROOT = Path(__file__).resolve().parents[1]
+NBS = ROOT / "nbs"
+PATHS = sorted(path for path in NBS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.relative_to(NBS).as_posix())
+
+
+def cells(path, kind):
+    return [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == kind]
+
+
+def prose(path):
+    "The markdown of a notebook without its code, in which @ and []() mean something else."
+    text = "\n\n".join("".join(cell["source"]) for cell in cells(path, "markdown"))
+    return re.sub(r"(`{3,}).*?\1|(`+)[^`].*?\2", "", text, flags=re.S)
+
+
+def outputs(path):
+    for number, cell in enumerate(cells(path, "code")):
+        for output in cell["outputs"]:
+            yield number, output
+
+
+def strings(value):
+    "All text inside an output; pictures are left out."
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not key.startswith("image/") or "svg" in key:
+                yield from strings(inner)
+    elif isinstance(value, list):
+        if all(isinstance(inner, str) for inner in value):
+            yield re.sub(r"base64,[\w+/=\s]+", "", "".join(value))
+        else:
+            for inner in value:
+                yield from strings(inner)
+    elif isinstance(value, str):
+        yield re.sub(r"base64,[\w+/=\s]+", "", value)
+
+
+@each_notebook
+def test_title_and_module(path):
+    front = getattr(NBProcessor(path, procs=FrontmatterProc, process=True).nb, "frontmatter_", {})
+    assert front.get("title"), "no '# Title' cell"
+    assert front.get("description"), "no '> description' below the title"
+    code = "\n".join("".join(cell["source"]) for cell in cells(path, "code"))
+    if re.search(r"^#\| *exports?i?\b", code, re.M):
+        assert re.search(r"^#\| *default_exp +\w+", code, re.M), "exports without default_exp"
+
+
+@each_notebook
+def test_citations(path):
+    known = set(re.findall(r"^@\w+\{([^,\s]+),", (NBS / "references.bib").read_text(encoding="utf-8"), re.M))
+    mentioned = set(re.findall(r"(?<![\w.@])@([A-Za-z][\w-]*)", prose(path)))
+    references = {key for key in mentioned if re.match(r"(fig|tbl|sec|eq|lst)-", key)}
+    assert mentioned - references <= known
+    whole = path.read_text(encoding="utf-8")
+    targets = set(re.findall(r"\{#([\w-]+)", whole)) | set(re.findall(r"#\| *label: *([\w-]+)", whole))
+    assert references <= targets
+
+
+@each_notebook
+def test_relative_links(path):
+    targets = re.findall(r"\]\(<?([^)\s>]+)", prose(path)) + re.findall(r"""(?:src|href)=["']([^"']+)""", prose(path))
+    for target in targets:
+        if not re.match(r"[a-z]+:|#", target):
+            assert (path.parent / target.partition("#")[0]).is_file(), f"{target} is not there"
+
+
+@each_notebook
+def test_stored_outputs(path):
+    private = r"(?<![\w/.:])/(?:work|root|tmp|home|opt|Users|mnt)/\w|[A-Z]:\\Users"
+    host = socket.gethostname()
+    if len(host) > 6 and host != "localhost":
+        private += "|" + re.escape(host)
+    for number, output in outputs(path):
+        assert output["output_type"] != "error", f"code cell {number} stores {output['ename']}: {output['evalue']}"
+        for text in strings({key: output[key] for key in ("text", "data") if key in output}):
+            found = re.search(private, text)
+            assert not found, f"code cell {number} shows {text[max(found.start() - 30, 0):found.end() + 30]!r}"
+
+
+def test_every_notebook_is_in_the_sidebar():
+    config = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
+    listed = [name for section in config["website"]["sidebar"]["contents"] for name in section["contents"]]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {path.relative_to(NBS).as_posix() for path in PATHS}
+
+
+def test_bibliography():
+    keys = re.findall(r"^@\w+\{([^,\s]+),", (NBS / "references.bib").read_text(encoding="utf-8"), re.M)
+    assert keys and len(keys) == len(set(keys))
