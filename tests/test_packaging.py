@@ -1,0 +1,135 @@
+"""What is installed works with numpy, scipy and torch alone, and is light to import."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email import message_from_string
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+USE = """
+import numpy as np
+import embgeo_nb as eg
+
+rng = np.random.default_rng(0)
+centres = rng.normal(size=(4, 8))[rng.integers(0, 4, 120)]
+emb = {name: centres + 0.5 * rng.normal(size=(120, 8)) for name in "abc"}
+kernel = eg.data_kernel(emb["a"], n_neighbors=8)
+assert kernel.neighbors.shape == (120, 8) and kernel.graph.shape == (120, 120)
+joint = eg.omnibus(emb, n_components=4, n_neighbors=8)
+assert joint.positions.shape == (3, 120, 4)
+result = eg.datum_test(emb, "a", "b", n_neighbors=8, n_components=4, n_resamples=99, seed=0)
+assert result.pvalue.shape == (120,) and 0 < result.pvalue.min() <= result.pvalue.max() <= 1
+distances = eg.model_distance(joint)
+manifold = eg.model_manifold(distances, n_components=2)
+assert manifold.coordinates.shape == (3, 2)
+print(eg.__file__)
+"""
+
+# Everything but the standard library, this package, its three dependencies and theirs is hidden.
+ALONE = """
+import re, sys
+from importlib.machinery import PathFinder
+from importlib.metadata import distribution, packages_distributions
+
+wheel = sys.argv[1]
+needed, todo = set(), ["numpy", "scipy", "torch"]
+while todo:
+    name = todo.pop()
+    if name not in needed:
+        needed.add(name)
+        requires = distribution(name).requires or []
+        todo += [re.match(r"[\\w.-]+", r)[0].lower() for r in requires if "extra ==" not in r and "platform_system" not in r and "sys_platform" not in r and "python_version" not in r]
+normal = lambda name: re.sub(r"[-_.]+", "-", name).lower()
+needed = {normal(name) for name in needed}
+allowed = {"embgeo_nb"} | sys.stdlib_module_names | {
+    module for module, dists in packages_distributions().items() if needed & {normal(dist) for dist in dists}}
+
+class Alone:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in allowed:
+            return PathFinder.find_spec(name, path, target)
+
+sys.meta_path = [finder for finder in sys.meta_path if getattr(finder, "__name__", "") in ("BuiltinImporter", "FrozenImporter")] + [Alone]
+sys.path.insert(0, wheel)
+for hidden in ("nbdev", "fastcore", "pandas", "matplotlib", "ipywidgets", "IPython", "tqdm", "sklearn"):
+    try:
+        __import__(hidden)
+    except ModuleNotFoundError:
+        pass
+    else:
+        raise SystemExit(f"{hidden} should be hidden")
+"""
+
+
+def run(*command, **options):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    "The sdist, and the wheel built from it, of a copy of the sources."
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    for name in ("settings.ini", "setup.py", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "embgeo_nb", source / "embgeo_nb", ignore=shutil.ignore_patterns("__pycache__"))
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source)
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    return next(built.glob("*.whl"))
+
+
+def test_sdist(built):
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {"settings.ini", "setup.py", "README.md", "LICENSE", "embgeo_nb/__init__.py"} <= names
+
+
+def test_metadata(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = message_from_string(archive.read(next(n for n in names if n.endswith("METADATA"))).decode())
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"embgeo_nb"}
+    assert any(name.endswith("LICENSE") for name in names)
+    assert metadata["Requires-Python"] == ">=3.10"
+    requires = metadata.get_all("Requires-Dist")
+    always = {re.match(r"[\w-]+", line)[0] for line in requires if "extra ==" not in line}
+    assert always == {"numpy", "scipy", "torch"}
+    for tool in ("fastcore", "nbdev", "execnb", "ghapi"):
+        assert all("extra == \"dev\"" in line for line in requires if line.startswith(tool))
+
+
+def test_works_without_other_packages(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "wheel")
+    printed = run(sys.executable, "-c", ALONE + USE, tmp_path / "wheel", cwd=tmp_path)
+    assert Path(printed.strip()).is_relative_to(tmp_path)
+
+
+def test_import_is_light():
+    "Beside its dependencies the package takes no time to import; the best of three counts on a busy machine."
+    code = ("import time, numpy, scipy.sparse.linalg, torch; start = time.perf_counter(); "
+            "import embgeo_nb; print(time.perf_counter() - start)")
+    assert min(float(run(sys.executable, "-c", code, cwd=ROOT)) for _ in range(3)) < 0.2
+
+
+@pytest.mark.skipif(not os.environ.get("CI"), reason="installs torch into a fresh environment; set CI=1 to run it")
+def test_installs_alone(wheel, tmp_path):
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    pins = ["-c", ROOT / "constraints.txt"] if sys.version_info >= (3, 11) else []
+    run(python, "-m", "pip", "install", wheel, *pins)
+    printed = run(python, "-c", USE, cwd=tmp_path)
+    assert Path(printed.strip()).is_relative_to(tmp_path / "venv")
