@@ -1,4 +1,5 @@
 """The book hangs together: titles, links, citations, and outputs fit to be shown."""
+import ast
 import json
 import re
 import socket
@@ -55,6 +56,20 @@ def test_title_and_module(path):
     code = "\n".join("".join(cell["source"]) for cell in cells(path, "code"))
     if re.search(r"^#\| *exports?i?\b", code, re.M):
         assert re.search(r"^#\| *default_exp +\w+", code, re.M), "exports without default_exp"
+
+
+@each_notebook
+def test_imports_stand_alone(path):
+    "nbdev runs the exported cells and those with imports, and no others, to document a module."
+    code = [("".join(cell["source"])) for cell in cells(path, "code")]
+    if not any(re.search(r"^#\| *exports?i?\b", source, re.M) for source in code):
+        return
+    for number, source in enumerate(code):
+        if re.search(r"^#\| *(exports?i?\b|eval: *false)|^%", source, re.M):
+            continue
+        tree = ast.parse(source)
+        imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+        assert not imports or len(imports) == len(tree.body), f"code cell {number} mixes imports with other code:\n{source}"
 
 
 @each_notebook
