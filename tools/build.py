@@ -81,7 +81,8 @@ def output_markdown(output, options, image):
     if output["output_type"] == "stream":
         if output["name"] == "stderr" and options.get("warning") is False:
             return ""
-        return text(output["text"]) if options.get("output") == "asis" else fence(text(output["text"]), "{.output}")
+        printed = re.sub(r"[^\n]*\r(?!\n)", "", text(output["text"]))  # of a progress bar, what it came to
+        return printed if options.get("output") == "asis" else fence(printed, "{.output}")
     if output["output_type"] == "error":
         raise ValueError("a stored output is an error: " + output["ename"])
     data = output["data"]
@@ -134,7 +135,7 @@ def cross_references(markdown):
                   lambda m: f"[{names[m[1]]}](#{m[1]})" if m[1] in names else m[0], markdown)
 
 
-def to_markdown(nb, image=data_uri):
+def to_markdown(nb, image):
     markdown = cross_references("\n\n".join(filter(None, (cell_markdown(cell, image) for cell in nb.cells))))
     keys = re.findall(r"^@\w+\{([^,]+),", BIBLIOGRAPHY.read_text(encoding="utf-8"), re.M)
     cited = re.search(r"@(%s)\b" % "|".join(keys), markdown)
@@ -150,22 +151,22 @@ def processed(path, as_path=None):
     return nb
 
 
-def pandoc(markdown, *args):
-    "Convert, taking every warning (a citation that is not there, unreadable maths) for an error."
+def pandoc(nb, *args, image=data_uri):
+    "Convert a notebook, taking every warning (a citation that is not there, unreadable maths) for an error."
+    head = {"title": nb.frontmatter_["title"], "subtitle": nb.frontmatter_.get("description", ""), "lang": "en"}
+    markdown = f"---\n{yaml.dump(head)}---\n\n{to_markdown(nb, image)}"
     command = [pypandoc.get_pandoc_path(), "--from=markdown", "--citeproc", f"--bibliography={BIBLIOGRAPHY}",
                "--metadata=link-citations:true", "--fail-if-warnings", *args]
     done = subprocess.run(command, input=markdown, text=True, capture_output=True, encoding="utf-8")
     if done.returncode:
-        raise SystemExit(done.stderr)
+        raise SystemExit(f"{head['title']}: {done.stderr}")
     return done.stdout
 
 
 # From markdown to linked pages
 
 def to_html(nb, *args):
-    head = {"title": nb.frontmatter_["title"], "subtitle": nb.frontmatter_.get("description", ""), "lang": "en"}
-    return pandoc(f"---\n{yaml.dump(head)}---\n\n{to_markdown(nb)}",
-                  "--to=html5", "--standalone", "--mathml", "--toc", "--toc-depth=2", *args)
+    return pandoc(nb, "--to=html5", "--standalone", "--mathml", "--toc", "--toc-depth=2", *args)
 
 
 def relink(html, rewrite):
@@ -302,7 +303,7 @@ def readme():
         return match[1] + address + match[3]
 
     nb = processed(NBS / "index.ipynb")
-    body = pandoc(to_markdown(nb, image), "--to=gfm-raw_attribute+smart", "--wrap=preserve")
+    body = pandoc(nb, "--to=gfm-raw_attribute+smart", "--wrap=preserve", image=image)
     body = re.sub(r"<!-- WARNING:.*?-->\s*", "", body)
     body = re.sub(r"<style.*?</style>\s*", "", body, flags=re.S)
     body = re.sub(r"(\]\()([^)\s]+)([)\s])", rewrite, body)

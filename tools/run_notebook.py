@@ -31,6 +31,11 @@ def headings(nb):
     return found
 
 
+def last(line):
+    "What a line shows in the end, after its carriage returns."
+    return line.rstrip("\r").rsplit("\r", 1)[-1]
+
+
 class LiveClient(NotebookClient):
     "A notebook client that shows which cell is running and what it prints."
 
@@ -38,16 +43,17 @@ class LiveClient(NotebookClient):
         code = [i for i, cell in enumerate(self.nb.cells) if cell.cell_type == "code" and cell.source.strip()]
         names, partial = headings(self.nb), {}
         # On a terminal a bar keeps time below the lines; in a log there are the lines alone.
-        bar = tqdm(total=len(code), disable=None, leave=False, unit="cell", dynamic_ncols=True)
+        bar = tqdm(total=len(code), disable=None, leave=False, dynamic_ncols=True,
+                   bar_format="{n_fmt}/{total_fmt} |{bar:24}| {elapsed} {desc}{postfix}")
 
         def started(cell, cell_index):
             self.cell_start = time.perf_counter()
-            bar.set_description_str(names[cell_index][:40])
+            bar.set_description_str(names[cell_index][:40], refresh=False)
             bar.write(f"cell {code.index(cell_index) + 1} of {len(code)}: {names[cell_index]}")
 
         def finished(cell, cell_index, execute_reply):
             for rest in filter(str.strip, partial.values()):
-                bar.write("    " + rest)
+                bar.write("    " + last(rest))
             partial.clear()
             seconds = time.perf_counter() - self.cell_start
             if seconds > 1:
@@ -56,12 +62,12 @@ class LiveClient(NotebookClient):
             bar.update()
 
         def printed(name, text):
-            # What is overwritten by a carriage return is progress: shown beside the bar, not kept.
+            # What a carriage return overwrites is progress: shown beside the bar, not kept.
             *lines, rest = (partial.get(name, "") + text).replace("\r\n", "\n").split("\n")
             for line in lines:
-                bar.write("    " + line.rsplit("\r", 1)[-1])
-            partial[name] = rest.rsplit("\r", 1)[-1]
-            bar.set_postfix_str(partial[name].strip()[:60])
+                bar.write("    " + last(line))
+            partial[name] = last(rest) + "\r" * rest.endswith("\r")
+            bar.set_postfix_str(last(rest)[:60])
 
         self.on_cell_execute, self.on_cell_executed, self.printed = started, finished, printed
         done = threading.Event()
@@ -88,8 +94,11 @@ class LiveClient(NotebookClient):
 def main(source, out):
     source, out = Path(source).resolve(), Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
+    page = out / source.with_suffix(".html").name
+    page.unlink(missing_ok=True)  # a run that fails leaves no page of an earlier one
     nb = nbformat.read(source, as_version=4)
-    client = LiveClient(nb, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(source.parent)}})
+    client = LiveClient(nb, timeout=None, kernel_name="python3", extra_arguments=["--log-level=ERROR"],
+                        resources={"metadata": {"path": str(source.parent)}})
     start = time.perf_counter()
     try:
         client.run()
@@ -98,7 +107,6 @@ def main(source, out):
         return 1
     finally:
         nbformat.write(nb, out / source.name)
-    page = out / source.with_suffix(".html").name
     page.write_text(single_page(out / source.name, source), encoding="utf-8")
     print(f"\nDone in {time.perf_counter() - start:.0f} s.")
     for path in sorted(out.rglob("*")):
