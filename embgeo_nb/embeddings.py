@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 # %% auto #0
-__all__ = ['as_matrix', 'Embeddings', 'as_embeddings']
+__all__ = ['as_matrix', 'Embeddings', 'as_embeddings', 'need']
 
 # %% ../nbs/00_embeddings.ipynb #c7d640eb
 def as_matrix(
@@ -189,7 +189,7 @@ def _rows(self: Embeddings, rows: Sequence[int] | np.ndarray) -> Embeddings:
 
 Embeddings.select, Embeddings.rows = _select, _rows
 
-# %% ../nbs/00_embeddings.ipynb #97dfb0cb
+# %% ../nbs/00_embeddings.ipynb #08e76bee
 def _columns(self: Embeddings) -> dict[str, np.ndarray]:
     "ids, labels and data as arrays that need no pickle."
     columns = {"ids": self.ids, "labels": self.labels, "data": self.data}
@@ -210,12 +210,12 @@ def _save(self: Embeddings, path: str | Path) -> None:
     if path.suffix == ".npz":
         np.savez(path, models=np.array(self.models), **arrays, **columns)
     elif path.suffix == ".safetensors":
-        save_file = _need("safetensors.numpy").save_file
+        save_file = need("safetensors.numpy").save_file
         notes = {name: json.dumps(values.tolist()) for name, values in columns.items()}
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path,
                   metadata={"models": json.dumps(self.models), **notes})
     elif path.suffix == ".parquet":
-        arrow, parquet = _need("pyarrow"), _need("pyarrow.parquet")
+        arrow, parquet = need("pyarrow"), need("pyarrow.parquet")
         table = {name: arrow.array(values.tolist()) for name, values in columns.items()}
         for name, array in zip(arrays, self.arrays.values()):
             flat = arrow.array(np.ascontiguousarray(array).reshape(-1))
@@ -233,12 +233,12 @@ def _load(cls: type[Embeddings], path: str | Path) -> Embeddings:
             stored = {name: file[name] for name in file.files}
         models = stored.pop("models").tolist()
     elif path.suffix == ".safetensors":
-        with _need("safetensors").safe_open(path, framework="numpy") as file:
+        with need("safetensors").safe_open(path, framework="numpy") as file:
             stored = {name: file.get_tensor(name) for name in file.keys()}
             stored |= {name: json.loads(text) for name, text in file.metadata().items()}
         models = stored.pop("models")
     elif path.suffix == ".parquet":
-        table = _need("pyarrow.parquet").read_table(path)
+        table = need("pyarrow.parquet").read_table(path)
         models = json.loads(table.schema.metadata[b"models"])
         columns = {name: table[name].combine_chunks() for name in table.column_names}
         stored = {name: column.flatten().to_numpy(zero_copy_only=False).reshape(table.num_rows, -1) if name.startswith("embedding_")
@@ -251,7 +251,7 @@ def _load(cls: type[Embeddings], path: str | Path) -> Embeddings:
     return cls(arrays, stored["ids"], data, stored.get("labels"))
 
 
-def _need(module: str, extra: str = "io") -> Any:
+def need(module: str, extra: str = "io") -> Any:
     "An optional module, or an ImportError that says what to install."
     from importlib import import_module
     try:

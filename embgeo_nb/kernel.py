@@ -19,10 +19,10 @@ METRICS = ("cosine", "euclidean", "inner_product")
 SYMMETRIZE = ("union", "intersection", "mean")
 
 # %% auto #0
-__all__ = ['METRICS', 'SYMMETRIZE', 'DataKernel', 'data_kernel', 'check_option', 'check_count']
+__all__ = ['METRICS', 'SYMMETRIZE', 'pair_similarity', 'DataKernel', 'data_kernel', 'check_option', 'check_count']
 
-# %% ../nbs/01_kernel.ipynb #3dde90cd
-def _similarity(
+# %% ../nbs/01_kernel.ipynb #316e379e
+def pair_similarity(
     queries: torch.Tensor,   # (..., p)
     rows: torch.Tensor,      # (..., p), broadcast against `queries`
     metric: str,
@@ -34,7 +34,7 @@ def _similarity(
     product = (queries * rows).sum(-1)
     return product / ((queries * queries).sum(-1) * (rows * rows).sum(-1)).sqrt() if metric == "cosine" else product
 
-# %% ../nbs/01_kernel.ipynb #c1c886f8
+# %% ../nbs/01_kernel.ipynb #c230857a
 def _nominating_space(Y: torch.Tensor, metric: str) -> tuple[torch.Tensor, torch.Tensor | None, float]:
     "Rows, offsets and error bound such that float32 `rows @ rows.T - offsets` ranks neighbours to within the bound."
     rounding = 2.0 ** -24 * (Y.shape[1] + 8)
@@ -64,7 +64,7 @@ def _neighbors_block(Y: torch.Tensor, start: int, stop: int, k: int, metric: str
     similarity = torch.empty(nominees.shape, dtype=torch.float64, device=Y.device)
     for rows_at in range(0, stop - start, 64):       # small enough to stay in cache
         part = slice(rows_at, rows_at + 64)
-        similarity[part] = _similarity(Y[own[part], None], Y[nominees[part]], metric)
+        similarity[part] = pair_similarity(Y[own[part], None], Y[nominees[part]], metric)
     order = similarity.sort(dim=1, descending=True, stable=True)
     neighbors = nominees.gather(1, order.indices[:, :k])
     if nominees.shape[1] < n - 1:
@@ -79,7 +79,7 @@ def _neighbors_block(Y: torch.Tensor, start: int, stop: int, k: int, metric: str
 
 def _neighbors_of_one(Y: torch.Tensor, row: int, k: int, metric: str, block: int = 65536) -> torch.Tensor:
     "The k nearest of one row among all, in float64 throughout."
-    parts = [_similarity(Y[row], Y[start:start + block], metric) for start in range(0, len(Y), block)]
+    parts = [pair_similarity(Y[row], Y[start:start + block], metric) for start in range(0, len(Y), block)]
     similarity = torch.cat(parts)
     similarity[row] = -torch.inf
     return similarity.sort(descending=True, stable=True).indices[:k]
