@@ -1,7 +1,7 @@
 # Everything runs in .venv, which the first target makes and later ones reuse.
 PYTHON ?= python3
-# The pinned versions need Python 3.11; an older one, or CONSTRAINTS= on the
-# command line, takes the newest that settings.ini allows.
+# The pinned versions need Python 3.11 or later; with an older one, or with
+# CONSTRAINTS= on the command line, pip takes the newest that settings.ini allows.
 CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; print("constraints.txt" if sys.version_info >= (3, 11) else "")')
 
 VENV := $(CURDIR)/.venv

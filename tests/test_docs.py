@@ -97,11 +97,14 @@ def test_stored_outputs(path):
     host = socket.gethostname()
     if len(host) > 6 and host != "localhost":
         private += "|" + re.escape(host)
-    for number, output in outputs(path):
-        assert output["output_type"] != "error", f"code cell {number} stores {output['ename']}: {output['evalue']}"
-        for text in strings({key: output[key] for key in ("text", "data") if key in output}):
+    stored = [(f"code cell {number}", output) for number, output in outputs(path)]
+    for where, output in stored:
+        assert output["output_type"] != "error", f"{where} stores {output['ename']}: {output['evalue']}"
+    stored.append(("a widget", json.loads(path.read_text(encoding="utf-8"))["metadata"].get("widgets", {})))
+    for where, output in stored:
+        for text in strings(output):
             found = re.search(private, text)
-            assert not found, f"code cell {number} shows {text[max(found.start() - 30, 0):found.end() + 30]!r}"
+            assert not found, f"{where} shows {text[max(found.start() - 30, 0):found.end() + 30]!r}"
 
 
 def test_every_notebook_is_in_the_sidebar():

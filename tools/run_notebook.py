@@ -5,6 +5,7 @@
 The notebook itself is left as it is; the executed copy goes to the output
 folder as a notebook and as one web page that needs no other file.
 """
+import os
 import re
 import sys
 import threading
@@ -96,6 +97,7 @@ def main(source, out):
     out.mkdir(parents=True, exist_ok=True)
     page = out / source.with_suffix(".html").name
     page.unlink(missing_ok=True)  # a run that fails leaves no page of an earlier one
+    os.environ.pop("MPLBACKEND", None)  # figures go into the notebook, whatever the shell asks for
     nb = nbformat.read(source, as_version=4)
     client = LiveClient(nb, timeout=None, kernel_name="python3", extra_arguments=["--log-level=ERROR"],
                         resources={"metadata": {"path": str(source.parent)}})
