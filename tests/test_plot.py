@@ -1,0 +1,296 @@
+"""Figures show what the result says, can be read, and leave the reader's own settings alone."""
+import io
+import sys
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from embgeo_nb.datum_test import datum_test
+from embgeo_nb.embeddings import Embeddings
+from embgeo_nb.kernel import data_kernel
+from embgeo_nb.manifold import model_manifold
+from embgeo_nb.plot import (PALETTE, plot_displacement, plot_eigenvalues, plot_explanation, plot_manifold, plot_pvalues, plot_test, style,
+                            uniform_band)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    "Settings are as they were after every test, and figures are closed."
+    before = {key: str(value) for key, value in matplotlib.rcParams.items()}
+    yield
+    plt.close("all")
+    assert {key: str(value) for key, value in matplotlib.rcParams.items()} == before
+
+
+def arrays(n=150, seed=0):
+    rng = np.random.default_rng(seed)
+    Y = rng.normal(size=(n, 6))
+    other = Y + 0.1 * rng.normal(size=Y.shape)
+    other[:15] = rng.normal(size=(15, 6))
+    return {"first": Y, "second": other}
+
+
+@pytest.fixture(scope="module")
+def R():
+    emb = Embeddings(arrays(), ids=[f"doc-{i}" for i in range(150)], data=[f"text\nnumber {i} " + "and so on " * 20 for i in range(150)],
+                     labels=[f"topic {i % 10}" for i in range(150)])
+    return datum_test(emb, "first", "second", n_neighbors=12, n_components=8, n_resamples=999)
+
+
+@pytest.fixture(scope="module")
+def bare():
+    "A test of graphs: no texts, no labels."
+    return datum_test({name: data_kernel(Y, 12) for name, Y in arrays().items()}, "first", "second", n_components=8, n_resamples=999)
+
+
+def map_of(points, n_components=2):
+    points = np.asarray(points, dtype=float)
+    return model_manifold(np.linalg.norm(points[:, None] - points, axis=2), n_components, [f"a-model-called-{i}" for i in range(len(points))])
+
+
+def words(ax):
+    return [text for text in ax.texts if text.get_text()]
+
+
+def overlaps(ax):
+    ax.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in words(ax)]
+    return sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+# Maps -----------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("case", ["spread", "bunched", "line", "duplicates"])
+def test_names_do_not_overlap(case):
+    rng = np.random.default_rng(1)
+    points = rng.normal(size=(20, 2)) * [2, 1]
+    points = {"spread": points, "bunched": np.where(np.arange(20)[:, None] < 8, 0.1 * points, points + 3),
+              "line": np.column_stack([np.linspace(0, 5, 20), np.zeros(20)]) + 1e-3 * points,
+              "duplicates": np.where(np.arange(20)[:, None] < 5, points[0], points)}[case]
+    ax = plot_manifold(map_of(points))
+    assert len(words(ax)) == 20 and overlaps(ax) == 0
+    figure = ax.figure.get_window_extent()
+    assert all(figure.contains(*corner) for text in words(ax) for corner in text.get_window_extent().corners())
+
+
+def test_map_shows_the_coordinates():
+    M = map_of(np.random.default_rng(0).normal(size=(9, 4)) * [4, 3, 2, 1], 3)
+    ax = plot_manifold(M, components=(2, 0), labels=["a-model-called-4"])
+    assert np.allclose(ax.collections[0].get_offsets(), M.coordinates[:, [2, 0]])
+    assert [text.get_text() for text in words(ax)] == ["a-model-called-4"] and ax.get_aspect() == 1
+    assert "coordinate 3" in ax.get_xlabel() and f"{M.explained[2]:.0%}" in ax.get_xlabel() and f"{M.explained[0]:.0%}" in ax.get_ylabel()
+
+
+def test_one_coordinate():
+    ax = plot_manifold(map_of(np.random.default_rng(0).normal(size=(8, 2)), 1))
+    assert not len(ax.get_yticks()) and overlaps(ax) == 0
+
+
+def test_groups_have_a_colour_and_a_marker():
+    M = map_of(np.random.default_rng(0).normal(size=(9, 2)))
+    ax = plot_manifold(M, color=list("aaaabbbcc"), color_name="kind", labels=False)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b", "c"] and ax.get_legend().get_title().get_text() == "kind"
+    drawn = [part for part in ax.collections if len(part.get_offsets())]
+    assert len({part.get_paths()[0].vertices.tobytes() for part in drawn}) == 3
+    assert len({tuple(part.get_facecolor()[0]) for part in drawn}) == 3
+    by_name = plot_manifold(M, color=dict(zip(reversed(M.models), reversed("aaaabbbcc"))), labels=False)
+    assert [len(part.get_offsets()) for part in by_name.collections if len(part.get_offsets())] == [4, 3, 2]
+
+
+@pytest.mark.parametrize("values", [np.arange(9), np.zeros(9), np.linspace(-1, 1, 9), [True, False] * 4 + [True]])
+def test_numbers_make_a_scale(values):
+    ax = plot_manifold(map_of(np.random.default_rng(0).normal(size=(9, 2))), color=values, color_name="age", labels=False)
+    assert ax.figure.axes[-1].get_ylabel() == "age"
+
+
+def test_added_models_are_hollow():
+    M = map_of(np.random.default_rng(0).normal(size=(9, 2)))
+    ax = plot_manifold(M.add(M.distances[0], "late"))
+    hollow = ax.collections[-1]
+    assert len(hollow.get_offsets()) == 1 and not len(hollow.get_facecolor()) and "late" in [text.get_text() for text in words(ax)]
+
+
+def test_given_axes_are_used():
+    figure, (left, right) = plt.subplots(1, 2)
+    M = map_of(np.random.default_rng(0).normal(size=(9, 2)))
+    assert plot_manifold(M, ax=left) is left and plot_eigenvalues(M, ax=right) is right and M.plot(ax=left) is left
+    assert plt.get_fignums() == [figure.number]
+
+
+def test_eigenvalues():
+    angles = np.random.default_rng(5).uniform(0, 2 * np.pi, 12)
+    along = np.abs(angles[:, None] - angles)
+    M = model_manifold(np.minimum(along, 2 * np.pi - along))
+    ax = plot_eigenvalues(M)
+    heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in ax.patches}
+    for number, height in heights.items():
+        assert height == pytest.approx(M.eigenvalues[number - 1] / np.abs(M.eigenvalues).sum())
+    assert f"negative ({M.negative_mass:.1%})" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert any(bar.get_hatch() for bar in ax.patches if bar.get_height() < 0)
+
+
+# p-values -------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("n", [10, 100, 3000])
+def test_band_holds_its_level(n):
+    at = np.linspace(0.01, 0.99, 99)
+    lower, upper = uniform_band(n, at)
+    draws = np.sort(np.random.default_rng(9).random((1500, n)))
+    curves = np.array([np.searchsorted(draw, at, side="right") for draw in draws]) / n
+    inside = ((curves >= lower) & (curves <= upper)).all(1).mean()
+    assert 0.93 < inside < 0.99
+    pointwise = uniform_band(n, at, simultaneous=False)
+    assert (pointwise[0] >= lower).all() and (pointwise[1] <= upper).all()
+    assert ((curves >= pointwise[0]) & (curves <= pointwise[1])).mean() > 0.94
+
+
+@pytest.mark.parametrize("options", [dict(at=[0.5, 0.2]), dict(at=[0, 0.5]), dict(at=[0.5], level=1)])
+def test_band_refuses(options):
+    with pytest.raises(ValueError, match="at must|level must"):
+        uniform_band(10, **options)
+
+
+def test_curves_are_the_distribution_functions():
+    values = np.random.default_rng(0).random(40)
+    ax = plot_pvalues(values, band=None)
+    x, y = ax.lines[1].get_data()                       # after the diagonal
+    assert np.array_equal(x[1:-1], np.sort(values)) and np.allclose(y[1:-1], np.arange(1, 41) / 40)
+    assert f"{(values <= 0.05).mean():.0%} of 40" in ax.get_legend().get_texts()[0].get_text()
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+@pytest.mark.parametrize("band", ["simultaneous", "pointwise", None])
+def test_pvalue_options(scale, band):
+    values = np.random.default_rng(0).random(200)
+    ax = plot_pvalues({"one": values, "two": values ** 4}, scale=scale, band=band, alpha=0.01)
+    assert ax.get_xscale() == scale and len(ax.get_legend().get_texts()) == 2 + (band is not None)
+    labelled = plot_pvalues(values, labels=np.arange(200) % 12, band=None)
+    texts = [text.get_text() for text in labelled.get_legend().get_texts()]
+    assert len(texts) == 7 and "6 others" in texts[-1]
+
+
+@pytest.mark.parametrize("pvalues, labels, words", [
+    ([0.5, 1.5], None, "between 0 and 1"), ([], None, "non-empty"), ([0.5, np.nan], None, "between 0 and 1"), ([0.5], ["a", "b"], "one per p-value"),
+    ({"a": [0.5]}, ["a"], "names already"), ({}, None, "at most 7"), ({str(i): [0.5] for i in range(8)}, None, "at most 7")])
+def test_pvalues_refuses(pvalues, labels, words):
+    with pytest.raises(ValueError, match=words):
+        plot_pvalues(pvalues, labels)
+
+
+# Tests of data --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("correction", ["fdr_bh", "bonferroni", None])
+def test_two_panels(R, correction):
+    left, right = plot_test(R, correction=correction, n_names=4)
+    rejected = R.rejected(0.05, correction)
+    assert f"{rejected.sum()} of 150" in right.get_title("left") and "paired" in left.get_title("left")
+    filled = sum(len(part.get_offsets()) for part in right.collections if len(part.get_facecolor()))
+    assert filled == rejected.sum() and sum(len(part.get_offsets()) for part in right.collections) == 150
+    most = sorted(np.flatnonzero(rejected), key=lambda i: -R.effect[i])[:4]
+    assert {text.get_text() for text in words(right)} == {f"doc-{i}" for i in most} and overlaps(right) == 0
+
+
+def test_without_labels_and_texts(bare):
+    axes = plot_test(bare, n_names=0)
+    assert len(axes) == 2 and not words(axes[1])
+    assert len(plot_displacement(bare, 5).texts) == 5
+    ax = plot_explanation(bare.explain(3))
+    assert all(label.get_text().isdigit() for label in ax.get_yticklabels())
+    own = plot_test(bare, labels=["x"] * 75 + ["y"] * 75)
+    assert len(own[0].get_legend().get_texts()) == 3
+
+
+def test_result_draws_itself(R):
+    assert len(R.plot()) == 2
+
+
+def test_arrows_are_the_displacements(R):
+    ax = plot_displacement(R, n_arrows=6)
+    top = np.argsort(-R.effect, kind="stable")[:6]
+    drawn = {tuple(np.round(np.subtract(arrow.xy, arrow.xyann), 9)) for arrow in ax.texts}
+    plane = np.linalg.svd(R.displacement[top], full_matrices=False)[2][:2].T
+    assert drawn == {tuple(np.round(-2 * R.displacement[i] @ plane, 9)) for i in top}
+    assert "from first to second" in ax.get_title("left")
+
+
+def test_explanation(R):
+    i = int(np.argmax(R.effect))
+    E = R.explain(i)
+    ax = plot_explanation(E, n_bars=5, models=R.models, width=30)
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert len(ax.patches) == len(names) == 5 and all(len(name) <= 30 and "\n" not in name and name.endswith("…") for name in names)
+    strongest = np.argsort(-np.abs(E.share), kind="stable")[:5]
+    assert sorted(bar.get_width() for bar in ax.patches) == pytest.approx(sorted(E.share[strongest]))
+    assert f"the other {len(E.share) - 5}: {1 - E.share[strongest].sum():.0%}" in ax.get_xlabel()
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert f"only in first ({(E.change > 0).sum()})" in legend and f"only in second ({(E.change < 0).sum()})" in legend
+    everything = plot_explanation(E, n_bars=10_000)
+    assert sum(bar.get_width() for bar in everything.patches) == pytest.approx(1)
+
+
+def test_nothing_to_explain():
+    same = arrays()["first"]
+    R = datum_test({"a": same, "b": same.copy()}, "a", "b", n_neighbors=12, n_components=8, n_resamples=99)
+    with pytest.raises(ValueError, match="nothing to explain"):
+        plot_explanation(R.explain(0))
+    assert "0 of 150" in plot_test(R)[1].get_title("left")
+
+
+@pytest.mark.parametrize("call", [lambda R: plot_test(R, labels=["a"]), lambda R: plot_displacement(R, 0), lambda R: plot_displacement(R, 10_000),
+                                  lambda R: plot_test(R, correction="holm"), lambda R: plot_test(R, alpha=2), lambda R: plot_explanation(R.explain(0), 0)])
+def test_refuses(R, call):
+    with pytest.raises(ValueError):
+        call(R)
+
+
+# The look -------------------------------------------------------------------------------------------------------------
+
+def test_style_stays_inside():
+    with style():
+        assert not matplotlib.rcParams["axes.spines.top"]
+    with pytest.raises(RuntimeError), style():
+        raise RuntimeError
+    assert matplotlib.rcParams["axes.spines.top"]
+
+
+def test_a_backend_loaded_inside_may_turn_interaction_on():
+    "Jupyter's does; were it undone, only the first figure of a notebook would be shown."
+    try:
+        with style():
+            matplotlib.interactive(True)
+        assert matplotlib.is_interactive()
+    finally:
+        matplotlib.interactive(False)
+
+
+def luminance(color):
+    rgb = np.array(matplotlib.colors.to_rgb(color))
+    return np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+def test_readable_on_any_page(R):
+    "The ground is opaque white, and all texts are dark on it."
+    ax = plot_test(R)[0]
+    assert matplotlib.colors.to_rgba(ax.figure.get_facecolor()) == (1, 1, 1, 1)
+    shown = [text for text in ax.figure.findobj(matplotlib.text.Text) if text.get_text()]
+    assert all(1.05 / (luminance(text.get_color()) + 0.05) > 7 for text in shown)
+    assert min(text.get_fontsize() for text in shown) >= 8
+    assert all(1.05 / (luminance(color) + 0.05) > 2 for color in PALETTE)
+
+
+@pytest.mark.parametrize("draw", [lambda R: plot_test(R)[0], plot_displacement, lambda R: plot_pvalues(R.pvalue, R.labels), lambda R: plot_explanation(R.explain(0))])
+def test_small_pictures_and_vector_graphics(R, draw):
+    figure = draw(R).figure
+    for name, most in (("png", 150_000), ("svg", 2_000_000), ("pdf", 500_000)):
+        file = io.BytesIO()
+        figure.savefig(file, format=name, dpi=96 if name == "png" else "figure")
+        assert 2000 < file.tell() < most
+
+
+def test_missing_matplotlib_is_named(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("matplotlib")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"embgeo_nb\[plot\]"):
+        plot_pvalues([0.1, 0.5])
