@@ -1,1 +1,31 @@
+"""Compare foundation models by the geometry of their embeddings.
+
+This file is the one module kept by hand: it gathers the public names. Everything else is exported from the notebooks.
+Names that need no more than numpy, scipy and torch are imported at once, the others when they are first used.
+"""
 __version__ = "0.1.0"
+
+from importlib import import_module as _import_module
+
+from embgeo_nb.datum_test import DatumTest, datum_test
+from embgeo_nb.embeddings import Embeddings
+from embgeo_nb.kernel import DataKernel, data_kernel
+from embgeo_nb.manifold import ModelDistance, ModelManifold, model_distance, model_manifold
+from embgeo_nb.omnibus import Frame, Omnibus, frame, omnibus
+from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, spectral_embedding
+
+_MODULES = ("corpora", "encoders", "plot")
+
+__all__ = ["DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold", "Omnibus", "SpectralEmbedding",
+           "data_kernel", "datum_test", "frame", "model_distance", "model_manifold", "omnibus", "profile_likelihood",
+           "sample_rdpg", "spectral_embedding", *_MODULES]
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return _import_module(f"embgeo_nb.{name}")
+    raise AttributeError(f"module 'embgeo_nb' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

@@ -122,7 +122,7 @@ def progress(items: Sequence, what: str) -> Iterable:
         return items
     return tqdm(items, desc=what, delay=3, leave=False)
 
-# %% ../nbs/03_omnibus.ipynb #a3d44c78
+# %% ../nbs/03_omnibus.ipynb #c217cf51
 @dataclass(frozen=True, eq=False)
 class Omnibus:
     """All models in one frame: what `omnibus` returns.
@@ -183,7 +183,7 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
     emb : Embeddings, or dict of arrays, DataKernels or scipy sparse graphs
         The models, at least two, on the same n data.
     n_components : int, 'profile' or None
-        d: one for all models. None stands for min(64, n/8), 'profile' for the elbow of the mean graph's spectrum.
+        d: one for all models. None stands for min(128, n/8), 'profile' for the elbow of the mean graph's spectrum.
     n_neighbors, metric, symmetrize, device
         As in `data_kernel`; without effect on graphs that are given.
     seed : int or numpy.random.Generator
@@ -225,7 +225,7 @@ def _place(graph: sp.csr_array, mean: sp.csr_array, shared: np.ndarray, factor: 
     "Equation (2): positions of one model from the part that all models share."
     return shared + (graph @ shared - mean @ shared) * factor
 
-# %% ../nbs/03_omnibus.ipynb #130aacc5
+# %% ../nbs/03_omnibus.ipynb #32f6de1b
 @dataclass(frozen=True, eq=False)
 class Attribution:
     """Why one datum moved between two models: one row per neighbour gained or lost, the largest share first.
@@ -247,15 +247,17 @@ class Attribution:
     contributions: np.ndarray = field(repr=False)
     share: np.ndarray
     ids: np.ndarray = field(repr=False)
+    data: list | None = field(repr=False, default=None)    # the neighbours themselves, if known
 
     def to_frame(self) -> Any:
-        "A pandas DataFrame: neighbour (row number), id, change ('gained' or 'lost'), share and contribution (d numbers)."
+        "A pandas DataFrame: neighbor (row number), id, change ('gained' or 'lost'), share, contribution (d numbers), and data if known."
         pandas = need("pandas", "plot")
-        return pandas.DataFrame({"neighbor": self.neighbors, "id": self.ids, "change": np.where(self.change > 0, "gained", "lost"),
-                                 "share": self.share, "contribution": list(self.contributions)})
+        columns = {"neighbor": self.neighbors, "id": self.ids, "change": np.where(self.change > 0, "gained", "lost"),
+                   "share": self.share, "contribution": list(self.contributions)}
+        return pandas.DataFrame(columns if self.data is None else {**columns, "data": self.data})
 
 
-def attribute(difference: sp.csr_array, i: int, loadings: np.ndarray, ids: np.ndarray) -> Attribution:
+def attribute(difference: sp.csr_array, i: int, loadings: np.ndarray, ids: np.ndarray, data: Sequence | None = None) -> Attribution:
     "The displacement of datum i, taken apart by neighbour: row i of `difference / 2 @ loadings`."
     row = slice(difference.indptr[i], difference.indptr[i + 1])
     neighbors, change = difference.indices[row].astype(np.int64), difference.data[row].astype(float)
@@ -264,7 +266,9 @@ def attribute(difference: sp.csr_array, i: int, loadings: np.ndarray, ids: np.nd
     squared = displacement @ displacement
     share = contributions @ displacement / squared if squared > 0 else np.zeros(len(neighbors))
     order = np.argsort(-share, kind="stable")
-    return Attribution(neighbors[order], change[order], contributions[order], share[order], ids[neighbors[order]])
+    neighbors = neighbors[order]
+    return Attribution(neighbors, change[order], contributions[order], share[order], ids[neighbors],
+                       None if data is None else [data[j] for j in neighbors])
 
 
 def difference_graph(graphs: Graphs, a: str, b: str) -> sp.csr_array:
@@ -276,7 +280,7 @@ def difference_graph(graphs: Graphs, a: str, b: str) -> sp.csr_array:
     difference.sort_indices()
     return difference
 
-# %% ../nbs/03_omnibus.ipynb #277951cc
+# %% ../nbs/03_omnibus.ipynb #6455df89
 def _displacement(self: Omnibus, a: str, b: str) -> np.ndarray:
     "Z_a - Z_b, (n, d): how far each datum is moved between two models."
     difference_graph(self.graphs, a, b)
@@ -285,7 +289,7 @@ def _displacement(self: Omnibus, a: str, b: str) -> np.ndarray:
 
 def _attribution(self: Omnibus, a: str, b: str, i: int) -> Attribution:
     "Datum i's displacement between models a and b, neighbour by neighbour (equation 5)."
-    return attribute(difference_graph(self.graphs, a, b), check_row(i, self.n), self.loadings, self.ids)
+    return attribute(difference_graph(self.graphs, a, b), check_row(i, self.n), self.loadings, self.ids, self.graphs.emb and self.graphs.emb.data)
 
 
 def check_row(i: int, n: int) -> int:

@@ -194,7 +194,7 @@ def _converged(theta: torch.Tensor, newest: torch.Tensor, gram: torch.Tensor, to
     theta = theta[:k].abs()
     return bool((residual <= (tol * theta).clamp_min(1e-12 * theta.max())).all())
 
-# %% ../nbs/02_rdpg.ipynb #5c431595
+# %% ../nbs/02_rdpg.ipynb #596304a5
 def to_torch(graph: sp.csr_array, device: str | torch.device | None = None) -> torch.Tensor:
     "A scipy CSR graph as a float64 torch CSR tensor on `device`."
     with warnings.catch_warnings():
@@ -223,7 +223,7 @@ def leading_eigenpairs(graph: sp.csr_array, k: int, tol: float = 1e-6, seed: int
     (eigenvalues, eigenvectors) : float64 tensors of shape (k,), signed, largest absolute value first, and (n, k).
     """
     n = graph.shape[0]
-    if n <= 1000 or k > n // 8:
+    if n <= 400 or k > n // 8:
         values, vectors = torch.linalg.eigh(torch.as_tensor(graph.toarray().astype(np.float64), device=device))
         order = values.abs().argsort(descending=True, stable=True)[:k]
         return values[order], fix_signs(vectors[:, order])
@@ -246,15 +246,15 @@ def profile_likelihood(
     variance = np.maximum(within, np.finfo(float).tiny) / (size - 2)
     return -size / 2 * np.log(2 * np.pi * variance) - (size - 2) / 2
 
-# %% ../nbs/02_rdpg.ipynb #3529b15e
-DEFAULT_COMPONENTS = 64
+# %% ../nbs/02_rdpg.ipynb #e6594ecd
+DEFAULT_COMPONENTS = 128
 
 
 def n_components_for(graph: sp.csr_array, n_components: int | str | None = None, seed: int | np.random.Generator = 0,
                      device: str | torch.device | None = None) -> int:
     """The d that an analysis of `graph` (the mean graph, where there are several) works with.
 
-    None stands for the smaller of 64 and n/8 (at least 1), and 'profile' for the first profile-likelihood elbow among
+    None stands for the smaller of 128 and n/8 (at least 1), and 'profile' for the first profile-likelihood elbow among
     the leading min(n, 100) eigenvalues. An integer is checked against 1..n.
     """
     n = graph.shape[0]
