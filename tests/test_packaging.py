@@ -53,7 +53,9 @@ allowed = {"embgeo_nb", *sys.stdlib_module_names} | {
 class Alone:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        return PathFinder.find_spec(name, path, target) if name.partition(".")[0] in allowed else None
+        # the interpreter's build settings are of the standard library, but not in its list of names
+        if name.partition(".")[0] in allowed or name.startswith("_sysconfigdata"):
+            return PathFinder.find_spec(name, path, target)
 
 builtin = [finder for finder in sys.meta_path if getattr(finder, "__module__", "") == "_frozen_importlib"]
 sys.meta_path[:] = [*builtin, Alone]
