@@ -101,7 +101,7 @@ def _symmetrized(directed: sp.csr_array, how: str) -> sp.csr_array:
     graph.sort_indices()
     return graph
 
-# %% ../nbs/01_kernel.ipynb #96e8f213
+# %% ../nbs/01_kernel.ipynb #c92075f5
 @dataclass(frozen=True, eq=False)
 class DataKernel:
     """A model's data kernel: its kNN graph on the n data.
@@ -127,6 +127,10 @@ class DataKernel:
     def n(self) -> int:
         "Number of data."
         return len(self.neighbors)
+
+    def _repr_html_(self) -> str:
+        return (f"<p><b>Data kernel</b> of {self.n:,} data: the {self.n_neighbors} most similar by {self.metric}, "
+                f"{self.symmetrize}; {self.graph.nnz // 2:,} edges</p>")
 
     @cached_property
     def directed(self) -> sp.csr_array:
