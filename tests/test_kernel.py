@@ -1,0 +1,334 @@
+"""The kernel is its definition, whatever the numbers, their type, the block size and the ties."""
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import rankdata
+from sklearn.neighbors import NearestNeighbors
+
+import embgeo_nb as eg
+from embgeo_nb import kernel as kernel_module
+from embgeo_nb.kernel import METRICS, SYMMETRIZE
+from reference import assert_nearest, defect, each_device, nearest, similarity
+
+each_metric = pytest.mark.parametrize("metric", METRICS)
+DTYPES = {
+    "f16": lambda Y: Y.astype(np.float16), "f32": lambda Y: Y.astype(np.float32), "f64": lambda Y: Y,
+    "big-endian": lambda Y: Y.astype(">f4"), "longdouble": lambda Y: Y.astype(np.longdouble),
+    "int8": lambda Y: np.rint(9 * Y).astype(np.int8) + 40, "int64": lambda Y: np.rint(1e4 * Y).astype(np.int64), "bool": lambda Y: np.c_[Y > 0, np.ones(len(Y), bool)],
+    "fortran": np.asfortranarray, "strided": lambda Y: np.repeat(Y, 2, axis=1)[::-1, ::2], "list": lambda Y: Y.tolist(),
+    "torch32": lambda Y: torch.tensor(Y, dtype=torch.float32), "bfloat16": lambda Y: torch.tensor(Y).bfloat16(),
+    "gradient": lambda Y: torch.tensor(Y, requires_grad=True), "transposed": lambda Y: torch.tensor(Y.T.copy()).T,
+}
+UNSUPPORTED = {"big-endian": "torch refuses foreign byte order", "longdouble": "torch refuses long double"}
+
+
+def sample(n=90, p=7, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, p))
+
+
+def as_float64(Y):
+    return Y.detach().double().numpy() if isinstance(Y, torch.Tensor) else np.asarray(Y, dtype=float)
+
+
+def with_copies(n=40, seed=1):
+    "Every row five times: as it is, again, and scaled by powers of two, which is exact."
+    Y = sample(n, 5, seed)
+    return np.vstack([Y, 2 * Y, Y, 0.25 * Y, Y])[np.random.default_rng(seed).permutation(5 * n)]
+
+
+# The definition -------------------------------------------------------------------------------------------------------
+
+def test_nearest_are_the_smallest_distances():
+    Y = sample(100, 3)
+    distances = np.linalg.norm(Y[:, None] - Y, axis=2)
+    np.fill_diagonal(distances, np.inf)
+    neighbors = eg.data_kernel(Y, 5, "euclidean").neighbors
+    assert np.take_along_axis(rankdata(distances, axis=1), neighbors, 1).mean(0).tolist() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("dtype", [pytest.param(name, marks=defect(UNSUPPORTED[name])) if name in UNSUPPORTED else name for name in DTYPES])
+@each_metric
+@each_device
+def test_every_type_of_array(dtype, metric, device):
+    Y = DTYPES[dtype](sample())
+    K = eg.data_kernel(Y, 9, metric, device=device)
+    assert K.neighbors.dtype == np.int64 and K.neighbors.shape == (90, 9)
+    assert (K.neighbors == nearest(as_float64(Y), 9, metric)).all()
+
+
+@each_metric
+@pytest.mark.parametrize("k", [1, 2, 13, 198, 199])
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 1000, None])
+@each_device
+def test_copies_and_block_sizes(metric, k, batch_size, device):
+    Y = with_copies()
+    K = eg.data_kernel(Y, k, metric, batch_size=batch_size, device=device)
+    assert (K.neighbors == nearest(Y, k, metric)).all()
+
+
+@each_metric
+@pytest.mark.parametrize("k", [1, 8, 40])
+@pytest.mark.parametrize("values", [2, 3, 9])
+@each_device
+def test_integer_grids_tie_by_index(metric, k, values, device):
+    Y = np.random.default_rng(values).integers(1, 1 + values, size=(150, 2)).astype(float)
+    neighbors = eg.data_kernel(Y, k, metric, batch_size=32, device=device).neighbors
+    assert_nearest(neighbors, Y, metric)
+    assert metric == "cosine" or (neighbors == nearest(Y, k, metric)).all()      # equals of unlike rows are exact, too
+
+
+@each_metric
+def test_all_rows_equal(metric):
+    K = eg.data_kernel(np.full((60, 4), 0.3), 5, metric)
+    assert (K.neighbors == [[j for j in range(6) if j != i][:5] for i in range(60)]).all()
+
+
+@each_metric
+@pytest.mark.parametrize("n, p", [(2, 1), (2, 5), (3, 1), (40, 1), (12, 300)])
+def test_small_and_flat(metric, n, p):
+    Y = np.abs(sample(n, p)) + 1
+    for k in {1, n - 1}:
+        assert_nearest(eg.data_kernel(Y, k, metric).neighbors, Y, metric)
+
+
+@settings(deadline=None, max_examples=60)
+@given(Y=arrays(np.int8, st.tuples(st.integers(2, 40), st.integers(1, 4)), elements=st.integers(1, 4)), data=st.data())
+def test_any_integers(Y, data):
+    k, metric = data.draw(st.integers(1, len(Y) - 1)), data.draw(st.sampled_from(METRICS))
+    batch_size = data.draw(st.integers(1, len(Y)))
+    assert_nearest(eg.data_kernel(Y, k, metric, batch_size=batch_size).neighbors, Y, metric)
+
+
+@settings(deadline=None, max_examples=60)
+@given(Y=arrays(np.float32, st.tuples(st.integers(2, 30), st.integers(1, 4)), elements=st.floats(-1e4, 1e4, width=32)), data=st.data())
+def test_any_floats(Y, data):
+    "No other datum is more similar than a neighbour by more than rounding."
+    k, metric = data.draw(st.integers(1, len(Y) - 1)), data.draw(st.sampled_from(METRICS))
+    Y = Y[np.abs(Y).max(1) > 1e-3] if metric == "cosine" else Y
+    if len(Y) <= k:
+        return
+    S = similarity(Y, metric)
+    np.fill_diagonal(S, -np.inf)
+    K = eg.data_kernel(Y, k, metric)
+    chosen = np.take_along_axis(S, K.neighbors, 1)
+    rounding = 1e-13 * np.abs(S[np.isfinite(S)]).max()
+    assert (np.diff(chosen, axis=1) <= rounding).all()
+    assert (chosen >= -np.sort(-S, axis=1)[:, :k] - rounding).all()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_agrees_with_scikit_learn(metric):
+    Y = sample(800, 20)
+    theirs = NearestNeighbors(n_neighbors=15, metric=metric, algorithm="brute").fit(Y).kneighbors(return_distance=False)
+    assert (eg.data_kernel(Y, 15, metric).neighbors == theirs).all()
+
+
+# Hard numbers ---------------------------------------------------------------------------------------------------------
+
+# Where the float32 nomination, or the float64 formula itself, leaves its range.
+OUT_OF_RANGE = {(66, "euclidean"), (110, "euclidean"), (-110, "inner_product"), *((e, m) for e in (-600, 600) for m in METRICS)}
+
+
+@pytest.mark.parametrize("exponent, metric, dtype", [
+    pytest.param(e, m, t, marks=defect("overflow or underflow, silently wrong neighbours") if (e, m) in OUT_OF_RANGE else ())
+    for e in (-600, -110, -66, -10, 10, 66, 110, 600) for m in METRICS for t in ("f4", "f8") if t == "f8" or abs(e) < 120])
+def test_units_do_not_matter(exponent, metric, dtype):
+    Y = sample(120, 8).astype(dtype)
+    scaled = np.ldexp(Y, exponent)
+    assert (eg.data_kernel(scaled, 7, metric).neighbors == eg.data_kernel(Y, 7, metric).neighbors).all()
+
+
+@each_metric
+@pytest.mark.parametrize("offset", [1e2, 1e4, 1e6])
+def test_huge_offsets(metric, offset):
+    Y = sample(150, 6) + offset
+    S = similarity(Y, metric)
+    np.fill_diagonal(S, -np.inf)
+    chosen = np.take_along_axis(S, eg.data_kernel(Y, 10, metric).neighbors, 1)
+    rounding = 4 * np.finfo(float).eps * np.abs(S[np.isfinite(S)]).max() if metric != "euclidean" else 0
+    assert (chosen >= -np.sort(-S, axis=1)[:, :10] - rounding).all()
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-10])
+@each_device
+def test_nearly_equal_rows(gap, device):
+    Y = 1 + gap * sample(150, 6)
+    assert (eg.data_kernel(Y, 10, "euclidean", device=device).neighbors == nearest(Y, 10, "euclidean")).all()
+
+
+def test_one_outlier_does_not_blur_the_others():
+    Y = sample(200, 6)
+    Y[17] = 1e9
+    assert (eg.data_kernel(Y, 10, "euclidean").neighbors == nearest(Y, 10, "euclidean")).all()
+
+
+@defect("integers are read as float32, which is not exact above 2^24")
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_large_integers_stay_apart(dtype):
+    Y = 2 ** 25 + np.random.default_rng(0).permutation(50).astype(dtype)[:, None]
+    assert (eg.data_kernel(Y, 3, "euclidean").neighbors == nearest(Y, 3, "euclidean")).all()
+
+
+@defect("the error bound assumes full float32 products, which users (and TF32) may have turned off")
+@each_device
+def test_reduced_matmul_precision_changes_nothing(device):
+    Y = (sample(1500, 256) + 10).astype(np.float32)
+    wanted = eg.data_kernel(Y, 32, device=device).neighbors
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        found = eg.data_kernel(Y, 32, device=device).neighbors
+    finally:
+        torch.set_float32_matmul_precision(before)
+    if device == "cpu" and not torch.backends.mkldnn.is_available():
+        pytest.skip("this build has no reduced products on the CPU")
+    assert (found == wanted).all()
+
+
+@defect("a float32 bound about the origin proves nothing when all cosines are close to 1: every row is ranked among all")
+def test_anisotropic_embeddings_need_few_repairs(monkeypatch):
+    "A common direction much longer than the differences, as in the last layer of a language model."
+    repaired = []
+    one = kernel_module._neighbors_of_one
+    monkeypatch.setattr(kernel_module, "_neighbors_of_one", lambda *args: repaired.append(1) or one(*args))
+    Y = (sample(400, 256) + 30).astype(np.float32)
+    eg.data_kernel(Y, 10)
+    assert len(repaired) < 20
+
+
+# Invariance -----------------------------------------------------------------------------------------------------------
+
+def test_invariances():
+    Y = sample(150, 6)
+    rotation = np.linalg.qr(sample(6, 6, 3))[0]
+    row_scales = np.exp(sample(150, 1, 4))
+    same = lambda other, metric: (eg.data_kernel(other, 9, metric).neighbors == eg.data_kernel(Y, 9, metric).neighbors).all()
+    assert all(same(0.37 * Y @ rotation, metric) for metric in METRICS)
+    assert same(row_scales * Y, "cosine") and not same(row_scales * Y, "euclidean")
+    assert same(Y + 3, "euclidean") and not same(Y + 3, "cosine")
+
+
+@each_metric
+def test_rows_in_another_order(metric):
+    Y, order = sample(150, 6), np.random.default_rng(1).permutation(150)
+    assert (order[eg.data_kernel(Y[order], 9, metric).neighbors] == eg.data_kernel(Y, 9, metric).neighbors[order]).all()
+
+
+def test_threads_change_nothing():
+    Y, before = with_copies(200), torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(eg.data_kernel(Y, 20).neighbors)
+    finally:
+        torch.set_num_threads(before)
+    assert (found[0] == found[1]).all()
+
+
+@each_metric
+def test_input_is_left_alone(metric):
+    Y = sample()
+    eg.data_kernel(Y, 3, metric)
+    assert (Y == sample()).all()
+
+
+@defect("torch warns of read-only arrays, such as memory maps")
+@pytest.mark.filterwarnings("error")
+def test_read_only_arrays_do_not_warn():
+    Y = sample()
+    Y.setflags(write=False)
+    torch.set_warn_always(True)      # it warns once per process
+    try:
+        eg.data_kernel(Y, 3)
+    finally:
+        torch.set_warn_always(False)
+
+
+# The graph ------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("symmetrize", [*SYMMETRIZE[:2], pytest.param("mean", marks=defect("halving makes float64 of the documented float32"))])
+@pytest.mark.parametrize("k", [1, 6, 89])
+def test_graph(symmetrize, k):
+    K = eg.data_kernel(sample(), k, symmetrize=symmetrize)
+    directed = np.zeros((90, 90))
+    np.put_along_axis(directed, K.neighbors, 1, axis=1)
+    wanted = {"union": np.maximum, "intersection": np.minimum, "mean": lambda a, b: (a + b) / 2}[symmetrize](directed, directed.T)
+    assert isinstance(K.graph, sp.csr_array) and K.graph.dtype == np.float32 and K.graph.has_sorted_indices
+    assert (K.graph.toarray() == wanted).all() and (K.graph.data != 0).all() and not K.graph.diagonal().any()
+    assert (K.directed.toarray() == directed).all()
+    assert (K.n, K.n_neighbors, K.metric, K.symmetrize) == (90, k, "cosine", symmetrize)
+
+
+def test_frozen():
+    with pytest.raises(AttributeError):
+        eg.data_kernel(sample(), 3).metric = "euclidean"
+
+
+# Refusals -------------------------------------------------------------------------------------------------------------
+
+def spoilt(value):
+    Y = sample()
+    Y[3, 2] = value
+    return Y
+
+
+@pytest.mark.parametrize("options, error, message", [
+    (dict(n_neighbors=0), ValueError, "between 1 and 89"), (dict(n_neighbors=90), ValueError, "n = 90"), (dict(n_neighbors=-1), ValueError, "n_neighbors"),
+    (dict(n_neighbors=2.5), TypeError, "n_neighbors"), (dict(n_neighbors=True), TypeError, "n_neighbors"), (dict(n_neighbors="3"), TypeError, "n_neighbors"),
+    (dict(metric="manhattan"), ValueError, "cosine"), (dict(metric=None), ValueError, "metric"), (dict(symmetrize="or"), ValueError, "union"),
+    (dict(batch_size=-1), ValueError, "batch_size"), (dict(batch_size=2.5), TypeError, "batch_size"),
+    pytest.param(dict(batch_size=0), ValueError, "batch_size", marks=defect("0 is read as None")),
+])
+def test_bad_options(options, error, message):
+    with pytest.raises(error, match=message):
+        eg.data_kernel(sample(), **{"n_neighbors": 3, **options})
+
+
+@pytest.mark.parametrize("Y, error, message", [
+    (spoilt(np.nan), ValueError, r"NaN.*\[3\]"), (spoilt(np.inf), ValueError, "infinite"), (spoilt(-np.inf), ValueError, "infinite"),
+    (np.ones(9), ValueError, "shape"), (np.ones((9, 2, 2)), ValueError, "shape"), (np.ones((0, 3)), ValueError, "shape"), (np.ones((9, 0)), ValueError, "shape"),
+    (np.array([["a"], ["b"]]), TypeError, "real numbers"), (np.ones((9, 2), complex), TypeError, "real numbers"), (np.ones((9, 2), object), TypeError, "real numbers"),
+    (sp.eye_array(9), TypeError, "sparse"), (sp.csr_matrix(np.eye(9)), TypeError, "sparse"), (None, ValueError, "shape"), (torch.full((9, 2), torch.nan), ValueError, "NaN"),
+    pytest.param(np.ma.masked_invalid(spoilt(np.nan)), (TypeError, ValueError), "mask|NaN", marks=defect("masks are ignored, and hide NaN from the check")),
+])
+def test_bad_embeddings(Y, error, message):
+    with pytest.raises(error, match=message):
+        eg.data_kernel(Y, 3)
+
+
+def test_zero_rows_have_no_direction():
+    Y = sample()
+    Y[[4, 8]] = 0
+    with pytest.raises(ValueError, match=r"2 zero rows \(first: \[4, 8\]\)"):
+        eg.data_kernel(Y, 3)
+    assert (eg.data_kernel(Y, 3, "euclidean").neighbors == nearest(Y, 3, "euclidean")).all()
+
+
+# Memory ---------------------------------------------------------------------------------------------------------------
+
+def peak_megabytes(prepare, command):
+    "What `command` adds to the peak resident memory of a fresh process after `prepare`."
+    code = f"import resource, numpy as np, torch, embgeo_nb as eg\ntorch.set_num_threads(1)\npeak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n" \
+           f"{prepare}\nbefore = peak()\n{command}\nprint(peak() - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout)
+
+
+def test_memory_grows_with_n_times_block():
+    prepare = "Y = np.random.default_rng(0).normal(size=(20_000, 16)).astype('f4'); eg.data_kernel(Y[:500], 32)"
+    assert peak_megabytes(prepare, "eg.data_kernel(Y, 32, batch_size=256)") < 1000      # all similarities: 1,600
+
+
+@defect("64 rows by k nominees by p, in float64, at once")
+def test_memory_of_many_neighbours():
+    prepare = "Y = np.random.default_rng(0).normal(size=(600, 768)).astype('f4'); eg.data_kernel(Y, 5)"
+    assert peak_megabytes(prepare, "eg.data_kernel(Y, 550)") < 150
