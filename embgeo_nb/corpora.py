@@ -294,8 +294,8 @@ def _read_packages(packages: Sequence[str], timeout: float = 300) -> dict[str, l
                 log.close()
     return found
 
-# %% ../nbs/10_corpora.ipynb #4db79aa8
-_DROPPED_LINE = re.compile(r"^\s*(\.\. [\w:-]+::.*|:[\w-]+:(\s.*)?|[-=~^*#\"]{3,}|\.\. \[\w+\])\s*$")
+# %% ../nbs/10_corpora.ipynb #83859cfb
+_DROPPED_LINE = re.compile(r"^\s*(\.\. [\w:-]+::.*|:[\w-]+:(\s.*)?|[-=~^*#+\" ]{3,}|\.\. \[\w+\])\s*$")
 _INLINE = [
     (re.compile(r":[\w:+-]+:(?=`)"), ""),          # the role of :func:`sum`
     (re.compile(r"`~?([^`<]*?)\s*(<[^`>]*>)?`_{0,2}"), r"\1"),   # `~a.b`, `title <link>`_

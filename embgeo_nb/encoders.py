@@ -27,7 +27,8 @@ from scipy.sparse.linalg import svds
 from torch import nn
 
 # %% auto #0
-__all__ = ['WordVectors', 'ppmi', 'skipgram', 'embed']
+__all__ = ['WordVectors', 'ppmi', 'skipgram', 'MaskedLM', 'masked_lm', 'SentenceEncoder', 'sentence_transformer', 'embed',
+           'ablation', 'store_embeddings', 'StoredEmbeddings', 'stored_embeddings']
 
 # %% ../nbs/11_encoders.ipynb #3f9571e0
 _WORD = re.compile(r"[a-z]+(?:_?[a-z0-9]+)*")
@@ -390,7 +391,360 @@ def skipgram(
                 optimizer.step()
     return _word_vectors("skipgram", counted, words.numpy(), seed, len(texts), unknown)
 
-# %% ../nbs/11_encoders.ipynb #bcc702ef
+# %% ../nbs/11_encoders.ipynb #6090667a
+_PAD, _UNK, _MASK = 0, 1, 2
+
+
+def _train_tokenizer(texts: Sequence[str], vocab_size: int):
+    "A byte-pair tokenizer of lower-case text, learnt from the texts"
+    try:
+        from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+    except ImportError as e:
+        raise ImportError('the masked language model needs the tokenizers library: pip install "embgeo_nb[text]"') from e
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Sequence([
+        normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()])
+    # a mark where a word begins; punctuation apart
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=vocab_size, min_frequency=2, special_tokens=["[PAD]", "[UNK]", "[MASK]"], show_progress=False))
+    return tokenizer
+
+# %% ../nbs/11_encoders.ipynb #0799ec7c
+class _Block(nn.Module):
+    "Self-attention and a feed-forward part, each added to what came in"
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attend, self.project = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.widen, self.narrow = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+
+    def forward(self, x: torch.Tensor, real: torch.Tensor) -> torch.Tensor:   # (b, l, dim), (b, 1, 1, l)
+        batch, length, dim = x.shape
+        query, key, value = self.attend(self.norm1(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=real)
+        x = x + self.project(mixed.transpose(1, 2).reshape(batch, length, dim))
+        return x + self.narrow(F.gelu(self.widen(self.norm2(x)), approximate="tanh"))
+
+
+class _Transformer(nn.Module):
+    "From word pieces (b, l) to vectors in context (b, l, dim), and from those to scores of all pieces"
+
+    def __init__(self, vocab_size: int, dim: int, layers: int, heads: int, max_length: int):
+        super().__init__()
+        self.pieces, self.places = nn.Embedding(vocab_size, dim), nn.Embedding(max_length, dim)
+        self.blocks = nn.ModuleList(_Block(dim, heads) for _ in range(layers))
+        self.last, self.head, self.head_norm = nn.LayerNorm(dim), nn.Linear(dim, dim), nn.LayerNorm(dim)
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+        for table in (self.pieces, self.places):
+            nn.init.normal_(table.weight, std=0.1)
+
+    def forward(self, pieces: torch.Tensor) -> torch.Tensor:
+        x, real = self.pieces(pieces) + self.places.weight[: pieces.shape[1]], (pieces != _PAD)[:, None, None, :]
+        for block in self.blocks:
+            x = block(x, real)
+        return self.last(x)
+
+    def scores(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head_norm(F.gelu(self.head(x))) @ self.pieces.weight.T + self.bias
+
+# %% ../nbs/11_encoders.ipynb #bd598659
+def _hide(pieces: torch.Tensor, vocab_size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    "The pieces with some of them hidden, and where those are"
+    chance = torch.rand(pieces.shape, generator=generator)
+    other = torch.randint(_MASK + 1, vocab_size, pieces.shape, generator=generator)
+    hidden = torch.where(chance < 0.12, _MASK, pieces)
+    return torch.where((chance >= 0.12) & (chance < 0.135), other, hidden), chance < 0.15
+
+# %% ../nbs/11_encoders.ipynb #2eefd73f
+@dataclass(frozen=True, eq=False, repr=False)
+class MaskedLM:
+    """A masked language model as an encoder; made by `masked_lm`.
+
+    Call it with a sequence of texts (or a corpus) to get an array of shape (n, dim).
+
+    Attributes
+    ----------
+    tokenizer : tokenizers.Tokenizer
+        Learnt from the training texts.
+    network : torch.nn.Module
+        The trained transformer.
+    counts : numpy.ndarray
+        Occurrences of every word piece in the training texts.
+    losses : tuple of float
+        Mean training loss of every tenth of the training.
+    recipe : dict
+        The arguments it was trained with.
+    seed : int
+        What the training was seeded with.
+    n_texts : int
+        Number of training texts.
+    """
+
+    tokenizer: Any
+    network: nn.Module
+    counts: np.ndarray
+    losses: tuple[float, ...]
+    recipe: Mapping[str, Any]
+    seed: int
+    n_texts: int
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.network.pieces.embedding_dim
+
+    @property
+    def max_length(self) -> int:
+        """Word pieces that the network reads at once."""
+        return self.network.places.num_embeddings
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+        texts = _as_texts(texts)
+        parts = [(i, ids[a: a + self.max_length]) for i, ids in enumerate(self._encode(texts)) for a in range(0, len(ids), self.max_length)]
+        parts.sort(key=lambda part: len(part[1]))        # alike lengths together: little padding
+        total, pieces = torch.zeros(len(texts), self.dim, dtype=torch.float64), torch.zeros(len(texts), 1)
+        with _one_thread():
+            for start in range(0, len(parts), batch_size):
+                rows, batch = zip(*parts[start: start + batch_size])
+                rows, batch = torch.tensor(rows), _padded(batch)
+                real = (batch != _PAD).unsqueeze(2)
+                total.index_add_(0, rows, (self.network(batch) * real).sum(1).double())
+                pieces.index_add_(0, rows, real.sum(1).float())
+        return (total / pieces).float().numpy()
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        "Word pieces of every text; a text with none has no embedding"
+        encoded = [e.ids for e in self.tokenizer.encode_batch(texts)]
+        empty = [i for i, ids in enumerate(encoded) if not ids]
+        if empty:
+            raise ValueError(f"{len(empty)} of {len(texts)} texts are empty and have no embedding, e.g. texts[{empty[0]}]; leave them out")
+        return encoded
+
+    @torch.inference_mode()
+    def pseudo_perplexity(self, texts: Sequence[str], max_pieces: int | None = None) -> float:
+        """How undecided the model is about a hidden piece of these texts.
+
+        Parameters
+        ----------
+        texts : sequence of str, or Corpus
+            Texts the model was not trained on.
+        max_pieces : int, optional
+            Read only so many pieces of every text; by default, and at most, as many as the network reads at once.
+
+        Returns
+        -------
+        float
+            Between 1 (always sure and right) and, for a model that knows nothing, the vocabulary's size.
+
+        References
+        ----------
+        J. Salazar, D. Liang, T. Q. Nguyen and K. Kirchhoff, "Masked language model scoring", ACL 2020.
+        """
+        total = count = 0
+        with _one_thread():
+            for ids in self._encode(_as_texts(texts)):
+                ids = torch.tensor(ids[: min(max_pieces or self.max_length, self.max_length)])
+                each = torch.arange(len(ids))
+                batch = ids.repeat(len(ids), 1)
+                batch[each, each] = _MASK                    # row i hides piece i
+                logp = torch.log_softmax(self.network.scores(self.network(batch)[each, each]), 1)
+                total, count = total - logp[each, ids].sum().item(), count + len(ids)
+        return math.exp(total / count)
+
+    def unigram_perplexity(self, texts: Sequence[str], max_pieces: int | None = None) -> float:
+        """The same for a model that knows only how frequent every piece is in the training texts.
+
+        Parameters
+        ----------
+        texts, max_pieces
+            As for `pseudo_perplexity`.
+
+        Returns
+        -------
+        float
+        """
+        ids = np.concatenate([ids[: min(max_pieces or self.max_length, self.max_length)] for ids in self._encode(_as_texts(texts))])
+        frequency = (self.counts + 1) / (self.counts + 1).sum()
+        return float(np.exp(-np.log(frequency[ids]).mean()))
+
+    def __repr__(self) -> str:
+        return (f"masked_lm encoder: {self.dim} dimensions, {len(self.network.blocks)} layers, {len(self.counts):,} word pieces, "
+                f"trained on {self.n_texts:,} texts with seed {self.seed}")
+
+
+def _padded(batch: Sequence[list[int]]) -> torch.Tensor:
+    return nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in batch], batch_first=True, padding_value=_PAD)
+
+# %% ../nbs/11_encoders.ipynb #e681fe39
+def masked_lm(
+    texts: Sequence[str],
+    dim: int = 128,
+    layers: int = 2,
+    heads: int = 4,
+    vocab_size: int = 4000,
+    max_length: int = 64,
+    steps: int = 5000,
+    batch_size: int = 16,
+    learning_rate: float = 2e-3,
+    seed: int = 0,
+    progress: bool = False,
+) -> MaskedLM:
+    """Train a small masked language model from scratch.
+
+    With the defaults and 3,000 docstrings: about four minutes on one CPU core.
+
+    Parameters
+    ----------
+    texts : sequence of str, or Corpus
+        The training texts; the word pieces are learnt from them too.
+    dim : int
+        Length of the vectors, a multiple of `heads`.
+    layers, heads : int
+        Size of the transformer.
+    vocab_size : int
+        At most so many word pieces.
+    max_length : int
+        Word pieces read at once.
+    steps, batch_size : int
+        Number of steps, and windows of `max_length` pieces in each.
+    learning_rate : float
+        The largest; the tables of pieces and places learn at three times this rate.
+    seed : int
+        The same seed gives the same model.
+    progress : bool
+        Show a progress bar, if tqdm is installed.
+
+    Returns
+    -------
+    MaskedLM
+
+    Raises
+    ------
+    ValueError
+        If there is less text than one window or an option is out of its range.
+    ImportError
+        If the tokenizers library is not installed.
+
+    References
+    ----------
+    J. Devlin, M.-W. Chang, K. Lee and K. Toutanova, "BERT: Pre-training of deep bidirectional
+    transformers for language understanding", NAACL 2019.
+    """
+    recipe = {name: value for name, value in locals().items() if name not in ("texts", "progress")}
+    texts = _as_texts(texts)
+    _positive(dim=dim, layers=layers, heads=heads, vocab_size=vocab_size, max_length=max_length, steps=steps, batch_size=batch_size)
+    if dim % heads:
+        raise ValueError(f"dim must be a multiple of heads; got dim={dim} and heads={heads}")
+    tokenizer = _train_tokenizer(texts, vocab_size)
+    stream = torch.tensor([i for e in tokenizer.encode_batch(texts) for i in e.ids])
+    if len(stream) <= max_length:
+        raise ValueError(f"texts hold {len(stream)} word pieces, not more than one window of max_length={max_length}")
+    size = tokenizer.get_vocab_size()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):       # initial weights are drawn from the global generator: lend it a seed
+        torch.random.manual_seed(seed)
+        network = _Transformer(size, dim, layers, heads, max_length)
+    tables = [network.pieces.weight, network.places.weight]
+    others = [p for p in network.parameters() if all(p is not table for table in tables)]
+    optimizer = torch.optim.AdamW([{"params": others}, {"params": tables}], lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    losses = np.zeros(steps)
+    with _one_thread(), torch.enable_grad():
+        for step in _progress(range(steps), "training", progress):
+            rate = learning_rate * min((step + 1) / (0.06 * steps), 1 - step / steps)
+            for group, factor in zip(optimizer.param_groups, (1, 3)):
+                group["lr"] = factor * rate
+            start = torch.randint(len(stream) - max_length, (batch_size, 1), generator=generator)
+            pieces = stream[start + torch.arange(max_length)]
+            hidden, asked = _hide(pieces, size, generator)
+            loss = F.cross_entropy(network.scores(network(hidden)[asked]), pieces[asked])
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            losses[step] = loss.item()
+    tenths = tuple(float(part.mean()) for part in np.array_split(losses, min(10, steps)))
+    return MaskedLM(tokenizer, network.eval().requires_grad_(False), np.bincount(stream, minlength=size), tenths, recipe, seed, len(texts))
+
+
+def _progress(items: Iterable, what: str, show: bool) -> Iterable:
+    "The items, with a progress bar where one is wanted and tqdm is installed"
+    if show:
+        try:
+            from tqdm.auto import tqdm
+
+            return tqdm(items, desc=what, leave=False)
+        except ImportError:
+            pass
+    return items
+
+# %% ../nbs/11_encoders.ipynb #da3a47ac
+@dataclass(frozen=True, eq=False, repr=False)
+class SentenceEncoder:
+    """A sentence-transformers model as an encoder; made by `sentence_transformer`.
+
+    Attributes
+    ----------
+    model : sentence_transformers.SentenceTransformer
+    name : str
+        Where it was loaded from.
+    batch_size : int
+    """
+
+    model: Any
+    name: str
+    batch_size: int
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return len(self(["text"])[0])
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        return np.asarray(self.model.encode(
+            _as_texts(texts), batch_size=self.batch_size, show_progress_bar=False, convert_to_numpy=True))
+
+    def __repr__(self) -> str:
+        return f"sentence_transformer encoder: {self.dim} dimensions, {self.name}"
+
+
+def sentence_transformer(model: Any, batch_size: int = 32, device: str | None = None) -> SentenceEncoder:
+    """Use a sentence-transformers model as an encoder.
+
+    Parameters
+    ----------
+    model : str, path or SentenceTransformer
+        A model's name or folder, or the loaded model itself.
+    batch_size : int
+        Texts per step.
+    device : str, optional
+        For instance 'cuda'; by default the library chooses.
+
+    Returns
+    -------
+    SentenceEncoder
+
+    Raises
+    ------
+    ImportError
+        If sentence-transformers is not installed.
+    """
+    _positive(batch_size=batch_size)
+    name = f"{type(model).__name__} in memory"
+    if isinstance(model, (str, os.PathLike)):
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as e:
+            raise ImportError('this encoder needs sentence-transformers: pip install "embgeo_nb[encoders]"') from e
+        name, model = Path(model).name if os.path.isdir(model) else str(model), SentenceTransformer(str(model), device=device)
+    elif not callable(getattr(model, "encode", None)):
+        raise TypeError(f"model must be a name, a folder or an object with a method `encode`; got {type(model).__name__}")
+    return SentenceEncoder(model, name, batch_size)
+
+# %% ../nbs/11_encoders.ipynb #1b7211a9
 def embed(encoders: Mapping[str, Callable], corpus: Any, progress: bool = True):
     """Embed a corpus with several encoders.
 
@@ -429,14 +783,160 @@ def embed(encoders: Mapping[str, Callable], corpus: Any, progress: bool = True):
         found[name] = array
     return Embeddings(found, ids=corpus.ids, data=list(corpus.texts), labels=corpus.labels)
 
+# %% ../nbs/11_encoders.ipynb #c44eb9d8
+def ablation(
+    train: Callable[..., Callable], corpus: Any, label: Any, seeds: Iterable[int] = (0,), progress: bool = True, **options: Any,
+) -> dict[str, Callable]:
+    """Encoders trained on a corpus and on the corpus without one label.
 
-def _progress(items: Iterable, what: str, show: bool) -> Iterable:
-    "The items, with a progress bar where one is wanted and tqdm is installed"
-    if show:
-        try:
-            from tqdm.auto import tqdm
+    Parameters
+    ----------
+    train : callable
+        ``train(texts, seed=seed, **options)`` returns an encoder; for instance `ppmi`, `skipgram` or `masked_lm`.
+    corpus : Corpus
+        The texts and their labels.
+    label
+        Documents with this label are left out.
+    seeds : iterable of int
+        One pair of encoders for each.
+    progress : bool
+        Show a progress bar, if tqdm is installed.
+    **options
+        Passed to `train`.
 
-            return tqdm(items, desc=what, leave=False)
-        except ImportError:
-            pass
-    return items
+    Returns
+    -------
+    dict
+        Encoders by the names ``full-0``, ``full-1``, …, ``ablated-0``, ``ablated-1``, …
+
+    Raises
+    ------
+    ValueError
+        If the label does not occur.
+    """
+    sets = {"full": corpus, "ablated": corpus.without(label)}
+    runs = [(name, seed) for name in sets for seed in seeds]
+    return {f"{name}-{seed}": train(sets[name].texts, seed=seed, **options) for name, seed in _progress(runs, "training", progress)}
+
+# %% ../nbs/11_encoders.ipynb #65653907
+def _text_hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16].encode()
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in ("numpy", "scipy", "torch", "matplotlib", "pandas", "tokenizers", "embgeo_nb"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def store_embeddings(path: str | os.PathLike, corpus: Any, embeddings: Mapping[str, Any], recipe: Mapping[str, Any]) -> Path:
+    """Store embeddings of a corpus for `stored_embeddings`, in half precision and without pickle.
+
+    Parameters
+    ----------
+    path : str or path
+        An ``.npz`` file.
+    corpus : Corpus
+        What was embedded.
+    embeddings : mapping of str to array, or Embeddings
+        Arrays of shape (n, p), in the order of the corpus.
+    recipe : mapping
+        How they were made; anything that JSON can hold. The versions of the software are added.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        If an array has not one row per document, or values too large for half precision.
+    """
+    arrays = {}
+    for name in embeddings:
+        array = np.asarray(embeddings[name])
+        if array.ndim != 2 or len(array) != len(corpus.ids):
+            raise ValueError(f"embeddings[{name!r}] must have one row for each of the {len(corpus.ids)} documents; its shape is {array.shape}")
+        if not np.all(np.abs(array) < 65504):
+            raise ValueError(f"embeddings[{name!r}] has values that half precision cannot hold; rescale it")
+        arrays[f"model:{name}"] = array.astype(np.float16)
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"path must end in .npz; got {path.name!r}")
+    np.savez_compressed(path, ids=np.array(corpus.ids), hashes=np.array([_text_hash(t) for t in corpus.texts]),
+                        recipe=json.dumps({**recipe, "versions": _versions()}), **arrays)
+    return path
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StoredEmbeddings:
+    """Stored embeddings, matched with a corpus; made by `stored_embeddings`.
+
+    Attributes
+    ----------
+    corpus : Corpus
+        The documents that were found, in the order of the corpus that was asked for.
+    arrays : dict of str to numpy.ndarray
+        Their embeddings by each model, float32.
+    unmatched : tuple of str
+        Identifiers of the documents that are not stored, or with another text.
+    recipe : dict
+        How the embeddings were made.
+    """
+
+    corpus: Any
+    arrays: dict[str, np.ndarray]
+    unmatched: tuple[str, ...]
+    recipe: dict[str, Any]
+
+    @property
+    def embeddings(self):
+        """The same as `embgeo_nb.embeddings.Embeddings`, with ids, texts and labels."""
+        from embgeo_nb.embeddings import Embeddings
+
+        return Embeddings(self.arrays, ids=self.corpus.ids, data=list(self.corpus.texts), labels=self.corpus.labels)
+
+    def __repr__(self) -> str:
+        n, lost = len(self.corpus.ids), len(self.unmatched)
+        return f"Stored embeddings by {', '.join(self.arrays)}: {n:,} of {n + lost:,} documents match" + ("" if lost else ", all of them")
+
+
+def stored_embeddings(corpus: Any, path: str | os.PathLike, missing: str = "drop") -> StoredEmbeddings:
+    """Read stored embeddings of the documents of a corpus, matched by identifier *and* text.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        The documents that are wanted.
+    path : str or path
+        A file written by `store_embeddings`.
+    missing : {'drop', 'raise'}
+        Go on with the documents that match, or refuse unless all do.
+
+    Returns
+    -------
+    StoredEmbeddings
+
+    Raises
+    ------
+    ValueError
+        If no document matches; or if one does not and `missing` is 'raise'.
+    """
+    if missing not in ("drop", "raise"):
+        raise ValueError(f"missing must be 'drop' or 'raise'; got {missing!r}")
+    with np.load(path, allow_pickle=False) as file:
+        stored = {name: (row, digest) for row, (name, digest) in enumerate(zip(file["ids"].tolist(), file["hashes"].tolist()))}
+        rows = [stored.get(name, (-1, b"")) for name in corpus.ids]
+        match = np.array([digest == _text_hash(text) for (_, digest), text in zip(rows, corpus.texts)], dtype=bool)
+        unmatched = tuple(name for name, found in zip(corpus.ids, match) if not found)
+        if unmatched and (missing == "raise" or not match.any()):
+            raise ValueError(f"{len(unmatched)} of {len(corpus.ids)} documents are not stored in {Path(path).name} with this text, e.g. {unmatched[0]!r}; "
+                             "other versions of the packages have other docstrings")
+        take = np.array([row for row, _ in rows], dtype=int)[match]
+        arrays = {key.removeprefix("model:"): file[key][take].astype(np.float32) for key in file.files if key.startswith("model:")}
+        recipe = json.loads(str(file["recipe"]))
+    return StoredEmbeddings(corpus.select(match), arrays, unmatched, recipe)
