@@ -26,7 +26,7 @@ NULLS = ("paired", "independent", "bootstrap", "single-copy")
 # %% auto #0
 __all__ = ['NULLS', 'HITS', 'coin_flips', 'weighted_chi2_sf', 'DatumTest', 'datum_test']
 
-# %% ../nbs/04_datum_test.ipynb #b0e55e5f
+# %% ../nbs/04_datum_test.ipynb #ba5f3bd8
 _MIX = (0xBF58476D1CE4E5B9 - 2 ** 64, 0x94D049BB133111EB - 2 ** 64)     # as signed 64-bit integers
 _GAMMA = 0x9E3779B97F4A7C15 - 2 ** 64
 _SIGNS_OF_BYTE = 1.0 - 2.0 * ((np.arange(256)[:, None] >> np.arange(8)) & 1)
@@ -48,6 +48,7 @@ def coin_flips(
 ) -> torch.Tensor:           # (g, count, width) float32, entries +1 and -1
     "Fair signs that depend on (seed, datum, draw, position) alone."
     device, words = data.device, -(-width // 64)
+    seed = (seed + 2 ** 63) % 2 ** 64 - 2 ** 63                          # any integer, as 64 bits
     key = _mix(_mix(torch.full_like(data, seed) * _GAMMA) ^ (data + 1) * _GAMMA)
     draw = torch.arange(first, first + count, device=device) << 20       # up to 2^20 words of 64 signs per draw
     counter = (draw[:, None] + torch.arange(words, device=device) + 1) * _GAMMA
@@ -55,7 +56,7 @@ def coin_flips(
     table = torch.as_tensor(_SIGNS_OF_BYTE, dtype=torch.float32, device=device)
     return table[octets.int()].flatten(2)[..., :width]
 
-# %% ../nbs/04_datum_test.ipynb #9246f66e
+# %% ../nbs/04_datum_test.ipynb #237a995c
 def _differing(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     "Observed signs (g, width) and vectors |w| z~ / 2, (g, width, d), of some data, padded with zeros to a common width."
     start, counts = difference.indptr[rows], np.diff(difference.indptr)[rows]
@@ -64,7 +65,7 @@ def _differing(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tenso
     at = np.where(inside, start[:, None] + column, 0)
     weights = torch.as_tensor(np.where(inside, difference.data[at], 0), dtype=torch.float32, device=loadings.device)
     neighbors = torch.as_tensor(difference.indices[at].astype(np.int64), device=loadings.device)
-    return torch.where(weights < 0, -1.0, 1.0), loadings[neighbors] * (weights.abs() / 2)[..., None]
+    return torch.where(weights < 0, -1.0, 1.0).to(weights), loadings[neighbors] * (weights.abs() / 2)[..., None]
 
 
 def _flipped(signs: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
@@ -72,6 +73,11 @@ def _flipped(signs: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
     if vectors.shape[1] < vectors.shape[2]:
         return ((signs @ (vectors @ vectors.mT)) * signs).sum(-1)
     return ((signs @ vectors) ** 2).sum(-1)
+
+
+def _reached(signs: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    "The observed T less the slack for rounding, (g, 1): from here on a draw counts as reaching it."
+    return _flipped(signs[:, None], vectors) * (1 - _SLACK) - _SLACK / 10 * (vectors ** 2).sum((1, 2))[:, None]
 
 
 def _batches(counts: np.ndarray, rows: np.ndarray, floats: int) -> list[np.ndarray]:
@@ -86,7 +92,7 @@ def _batches(counts: np.ndarray, rows: np.ndarray, floats: int) -> list[np.ndarr
         start = stop
     return batches
 
-# %% ../nbs/04_datum_test.ipynb #665ea288
+# %% ../nbs/04_datum_test.ipynb #ddb22c64
 HITS = 100                        # Besag & Clifford's h
 _SLACK = 1e-5                     # float32: draws this close to the observed value count as reaching it
 _FLOATS = 2 ** 24                 # signs held at a time
@@ -117,7 +123,7 @@ def _flip_batch(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tens
                 hits: np.ndarray, pvalues: np.ndarray) -> None:
     "`step` more draws for some data: counts their hits, and sets p = h / l where the h-th one falls."
     observed, vectors = _differing(difference, rows, loadings)
-    reached = _flipped(observed[:, None], vectors) * (1 - _SLACK)
+    reached = _reached(observed, vectors)
     data = torch.as_tensor(rows, device=loadings.device)
     hit = _flipped(coin_flips(seed, data, done, step, vectors.shape[1]), vectors) >= reached
     total = torch.as_tensor(hits[rows], device=loadings.device)[:, None] + hit.cumsum(1)
@@ -132,10 +138,10 @@ def _all_patterns(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Te
     observed, vectors = _differing(difference, rows, loadings)
     bits = (torch.arange(2 ** (count - 1), device=loadings.device)[:, None] >> torch.arange(count, device=loadings.device)) & 1
     patterns = (1.0 - 2.0 * bits.flip(1)).to(vectors)                 # the last bit is always 0: the first sign is +
-    reached = _flipped(observed[:, None], vectors) * (1 - _SLACK)
+    reached = _reached(observed, vectors)
     return (_flipped(patterns[None], vectors) >= reached).double().mean(1).cpu().numpy()
 
-# %% ../nbs/04_datum_test.ipynb #5646e1c1
+# %% ../nbs/04_datum_test.ipynb #2f0dea92
 def weighted_chi2_sf(
     q: np.ndarray,         # (n,)
     weights: np.ndarray,   # (n, d), non-negative
@@ -143,8 +149,9 @@ def weighted_chi2_sf(
     "P(sum_j weights_j X_j >= q) for independent chi-square X_j with one degree of freedom (Kuonen 1999, equation 3)."
     from scipy.special import ndtr
     scale = weights.max(1)
-    possible, certain = (q > 0) & (scale > 0), q <= 0
     unit = np.where(scale > 0, scale, 1)
+    certain = q <= 1e-100 * unit
+    possible = ~certain & (scale > 0)
     q, w = np.where(possible, q / unit, 1.0), np.where(possible[:, None], weights / unit[:, None], 1.0)
     low, high = -w.shape[1] / (2 * q) - 1, np.full(len(q), 0.5)          # K' runs from below q to infinity on (low, high)
     for _ in range(80):
@@ -159,7 +166,7 @@ def weighted_chi2_sf(
     skewness = 8 * (w ** 3).sum(1) / np.maximum(2 * (w ** 2).sum(1), 1e-300) ** 1.5
     safe = np.where(near_mean, 1.0, r)
     tail = ndtr(-(safe + np.log(np.where(near_mean, 1.0, v / safe)) / safe))
-    tail = np.where(near_mean, 0.5 - skewness / (6 * np.sqrt(2 * np.pi)), tail)
+    tail = np.where(near_mean, ndtr(-skewness / 6), tail)
     return np.where(possible, np.clip(tail, 0, 1), certain.astype(float))
 
 
@@ -171,14 +178,17 @@ def _fitted(coordinates: Frame, rows: slice) -> np.ndarray:
 def _independent_pvalues(statistic: np.ndarray, coordinates: Frame, block: int = 512) -> tuple[np.ndarray, float]:
     "p-values under two independent draws from the pooled fit, and the share of fitted probabilities outside [0, 1]."
     n, d = coordinates.center.shape
-    pairs = (coordinates.loadings[:, :, None] * coordinates.loadings[:, None, :]).reshape(n, d * d)
+    loadings, cov = coordinates.loadings, np.empty((min(block, n), d, d))
     weights, outside = np.empty((n, d)), 0
     for start in range(0, n, block):
         p = _fitted(coordinates, slice(start, start + block))
         outside += int(((p < 0) | (p > 1)).sum())
         p = np.clip(p, 0, 1)
         p[np.arange(len(p)), np.arange(start, start + len(p))] = 0       # no edge to oneself
-        weights[start:start + block] = np.linalg.eigvalsh(((p * (1 - p)) @ pairs / 2).reshape(-1, d, d))
+        variance = p * (1 - p) / 2
+        for a in range(d):                                               # a column of (1) at a time: no n d^2 array
+            cov[:len(p), a] = variance @ (loadings[:, a, None] * loadings)
+        weights[start:start + block] = np.linalg.eigvalsh(cov[:len(p)])
     return weighted_chi2_sf(statistic, np.maximum(weights, 0)), outside / n ** 2
 
 # %% ../nbs/04_datum_test.ipynb #98dabd0d
@@ -326,7 +336,7 @@ class DatumTest:
         from embgeo_nb.plot import plot_test
         return plot_test(self, **options)
 
-# %% ../nbs/04_datum_test.ipynb #e0d5919a
+# %% ../nbs/04_datum_test.ipynb #b40cc034
 def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int | str | None = None, n_neighbors: int = 32,
                metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None,
                seed: int | np.random.Generator = 0, device: str | torch.device | None = None, tol: float = 1e-4) -> DatumTest:
@@ -375,10 +385,10 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     """
     check_option("null", null, NULLS)
     if isinstance(emb, Omnibus):
-        n_components, emb = n_components or emb.n_components, emb.graphs
+        n_components, emb = emb.n_components if n_components is None else n_components, emb.graphs
     graphs = as_graphs(emb, n_neighbors, metric, symmetrize, device)
     difference = difference_graph(graphs, a, b)
-    n_resamples = check_count("n_resamples", n_resamples or (9999 if null == "paired" else 199), 19)
+    n_resamples = check_count("n_resamples", (9999 if null == "paired" else 199) if n_resamples is None else n_resamples, 19)
     seed = int(np.random.default_rng(seed).integers(2 ** 62)) if isinstance(seed, np.random.Generator) else check_count("seed", seed, 0)
     coordinates = frame(graphs.mean, n_components, tol, device=device)
     D = _displaced(difference, coordinates)

@@ -18,7 +18,7 @@ import torch
 # %% auto #0
 __all__ = ['as_matrix', 'Embeddings', 'as_embeddings', 'need', 'html_table']
 
-# %% ../nbs/00_embeddings.ipynb #c7d640eb
+# %% ../nbs/00_embeddings.ipynb #d803dde3
 def as_matrix(
     values: Any,          # (n, p): numpy, torch, or anything with `__array__`
     name: str = "Y",      # what the argument is called in error messages
@@ -29,13 +29,17 @@ def as_matrix(
         values = (values.float() if values.dtype == torch.bfloat16 else values).cpu().numpy()
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is a sparse matrix. Embeddings are dense (n, p) arrays; a graph goes to `omnibus` or `datum_test`.")
-    array = values if isinstance(values, np.ndarray) else np.asarray(values)
+    if np.ma.isMaskedArray(values):
+        raise TypeError(f"{name} is a masked array. Remove the masked data from every model, or fill them.")
+    array = np.asarray(values)
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(f"{name} must have shape (n, p) with n and p at least 1, one row per datum; got shape {array.shape}.")
     if array.dtype.kind in "iub":
-        array = array.astype(np.float32)
+        array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)      # exact up to 2^24, up to 2^53
     if array.dtype.kind != "f":
         raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}.")
+    if array.dtype.itemsize > 8 or not array.dtype.isnative:
+        array = array.astype(np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="))
     bad = _nonfinite_rows(array)
     if len(bad):
         raise ValueError(f"{name} has NaN or infinite values in {len(bad)} of {len(array)} rows (first: {bad[:5].tolist()}). "

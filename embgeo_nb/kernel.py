@@ -34,19 +34,27 @@ def pair_similarity(
     product = (queries * rows).sum(-1)
     return product / ((queries * queries).sum(-1) * (rows * rows).sum(-1)).sqrt() if metric == "cosine" else product
 
-# %% ../nbs/01_kernel.ipynb #c230857a
+# %% ../nbs/01_kernel.ipynb #cb917ef3
 def _nominating_space(Y: torch.Tensor, metric: str) -> tuple[torch.Tensor, torch.Tensor | None, float]:
     "Rows, offsets and error bound such that float32 `rows @ rows.T - offsets` ranks neighbours to within the bound."
-    rounding = 2.0 ** -24 * (Y.shape[1] + 8)
-    if metric == "cosine":
-        norms = (Y.double() ** 2).sum(1).sqrt()
-        return (Y / norms[:, None]).float(), None, 2 * rounding
+    rounding, Y = 2.0 ** -24 * (Y.shape[1] + 8), Y.double()
     if metric == "inner_product":
-        largest = float((Y.double() ** 2).sum(1).max())
-        return Y.float(), None, 2 * rounding * largest
-    Y = Y.double() - Y.double().mean(0)             # distances do not change, rounding errors shrink
+        return Y.float(), None, 2 * rounding * float((Y ** 2).sum(1).max())
+    if metric == "cosine":                          # ranks like the distance between rows of unit length
+        Y = Y / (Y ** 2).sum(1).sqrt()[:, None]
+    Y = Y - Y.mean(0)                               # distances do not change, rounding errors shrink
     squares = (Y ** 2).sum(1)
-    return Y.float(), (squares / 2).float(), 4 * rounding * float(squares.max())
+    return Y.float(), (squares / 2).float(), 4 * rounding * float(squares.max()) + 1e-15
+
+
+def _product(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    "rows @ others.T in full float32, whatever precision the user allows elsewhere: the error bound relies on it."
+    allowed = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        return rows @ others.T
+    finally:
+        torch.set_float32_matmul_precision(allowed)
 
 
 def _neighbors_block(Y: torch.Tensor, start: int, stop: int, k: int, metric: str, spare: int,
@@ -54,7 +62,7 @@ def _neighbors_block(Y: torch.Tensor, start: int, stop: int, k: int, metric: str
     "The k nearest of rows start..stop: nominate in float32, rank in float64, prove, and repair where unproven."
     rows, offsets, error = space
     n = len(Y)
-    scores = rows[start:stop] @ rows.T
+    scores = _product(rows[start:stop], rows)
     if offsets is not None:
         scores -= offsets
     own = torch.arange(start, stop, device=Y.device)
@@ -62,17 +70,19 @@ def _neighbors_block(Y: torch.Tensor, start: int, stop: int, k: int, metric: str
     worst, nominees = scores.topk(min(k + spare, n - 1), dim=1)
     nominees = nominees.sort(dim=1).values           # by index, so that a stable sort breaks ties by index
     similarity = torch.empty(nominees.shape, dtype=torch.float64, device=Y.device)
-    for rows_at in range(0, stop - start, 64):       # small enough to stay in cache
-        part = slice(rows_at, rows_at + 64)
+    step = max(1, 2 ** 17 // (nominees.shape[1] * Y.shape[1]))
+    for rows_at in range(0, stop - start, step):     # small enough to stay in cache
+        part = slice(rows_at, rows_at + step)
         similarity[part] = pair_similarity(Y[own[part], None], Y[nominees[part]], metric)
     order = similarity.sort(dim=1, descending=True, stable=True)
     neighbors = nominees.gather(1, order.indices[:, :k])
     if nominees.shape[1] < n - 1:
-        # In nominating units: the euclidean score is (|x|^2 - |x - y|^2) / 2 about the mean, up to |x|^2 / 2.
         kth = order.values[:, k - 1]
-        if metric == "euclidean":
-            kth = (kth + 2 * offsets[own].double()) / 2
-        for row in torch.nonzero(kth <= worst[:, -1].double() + error).flatten().tolist():
+        if metric == "cosine":
+            kth = 2 * kth - 2                        # minus the squared distance of rows of unit length
+        if offsets is not None:                      # the score is (|x|^2 - |x - y|^2) / 2 about the mean
+            kth = kth / 2 + offsets[own].double()
+        for row in torch.nonzero(~(kth > worst[:, -1].double() + error)).flatten().tolist():
             neighbors[row] = _neighbors_of_one(Y, start + row, k, metric)
     return neighbors
 
@@ -84,7 +94,17 @@ def _neighbors_of_one(Y: torch.Tensor, row: int, k: int, metric: str, block: int
     similarity[row] = -torch.inf
     return similarity.sort(descending=True, stable=True).indices[:k]
 
-# %% ../nbs/01_kernel.ipynb #92a4f891
+# %% ../nbs/01_kernel.ipynb #782da8c5
+def _in_range(Y: torch.Tensor, metric: str) -> torch.Tensor:
+    "Y scaled by powers of two where its squares could leave the range; the neighbours are the same."
+    size = Y.abs().amax(1, keepdim=True) if metric == "cosine" else Y.abs().max()
+    exponent = torch.frexp(size).exponent
+    if not (exponent.abs() > 20).any():
+        return Y
+    half = exponent // 2                            # in two steps, since 2^exponent itself may leave the range
+    return torch.ldexp(torch.ldexp(Y.double(), -half), half - exponent)
+
+# %% ../nbs/01_kernel.ipynb #041acc0e
 def _directed(neighbors: np.ndarray) -> sp.csr_array:
     "The directed graph with an edge from each datum to each of its neighbours."
     n, k = neighbors.shape
@@ -96,7 +116,7 @@ def _directed(neighbors: np.ndarray) -> sp.csr_array:
 def _symmetrized(directed: sp.csr_array, how: str) -> sp.csr_array:
     "Union, intersection or mean of a directed graph and its transpose."
     reverse = directed.T.tocsr()
-    graph = {"union": directed.maximum, "intersection": directed.minimum}.get(how, lambda other: (directed + other) / 2)(reverse)
+    graph = {"union": directed.maximum, "intersection": directed.minimum}.get(how, lambda other: (directed + other) * np.float32(0.5))(reverse)
     graph = sp.csr_array(graph)
     graph.sort_indices()
     return graph
@@ -142,7 +162,7 @@ class DataKernel:
         "Symmetric, hollow graph, (n, n), float32: the adjacency matrix everything else works with."
         return _symmetrized(self.directed, self.symmetrize)
 
-# %% ../nbs/01_kernel.ipynb #fea2bec3
+# %% ../nbs/01_kernel.ipynb #c4e4c87f
 def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
                 device: str | torch.device | None = None, batch_size: int | None = None) -> DataKernel:
     """The data kernel of one model: a graph that joins each datum to its `n_neighbors` most similar others.
@@ -195,13 +215,16 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
         if len(zero):
             raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so no cosine. "
                              "Remove these data from every model, or use metric='euclidean'.")
-    batch_size = check_count("batch_size", batch_size or max(16, min(1024, 2 ** 26 // n)), 1, None)
-    Y = torch.as_tensor(np.ascontiguousarray(Y), device=device)
-    Y = Y.float() if Y.dtype == torch.float16 else Y
+    batch_size = check_count("batch_size", max(16, min(1024, 2 ** 26 // n)) if batch_size is None else batch_size, 1)
+    Y = np.ascontiguousarray(Y)
+    Y = torch.as_tensor(Y if Y.flags.writeable else Y.copy(), device=device)
+    Y = _in_range(Y.float() if Y.dtype == torch.float16 else Y, metric)
     space = _nominating_space(Y, metric)
     spare = 8 + n_neighbors // 8
-    blocks = [_neighbors_block(Y, start, min(start + batch_size, n), n_neighbors, metric, spare, space) for start in range(0, n, batch_size)]
-    return DataKernel(torch.cat(blocks).cpu().numpy(), n_neighbors, metric, symmetrize)
+    neighbors = torch.empty(n, n_neighbors, dtype=torch.int64, device=Y.device)
+    for start in range(0, n, batch_size):
+        neighbors[start:start + batch_size] = _neighbors_block(Y, start, min(start + batch_size, n), n_neighbors, metric, spare, space)
+    return DataKernel(neighbors.cpu().numpy(), n_neighbors, metric, symmetrize)
 
 # %% ../nbs/01_kernel.ipynb #0f6ad3a8
 def check_option(name: str, value: Any, options: tuple[str, ...]) -> str:

@@ -19,10 +19,10 @@ from .kernel import DataKernel, data_kernel, pair_similarity
 from .rdpg import as_graph, block_krylov, fix_signs, leading_eigenpairs, n_components_for, start_block, to_torch
 
 # %% auto #0
-__all__ = ['Graphs', 'as_graphs', 'progress', 'Omnibus', 'omnibus', 'Attribution', 'attribute', 'difference_graph', 'check_row',
-           'Frame', 'frame']
+__all__ = ['check_rank', 'Graphs', 'as_graphs', 'progress', 'Omnibus', 'omnibus', 'Attribution', 'attribute', 'difference_graph',
+           'check_row', 'Frame', 'frame']
 
-# %% ../nbs/03_omnibus.ipynb #2ce1eb61
+# %% ../nbs/03_omnibus.ipynb #65cd7447
 def _reduced_product(graphs: Sequence[sp.csr_array], total: sp.csr_array, device: str | torch.device | None):
     "X -> (O X, G X) of equations (3) and (4), for X = (a, b) stacked, shape (2n, columns)."
     m, n = len(graphs), total.shape[0]
@@ -44,20 +44,36 @@ def _reduced_product(graphs: Sequence[sp.csr_array], total: sp.csr_array, device
     return product
 
 
+def _sum(graphs: Sequence[sp.csr_array]) -> sp.csr_array:
+    "The sum of graphs, in float64."
+    return sum(graphs[1:], graphs[0].astype(np.float64))
+
+
+def check_rank(values: torch.Tensor | np.ndarray, d: int, what: str) -> None:
+    "An error if there are not d nonzero eigenvalues."
+    rank = int((abs(values) > 1e-9 * abs(values[0])).sum()) if len(values) else 0
+    if rank < d:
+        raise ValueError(f"n_components: the {what} has only {rank} nonzero eigenvalues; got {d}.")
+
+
 def _omnibus_eigenpairs(graphs: Sequence[sp.csr_array], d: int, tol: float, seed: int | np.random.Generator,
                         device: str | torch.device | None) -> tuple[torch.Tensor, torch.Tensor]:
     "The d leading eigenvalues of the omnibus matrix, and the shared part b of its unit eigenvectors, (n, d)."
-    total = sum(graphs[1:], graphs[0])
+    total = _sum(graphs)
+    if not total.count_nonzero():
+        check_rank(np.zeros(0), d, "omnibus matrix of these graphs")
+    unit = 2.0 ** np.round(np.log2(abs(total).max()))
+    if not 1e-3 < unit < 1e3:                                   # the solver wants weights of order 1
+        values, shared = _omnibus_eigenpairs([graph.astype(np.float64) / unit for graph in graphs], d, tol, seed, device)
+        return values * unit, shared
     n = total.shape[0]
     b = start_block(n, d, seed, device)
     start = torch.cat([torch.zeros_like(b), b])                 # all models alike to begin with
     values, vectors = block_krylov(_reduced_product(graphs, total, device), start, d, tol)
-    if len(values) < d or values[-1].abs() < 1e-9 * values[0].abs():
-        rank = int((values.abs() >= 1e-9 * values[0].abs()).sum())
-        raise ValueError(f"n_components: the omnibus matrix of these graphs has only {rank} nonzero eigenvalues; got {d}.")
+    check_rank(values, d, "omnibus matrix of these graphs")
     return values, vectors[n:]
 
-# %% ../nbs/03_omnibus.ipynb #9ba37c9d
+# %% ../nbs/03_omnibus.ipynb #ecbd5413
 @dataclass(frozen=True, eq=False)
 class Graphs:
     "The graphs of m models on the same n data, and where they came from."
@@ -79,8 +95,7 @@ class Graphs:
     @cached_property
     def mean(self) -> sp.csr_array:
         "The mean graph."
-        graphs = list(self.graphs.values())
-        return sum(graphs[1:], graphs[0]) / len(graphs)
+        return _sum(list(self.graphs.values())) / len(self.graphs)
 
     def __getitem__(self, model: str) -> sp.csr_array:
         if model not in self.graphs:
@@ -232,7 +247,7 @@ def _place(graph: sp.csr_array, mean: sp.csr_array, shared: np.ndarray, factor: 
     "Equation (2): positions of one model from the part that all models share."
     return shared + (graph @ shared - mean @ shared) * factor
 
-# %% ../nbs/03_omnibus.ipynb #32f6de1b
+# %% ../nbs/03_omnibus.ipynb #bd6429d6
 @dataclass(frozen=True, eq=False)
 class Attribution:
     """Why one datum moved between two models: one row per neighbour gained or lost, the largest share first.
@@ -282,7 +297,7 @@ def difference_graph(graphs: Graphs, a: str, b: str) -> sp.csr_array:
     "A_a - A_b without stored zeros; an error if a and b are one model."
     if a == b:
         raise ValueError(f"The two models must differ; got {a!r} twice.")
-    difference = sp.csr_array(graphs[a] - graphs[b])
+    difference = sp.csr_array(graphs[a].astype(np.float64) - graphs[b])
     difference.eliminate_zeros()
     difference.sort_indices()
     return difference
@@ -308,7 +323,7 @@ def check_row(i: int, n: int) -> int:
 
 Omnibus.displacement, Omnibus.attribution = _displacement, _attribution
 
-# %% ../nbs/03_omnibus.ipynb #79ba6c73
+# %% ../nbs/03_omnibus.ipynb #5abeb633
 def _add_model(self: Omnibus, name: str, model: Any, device: str | torch.device | None = None) -> Omnibus:
     """One more model, placed in the frame that is there (the other models stay where they are).
 
@@ -329,8 +344,8 @@ def _add_model(self: Omnibus, name: str, model: Any, device: str | torch.device 
         raise ValueError(f"name: there is a model {name!r} already.")
     if isinstance(model, DataKernel) or sp.issparse(model):
         kernel, graph, emb = None, as_graph(model, f"graph of {name!r}"), None
-    elif not graphs.settings:
-        raise TypeError("model must be a DataKernel or a sparse graph, because this analysis was made from graphs with settings unknown.")
+    elif len(graphs.settings) < 3:
+        raise TypeError("model must be a DataKernel or a sparse graph, because this analysis was made from graphs with settings unknown, or not all the same.")
     else:
         kernel = data_kernel(model, device=device, **graphs.settings)
         graph = kernel.graph
@@ -345,7 +360,7 @@ def _add_model(self: Omnibus, name: str, model: Any, device: str | torch.device 
 
 Omnibus.add_model = _add_model
 
-# %% ../nbs/03_omnibus.ipynb #8b02bd6d
+# %% ../nbs/03_omnibus.ipynb #bebfc9dd
 def _transform(self: Omnibus, new: Mapping[str, Any]) -> np.ndarray:
     """Positions of data that were not there: out-of-sample extension.
 
@@ -364,11 +379,14 @@ def _transform(self: Omnibus, new: Mapping[str, Any]) -> np.ndarray:
     if set(new) != set(self.models):
         raise ValueError(f"new must hold every model ({', '.join(self.models)}) and no other; got {', '.join(new)}.")
     arrays = {name: as_matrix(new[name], f"new[{name!r}]") for name in self.models}
+    if graphs.settings["metric"] == "cosine" and any(not np.any(array, axis=1).all() for array in arrays.values()):
+        raise ValueError("new has zero rows, which have no direction and so no cosine. Leave these data out.")
     if len({len(array) for array in arrays.values()}) > 1:
         raise ValueError(f"new must embed the same data with every model; got {({name: len(array) for name, array in arrays.items()})} rows.")
     rows = [_rows_of_new(array, graphs.emb[name], graphs.kernels[name], name) for name, array in arrays.items()]
-    both = sum(row @ own for row, own in zip(rows, self.positions))
-    return np.stack([(row @ self.positions.sum(0) + both) / (2 * self.eigenvalues) for row in rows])
+    m = self.frame_size                                         # models added later are placed, but do not place
+    both = sum(row @ own for row, own in zip(rows[:m], self.positions))
+    return np.stack([(m * (row @ self.center) + both) / (2 * self.eigenvalues) for row in rows])
 
 
 def _rows_of_new(new: np.ndarray, old: np.ndarray, kernel: DataKernel, name: str) -> sp.csr_array:
@@ -389,7 +407,7 @@ def _rows_of_new(new: np.ndarray, old: np.ndarray, kernel: DataKernel, name: str
 
 Omnibus.transform = _transform
 
-# %% ../nbs/03_omnibus.ipynb #d967bbbd
+# %% ../nbs/03_omnibus.ipynb #c30fcd8d
 @dataclass(frozen=True, eq=False)
 class Frame:
     """Coordinates from the mean graph alone, equation (6).
@@ -432,7 +450,6 @@ def frame(mean_graph: Any, n_components: int | str | None = None, tol: float = 1
     mean_graph = as_graph(mean_graph, "mean_graph")
     d = n_components_for(mean_graph, n_components, seed, device)
     values, vectors = (part.cpu().numpy() for part in leading_eigenpairs(mean_graph, d, tol, seed, device))
-    if np.abs(values[-1]) < 1e-9 * np.abs(values[0]):
-        raise ValueError(f"n_components: the mean graph has only {int((np.abs(values) >= 1e-9 * np.abs(values[0])).sum())} nonzero eigenvalues; got {d}.")
+    check_rank(values, d, "mean graph")
     root = np.abs(values) ** 0.5
     return Frame(vectors * root, vectors / root * np.sign(values), values)

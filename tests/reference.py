@@ -10,11 +10,6 @@ each_device = pytest.mark.parametrize("device", [
     "cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"))])
 
 
-def defect(reason):
-    "A test of what should hold and does not yet; it fails as soon as it holds."
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 # Data -----------------------------------------------------------------------------------------------------------------
 
 def views(models="ab", n=200, p=6, noise=0.5, seed=0):

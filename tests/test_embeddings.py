@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 import embgeo_nb as eg
 from embgeo_nb.embeddings import Embeddings, as_embeddings, as_matrix, need
-from reference import defect
 
 FORMATS = ("npz", "safetensors", "parquet")
 
@@ -59,7 +58,7 @@ def test_nan_deep_in_a_large_array_is_found():
     ([np.ones((4, 2))], TypeError, "mapping"), (np.ones((4, 2)), TypeError, "mapping"), ({}, ValueError, "empty"), ({1: np.ones((4, 2))}, TypeError, "names"),
     ({"": np.ones((4, 2))}, TypeError, "names"), ({"a": np.ones((4, 2)), "b": np.ones((5, 2))}, ValueError, "a: 4, b: 5"), ({"a": np.ones(4)}, ValueError, r"models\['a'\]"),
     ({"a": sp.eye_array(4)}, TypeError, "sparse"), ({"a": [["x"]]}, TypeError, "real"), ({"a": np.ones((4, 2), complex)}, TypeError, "real"),
-    pytest.param({"a": np.ma.masked_equal([[1., 2.], [3., 4.]], 3)}, (TypeError, ValueError), "mask", marks=defect("masks are ignored")),
+    ({"a": np.ma.masked_equal([[1., 2.], [3., 4.]], 3)}, (TypeError, ValueError), "mask"),
 ])
 def test_bad_models(models, error, message):
     with pytest.raises(error, match=message):

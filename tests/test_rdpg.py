@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 import embgeo_nb as eg
 from embgeo_nb.rdpg import as_graph, block_krylov, fix_signs, leading_eigenpairs, n_components_for, profile_likelihood, start_block, to_torch
-from reference import defect, each_device, eigenpairs, random_graph, up_to_signs, views
+from reference import each_device, eigenpairs, random_graph, up_to_signs, views
 
 # Large and sparse enough (n > 400, k <= n / 8) that the iterative solver is the one that runs.
 N = 600
@@ -202,7 +202,6 @@ def test_agrees_with_scipy(name):
     assert np.abs(up_to_signs(E.positions, wanted) - wanted).max() < 1e-6
 
 
-@defect("a block of b vectors finds at most b copies of an eigenvalue, and the solver stops without noticing")
 @pytest.mark.parametrize("size, times, k", [(20, 50, 40), (33, 60, 40), (5, 120, 75)])
 def test_high_multiplicity(size, times, k):
     "Disjoint cliques, as kNN makes them of data that occur more than k times."
@@ -221,7 +220,6 @@ def test_low_rank_with_more_asked_for():
         eg.frame(sp.csr_array(star), 5)
 
 
-@defect("0 < 0 is False: a graph without edges passes the check of its rank, and gives NaN")
 def test_no_edges_is_refused():
     with pytest.raises(ValueError, match="eigenvalues"):
         eg.frame(sp.csr_array((N, N)), 3)
