@@ -681,7 +681,7 @@ def _progress(items: Iterable, what: str, show: bool) -> Iterable:
             pass
     return items
 
-# %% ../nbs/11_encoders.ipynb #da3a47ac
+# %% ../nbs/11_encoders.ipynb #39c2d785
 @dataclass(frozen=True, eq=False, repr=False)
 class SentenceEncoder:
     """A sentence-transformers model as an encoder; made by `sentence_transformer`.
@@ -739,7 +739,8 @@ def sentence_transformer(model: Any, batch_size: int = 32, device: str | None = 
             from sentence_transformers import SentenceTransformer
         except ImportError as e:
             raise ImportError('this encoder needs sentence-transformers: pip install "embgeo_nb[encoders]"') from e
-        name, model = Path(model).name if os.path.isdir(model) else str(model), SentenceTransformer(str(model), device=device)
+        name = "/".join(Path(model).parts[-2:])
+        model = SentenceTransformer(str(model), device=device)
     elif not callable(getattr(model, "encode", None)):
         raise TypeError(f"model must be a name, a folder or an object with a method `encode`; got {type(model).__name__}")
     return SentenceEncoder(model, name, batch_size)
@@ -783,7 +784,7 @@ def embed(encoders: Mapping[str, Callable], corpus: Any, progress: bool = True):
         found[name] = array
     return Embeddings(found, ids=corpus.ids, data=list(corpus.texts), labels=corpus.labels)
 
-# %% ../nbs/11_encoders.ipynb #c44eb9d8
+# %% ../nbs/11_encoders.ipynb #ac49b3cc
 def ablation(
     train: Callable[..., Callable], corpus: Any, label: Any, seeds: Iterable[int] = (0,), progress: bool = True, **options: Any,
 ) -> dict[str, Callable]:
@@ -814,7 +815,7 @@ def ablation(
     ValueError
         If the label does not occur.
     """
-    sets = {"full": corpus, "ablated": corpus.without(label)}
+    sets, seeds = {"full": corpus, "ablated": corpus.without(label)}, tuple(seeds)
     runs = [(name, seed) for name in sets for seed in seeds]
     return {f"{name}-{seed}": train(sets[name].texts, seed=seed, **options) for name, seed in _progress(runs, "training", progress)}
 
