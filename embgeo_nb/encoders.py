@@ -193,7 +193,23 @@ def _check_unknown(unknown: str) -> None:
     if unknown not in ("raise", "mean"):
         raise ValueError(f"unknown must be 'raise' or 'mean'; got {unknown!r}")
 
-# %% ../nbs/11_encoders.ipynb #ea4e6f53
+# %% ../nbs/11_encoders.ipynb #07aaba10
+@contextlib.contextmanager
+def _one_thread():
+    "One thread for torch and, where threadpoolctl is installed, for the linear algebra; afterwards as many as before"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        threadpool_limits = lambda *_: contextlib.nullcontext()
+    try:
+        with threadpool_limits(1, "blas"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _neighbours(counted: _Counted, window: int, keep: np.ndarray | None = None):
     "For each distance up to `window`: the pairs of words (earlier, later) that far apart in one text, after dropping words"
     stream, document = (counted.stream, counted.document) if keep is None else (counted.stream[keep], counted.document[keep])
@@ -281,23 +297,13 @@ def ppmi(
     information = np.log(pairs.data / word[pairs.row] / context[pairs.col]) - math.log(shift)
     positive = information > 0
     matrix = sparse.csr_array((information[positive], (pairs.row[positive], pairs.col[positive])), shape=(size, size))
-    left, values, _ = svds(matrix, k=dim, v0=rng.standard_normal(size))
+    with _one_thread():
+        left, values, _ = svds(matrix, k=dim, v0=rng.standard_normal(size))
     left, values = left[:, ::-1], np.maximum(values[::-1], 0)          # largest first
     left = left * np.sign(left[np.abs(left).argmax(axis=0), np.arange(dim)])   # a sign that does not depend on the solver
     return _word_vectors("ppmi", counted, left * values**exponent, seed, len(texts), unknown)
 
-# %% ../nbs/11_encoders.ipynb #3e33b6ad
-@contextlib.contextmanager
-def _one_thread():
-    "One torch thread, and afterwards as many as before"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
+# %% ../nbs/11_encoders.ipynb #2434bc82
 def _pairs(counted: _Counted, window: int, subsample: float | None, rng: np.random.Generator) -> torch.Tensor:
     "(N, 2): shuffled pairs (word, neighbour), with words dropped and windows narrowed at random"
     keep = _subsampled(counted, subsample, rng)
