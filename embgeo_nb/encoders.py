@@ -12,7 +12,6 @@ import math
 import os
 import platform
 import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,8 @@ import torch.nn.functional as F
 from scipy import sparse
 from scipy.sparse.linalg import svds
 from torch import nn
+
+from .omnibus import progress as with_progress
 
 # %% auto #0
 __all__ = ['WordVectors', 'ppmi', 'skipgram', 'MaskedLM', 'masked_lm', 'SentenceEncoder', 'sentence_transformer', 'embed',
@@ -678,14 +679,7 @@ def masked_lm(
 
 def _progress(items: Iterable, what: str, show: bool) -> Iterable:
     "The items, with a progress bar where one is wanted and tqdm is installed"
-    if show:
-        try:
-            from tqdm.auto import tqdm
-
-            return tqdm(items, desc=what, leave=False)
-        except ImportError:
-            pass
-    return items
+    return with_progress(items, what) if show else items
 
 # %% ../nbs/11_encoders.ipynb #39c2d785
 @dataclass(frozen=True, eq=False, repr=False)

@@ -16,7 +16,7 @@ import torch
 
 from .embeddings import Embeddings, as_embeddings, as_matrix, html_table, need
 from .kernel import DataKernel, data_kernel, pair_similarity
-from .rdpg import as_graph, block_krylov, fix_signs, leading_eigenpairs, n_components_for, start_block, to_torch
+from .rdpg import as_graph, block_krylov, column_signs, leading_eigenpairs, n_components_for, start_block, to_torch
 
 # %% auto #0
 __all__ = ['check_rank', 'Graphs', 'as_graphs', 'progress', 'Omnibus', 'omnibus', 'Attribution', 'attribute', 'difference_graph',
@@ -236,8 +236,7 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
     shared = shared.cpu().numpy()
     positions = np.stack([_place(graph, graphs.mean, shared, m / (2 * values)) for graph in graphs.graphs.values()])
     length = np.sqrt((positions ** 2).sum((0, 1)))               # unit eigenvectors, to rounding
-    flat = positions.reshape(-1, d)
-    scale = np.abs(values) ** 0.5 / length * np.where(np.take_along_axis(flat, np.abs(flat).argmax(0)[None], 0)[0] < 0, -1, 1)
+    scale = np.abs(values) ** 0.5 / length * column_signs(torch.as_tensor(positions.reshape(-1, d))).numpy()
     positions *= scale
     center = shared * scale
     return Omnibus(positions, values, center, m * center / values, graphs.mean, graphs, m, graphs.models, tol)

@@ -17,8 +17,9 @@ import torch
 from .kernel import DataKernel, check_count
 
 # %% auto #0
-__all__ = ['DEFAULT_COMPONENTS', 'sample_rdpg', 'as_graph', 'block_krylov', 'to_torch', 'start_block', 'fix_signs',
-           'leading_eigenpairs', 'profile_likelihood', 'n_components_for', 'SpectralEmbedding', 'spectral_embedding']
+__all__ = ['DEFAULT_COMPONENTS', 'sample_rdpg', 'as_graph', 'block_krylov', 'to_torch', 'start_block', 'column_signs',
+           'fix_signs', 'leading_eigenpairs', 'profile_likelihood', 'n_components_for', 'SpectralEmbedding',
+           'spectral_embedding']
 
 # %% ../nbs/02_rdpg.ipynb #dc0a8c10
 def sample_rdpg(P_or_Z: Any, signature: tuple[int, int] | None = None, n_graphs: int = 1, correlation: float = 0.0,
@@ -232,10 +233,15 @@ def start_block(n: int, k: int, seed: int | np.random.Generator, device: str | t
     return torch.as_tensor(np.random.default_rng(seed).standard_normal((n, int(np.clip(k // 4, 8, 32)))), device=device)
 
 
+def column_signs(vectors: torch.Tensor) -> torch.Tensor:
+    "The signs, (columns,), that make the entry of largest absolute value in each column positive."
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))[0]
+    return torch.where(largest < 0, -1.0, 1.0).to(vectors.dtype)
+
+
 def fix_signs(vectors: torch.Tensor) -> torch.Tensor:
-    "The columns of `vectors`, each with its largest entry in absolute value made positive."
-    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-    return vectors * torch.where(largest < 0, -1.0, 1.0).to(vectors.dtype)
+    "The columns of `vectors` with these signs."
+    return vectors * column_signs(vectors)
 
 
 def leading_eigenpairs(graph: sp.csr_array, k: int, tol: float = 1e-6, seed: int | np.random.Generator = 0,

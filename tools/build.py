@@ -16,7 +16,6 @@ import posixpath
 import re
 import shutil
 import subprocess
-import sys
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
