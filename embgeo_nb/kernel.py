@@ -5,6 +5,8 @@
 # %% ../nbs/01_kernel.ipynb #2d3e8603
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,7 +21,7 @@ METRICS = ("cosine", "euclidean", "inner_product")
 SYMMETRIZE = ("union", "intersection", "mean")
 
 # %% auto #0
-__all__ = ['METRICS', 'SYMMETRIZE', 'pair_similarity', 'DataKernel', 'data_kernel', 'check_option', 'check_count']
+__all__ = ['METRICS', 'SYMMETRIZE', 'pair_similarity', 'full_float32', 'DataKernel', 'data_kernel', 'check_option', 'check_count']
 
 # %% ../nbs/01_kernel.ipynb #316e379e
 def pair_similarity(
@@ -47,12 +49,13 @@ def _nominating_space(Y: torch.Tensor, metric: str) -> tuple[torch.Tensor, torch
     return Y.float(), (squares / 2).float(), 4 * rounding * float(squares.max()) + 1e-15
 
 
-def _product(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    "rows @ others.T in full float32, whatever precision the user allows elsewhere: the error bound relies on it."
+@contextmanager
+def full_float32() -> Iterator[None]:
+    "Products in full float32, whatever precision the user allows elsewhere: error bounds rely on it."
     allowed = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        return rows @ others.T
+        yield
     finally:
         torch.set_float32_matmul_precision(allowed)
 
@@ -62,7 +65,8 @@ def _neighbors_block(Y: torch.Tensor, start: int, stop: int, k: int, metric: str
     "The k nearest of rows start..stop: nominate in float32, rank in float64, prove, and repair where unproven."
     rows, offsets, error = space
     n = len(Y)
-    scores = _product(rows[start:stop], rows)
+    with full_float32():
+        scores = rows[start:stop] @ rows.T
     if offsets is not None:
         scores -= offsets
     own = torch.arange(start, stop, device=Y.device)
@@ -108,9 +112,8 @@ def _in_range(Y: torch.Tensor, metric: str) -> torch.Tensor:
 def _directed(neighbors: np.ndarray) -> sp.csr_array:
     "The directed graph with an edge from each datum to each of its neighbours."
     n, k = neighbors.shape
-    ones = np.ones(n * k, dtype=np.float32)
-    graph = sp.csr_array((ones, np.sort(neighbors, axis=1).ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
-    return graph
+    ones, kind = np.ones(n * k, dtype=np.float32), np.int32 if n * k < 2 ** 30 else np.int64
+    return sp.csr_array((ones, np.sort(neighbors, axis=1).ravel().astype(kind), np.arange(0, n * k + 1, k, dtype=kind)), shape=(n, n))
 
 
 def _symmetrized(directed: sp.csr_array, how: str) -> sp.csr_array:
