@@ -15,13 +15,13 @@ import scipy.sparse as sp
 import torch
 
 from .embeddings import Embeddings, as_embeddings, as_matrix, html_table, need
-from .kernel import DataKernel, data_kernel, pair_similarity
+from .kernel import DataKernel, data_kernel, pair_similarity, progress
 from .rdpg import (as_graph, column_signs, in_order, leading_eigenpairs, n_components_for, near_order, operator_eigenpairs, reordered,
                             start_block, to_torch, unit_of)
 
 # %% auto #0
-__all__ = ['check_rank', 'Graphs', 'as_graphs', 'progress', 'Omnibus', 'omnibus', 'Attribution', 'attribute', 'difference_graph',
-           'check_row', 'Frame', 'frame']
+__all__ = ['check_rank', 'Graphs', 'as_graphs', 'Omnibus', 'omnibus', 'Attribution', 'attribute', 'difference_graph', 'check_row',
+           'Frame', 'frame']
 
 # %% ../nbs/03_omnibus.ipynb #65cd7447
 def _pair_operator(mean: sp.csr_array, half: sp.csr_array, device: str | torch.device | None) -> Callable:
@@ -174,15 +174,6 @@ def _common_settings(kernels: Iterable[Any]) -> dict[str, Any]:
         return {}
     found = {name: {getattr(kernel, name) for kernel in kernels} for name in ("n_neighbors", "metric", "symmetrize")}
     return {name: values.pop() for name, values in found.items() if len(values) == 1}
-
-
-def progress(items: Sequence, what: str) -> Iterable:
-    "`items` with a progress bar once they take longer than a few seconds, where tqdm is installed."
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return items
-    return tqdm(items, desc=what, delay=3, leave=False)
 
 # %% ../nbs/03_omnibus.ipynb #60d26f08
 @dataclass(frozen=True, eq=False)
