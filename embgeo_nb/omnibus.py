@@ -40,7 +40,7 @@ def _pair_operator(mean: sp.csr_array, half: sp.csr_array, device: str | torch.d
     return operator
 
 
-def _reduced_operator(graphs: Sequence[sp.csr_array], mean: sp.csr_array, device: str | torch.device | None) -> Callable:
+def _reduced_operator(graphs: Sequence[sp.csr_array], mean: sp.csr_array, device: str | torch.device | None, spread: Callable | None = None) -> Callable:
     "dtype -> product, X -> (O X, G X) of equations (3) and (4), for X = (a, b) stacked, shape (2n, columns)."
     m, n = len(graphs), mean.shape[0]
 
@@ -52,14 +52,20 @@ def _reduced_operator(graphs: Sequence[sp.csr_array], mean: sp.csr_array, device
             a, b = X[:n].contiguous(), X[n:].contiguous()
             both = A @ torch.cat([a, b], 1)
             Aa, Ab = both[:, :a.shape[1]], both[:, a.shape[1]:]
-            Va = torch.zeros_like(a)
-            for graph in passes():
-                Va += graph @ (graph @ a - Aa)            # V = sum A_t (A_t - mean): nothing large to cancel
+            Va = _spread(passes(), a, Aa) if spread is None else spread(a, Aa)
             return torch.cat([m / 2 * b, Va / 2 + m * Ab]), torch.cat([Va, m * b])
 
         return apply
 
     return operator
+
+
+def _spread(graphs: Iterable[torch.Tensor], a: torch.Tensor, mean_a: torch.Tensor) -> torch.Tensor:
+    "V a = sum A_t (A_t - mean) a: nothing large to cancel."
+    total = torch.zeros_like(a)
+    for graph in graphs:
+        total += graph @ (graph @ a - mean_a)
+    return total
 
 
 def _one_by_one(graphs: Sequence[sp.csr_array], device: str | torch.device | None, dtype: torch.dtype) -> Callable[[], Iterable[torch.Tensor]]:
@@ -92,24 +98,25 @@ def check_rank(values: torch.Tensor | np.ndarray, d: int, what: str) -> None:
 
 
 def _omnibus_eigenpairs(graphs: Sequence[sp.csr_array], mean: sp.csr_array, d: int, tol: float, seed: int | np.random.Generator,
-                        device: str | torch.device | None) -> tuple[torch.Tensor, torch.Tensor]:
+                        device: str | torch.device | None, spread: Callable | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     "The d leading eigenvalues of the omnibus matrix, and the shared part b of its unit eigenvectors, (n, d)."
     n, m, what = mean.shape[0], len(graphs), "omnibus matrix of these graphs"
     if not mean.count_nonzero():
         check_rank(np.zeros(0), d, what)
     unit = unit_of(mean)
     if unit != 1:
-        values, shared = _omnibus_eigenpairs([graph.astype(np.float64) / unit for graph in graphs], mean / unit, d, tol, seed, device)
+        rescaled = spread and (lambda a, mean_a: spread(a, mean_a * unit) / unit ** 2)
+        values, shared = _omnibus_eigenpairs([graph.astype(np.float64) / unit for graph in graphs], mean / unit, d, tol, seed, device, rescaled)
         return values * unit, shared
     start = start_block(n, d, seed, device)
     zero = torch.zeros_like(start)                              # all models alike to begin with
-    if m == 2:
+    if m == 2 and spread is None:
         order = near_order(mean)
         operator = _pair_operator(reordered(mean, order), reordered(_half_difference(*graphs), order), device)
         values, vectors = operator_eigenpairs(operator, torch.cat([start, zero]), d, tol)
         check_rank(values, d, what)
         return values, in_order(vectors[:n], order) / 2 ** 0.5
-    values, vectors = operator_eigenpairs(_reduced_operator(graphs, mean, device), torch.cat([zero, start]), d, tol)
+    values, vectors = operator_eigenpairs(_reduced_operator(graphs, mean, device, spread), torch.cat([zero, start]), d, tol)
     check_rank(values, d, what)
     return values, vectors[n:]
 
@@ -233,7 +240,8 @@ class Omnibus:
 
 
 def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
-            device: str | torch.device | None = None, seed: int | np.random.Generator = 0, tol: float = 1e-4) -> Omnibus:
+            device: str | torch.device | None = None, seed: int | np.random.Generator = 0, tol: float = 1e-4,
+            spread: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None) -> Omnibus:
     """Joint (omnibus) embedding of the data kernels of two or more models.
 
     The omnibus matrix is never formed; memory is that of the graphs plus O(n d) for the solver and O(m n d) for the result.
@@ -250,6 +258,8 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
         For the eigensolver's first block. The result depends on it only within `tol`.
     tol : float, default 1e-4
         Residual of each eigenpair of the omnibus matrix, relative to its eigenvalue.
+    spread : callable, optional
+        Where the graphs live elsewhere: (a, mean graph @ a) -> sum_t A_t (A_t a - mean graph @ a), as `scale.DaskEngine` has it.
 
     Returns
     -------
@@ -269,7 +279,7 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
     if len(graphs.models) < 2:
         raise ValueError(f"emb must hold at least two models to be compared; got {len(graphs.models)}: {', '.join(graphs.models)}.")
     d = n_components_for(graphs.mean, n_components, seed, device)
-    values, shared = _omnibus_eigenpairs(list(graphs.graphs.values()), graphs.mean, d, tol, seed, device)
+    values, shared = _omnibus_eigenpairs(list(graphs.graphs.values()), graphs.mean, d, tol, seed, device, spread)
     m, shared, values = len(graphs.models), shared.cpu(), values.cpu().numpy()
     positions = torch.stack(list(_place(graphs.graphs.values(), graphs.mean, shared, m / (2 * values))))
     flat = positions.view(-1, d)
