@@ -378,7 +378,7 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
         neighbors, recall = _faiss_neighbors(data, n_neighbors, backend == "faiss-approximate")
         return DataKernel(neighbors.numpy(), n_neighbors, metric, symmetrize, recall)
     coarse = _coarse_pays(n, Y.shape[1], data.device)
-    for start in progress(range(0, n, batch_size), "nearest neighbours"):
+    for start in progress(range(0, n, batch_size), "nearest neighbours", 10):
         block, proven = _neighbors_block(data, start, min(start + batch_size, n), n_neighbors, coarse)
         neighbors[start:start + batch_size] = block.cpu()
         coarse = coarse and proven > 0.8               # where rounding hides the gaps, float32 from here on
@@ -392,13 +392,13 @@ def _on_cpu(Y: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(Y if all(step >= 0 for step in Y.strides) else np.ascontiguousarray(Y))
 
 
-def progress(items: Sequence, what: str) -> Iterable:
+def progress(items: Sequence, what: str, delay: float = 3) -> Iterable:
     "`items` with a progress bar once they take longer than a few seconds, where tqdm is installed."
     try:
         from tqdm import tqdm
     except ImportError:
         return items
-    return tqdm(items, desc=what, delay=3, leave=False)
+    return tqdm(items, desc=what, delay=delay, leave=False)
 
 # %% ../nbs/01_kernel.ipynb #b4b08010
 def _faiss_neighbors(data: _Rows, k: int, approximate: bool) -> tuple[torch.Tensor, float | None]:
@@ -412,21 +412,19 @@ def _faiss_neighbors(data: _Rows, k: int, approximate: bool) -> tuple[torch.Tens
         index.train(rows)
     index.add(rows)
     neighbors, count = torch.empty(data.n, k, dtype=torch.int64), min(k + 8 + k // 8, data.n - 1)
-    for start in progress(range(0, data.n, 1024), "nearest neighbours"):
+    for start in progress(range(0, data.n, 1024), "nearest neighbours", 10):
         stop = min(start + 1024, data.n)
         values, places = (torch.from_numpy(part) for part in index.search(rows[start:stop], count + 1))
         places = _without_self(values, places, start)
-        proven = torch.zeros(stop - start, dtype=torch.bool)
-        enough = (places >= 0).all(1)
-        if enough.all():
-            neighbors[start:stop], kth = _ranked(data, start, stop, k, places)
+        enough = (places >= 0).all(1)                     # an approximate search may come back with fewer
+        neighbors[start:stop], kth = _ranked(data, start, stop, k, places.clamp_min(0))
+        if not approximate and count < data.n - 1:
             worst = values[:, -1].double()
             if data.offset is not None:                   # faiss gives squared distances
                 worst = data.offset[start:stop].double() - worst / 2
-            proven = kth > worst + 2 * data.error
-        if not approximate or not enough.all():
-            for row in torch.nonzero(~(proven if not approximate else enough)).flatten().tolist() if count < data.n - 1 or not enough.all() else []:
-                neighbors[start + row] = _neighbors_of_one(data, start + row, k)
+            enough &= kth > worst + 2 * data.error
+        for row in torch.nonzero(~enough).flatten().tolist():
+            neighbors[start + row] = _neighbors_of_one(data, start + row, k)
     return neighbors, _recall(data, neighbors) if approximate else None
 
 
