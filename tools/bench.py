@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "bench_output"
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
+THREADS = None
 sys.path.insert(0, str(ROOT))
 
 
@@ -25,13 +26,18 @@ def rss():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+CPU = []
+
+
 def seconds(work, times=1):
-    "Result and the shortest of a few runs."
+    "Result and the shortest of a few runs; the processor time of that run goes to CPU."
     best = float("inf")
     for _ in range(times):
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         result = work()
-        best = min(best, time.perf_counter() - start)
+        took, cpu = time.perf_counter() - start, time.process_time() - cpu
+        if took < best:
+            best, CPU[:] = took, [cpu]
     return result, best
 
 
@@ -57,11 +63,10 @@ def wide(n, p, seed=0):
 
 def stored(n, k, m=2, noise=0.35):
     "Paths of the graphs of noisy views, made once."
-    import scipy.sparse as sp
-    import embgeo_nb as eg
-    OUT.mkdir(exist_ok=True)
     paths = [OUT / f"graph_{n}_{k}_{noise}_{t}.npz" for t in range(m)]
     if not all(path.is_file() for path in paths):
+        import scipy.sparse as sp
+        import embgeo_nb as eg
         for path, Y in zip(paths, views(n, m=m, noise=noise)):
             sp.save_npz(path, eg.data_kernel(Y, k).graph)
     return paths
@@ -132,10 +137,8 @@ def replicates_graspologic(n, d, replicates=4):
         both = OmnibusEmbed(n_components=d).fit_transform([A, rdpg(Z, rescale=False, loops=False)])
         return np.linalg.norm(both[0] - both[1], axis=1)
 
-    start = time.perf_counter()
-    for _ in range(replicates):
-        replicate()
-    return (time.perf_counter() - start) / replicates, 0, None
+    took = [seconds(replicate)[1] for _ in range(replicates)]
+    return sum(took) / replicates, 0, None
 
 
 def neighbors_ours(n, p, k):
@@ -194,6 +197,7 @@ def vocabulary_ours(n, p, k, d):
     result, took["test"] = seconds(lambda: eg.datum_test(graphs, "a", "b", n_components=d))
     took["paired"] = took.pop("test") - took["frame"]
     whole = time.perf_counter() - start - took["frame"]
+    CPU[:] = [time.process_time()]
     story = {"expected": {name: float(value) for name, value in expected.seconds.items()}, "measured": took, "expected total": float(expected.total_seconds),
              "measured total": whole, "expected bytes": float(expected.peak_bytes), "measured bytes": rss(), "operations": {name: float(value) for name, value in expected.operations.items()},
              "edges": int(graphs["a"].nnz), "differing": float((result.n_differing.sum() / 2) / (graphs["a"].nnz + graphs["b"].nnz) * 2), "rejected": float((result.pvalue <= 0.05).mean())}
@@ -239,16 +243,17 @@ NAMES = {
 
 
 def measure(function, arguments, python=sys.executable):
-    "(seconds, bytes, result) of one function in a process of its own."
+    "(seconds, bytes, result, processor seconds) of one function in a process of its own."
     import numpy as np
     file = OUT / f"result_{os.getpid()}.npy"
-    done = subprocess.run([str(python), __file__, "--task", function, json.dumps(arguments), str(file)], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run([str(python), __file__, "--task", function, json.dumps(arguments), str(file)], capture_output=True, text=True, cwd=ROOT,
+                          env={**os.environ, **{f"{name}_NUM_THREADS": str(THREADS) for name in ("OMP", "MKL", "OPENBLAS") if THREADS}})
     if done.returncode:
         raise RuntimeError(done.stderr[-3000:])
-    took, grown, story = json.loads(done.stdout.strip().splitlines()[-1])
+    took, grown, story, cpu = json.loads(done.stdout.strip().splitlines()[-1])
     result = np.load(file) if file.is_file() else story
     file.unlink(missing_ok=True)
-    return took, grown, result
+    return took, grown, result, cpu
 
 
 def task(function, arguments, file):
@@ -257,7 +262,7 @@ def task(function, arguments, file):
     if isinstance(result, np.ndarray):
         np.save(file, result)
         result = None
-    print(json.dumps([took, grown, result]))
+    print(json.dumps([took, grown, result, CPU[0]]))
 
 
 def prepare(names):
@@ -278,10 +283,13 @@ def compare(name, rounds):
         ours = measure(*what["ours"])
         other = measure(*what["theirs"], python=PEERS if what.get("peers") else sys.executable) if "theirs" in what else None
         found.append((ours, other))
-    row = {"ours": float(np.median([ours[0] for ours, _ in found])) * mine, "our bytes": float(np.median([ours[1] for ours, _ in found]))}
+    row = {"ours": float(np.median([ours[0] for ours, _ in found])) * mine, "our bytes": float(np.median([ours[1] for ours, _ in found])),
+           "our cpu": float(np.median([ours[3] for ours, _ in found])) * mine, "load": os.getloadavg()[0], "threads": THREADS or os.cpu_count()}
     if "theirs" in what:
         row |= {"theirs": float(np.median([other[0] for _, other in found])) * theirs, "their bytes": float(np.median([other[1] for _, other in found])),
-                "ratio": float(np.median([other[0] * theirs / (ours[0] * mine) for ours, other in found])), "rounds": rounds}
+                "ratio": float(np.median([other[0] * theirs / (ours[0] * mine) for ours, other in found])), "rounds": rounds,
+                "their cpu": float(np.median([other[3] for _, other in found])) * theirs,
+                "cpu ratio": float(np.median([other[3] * theirs / (ours[3] * mine) for ours, other in found]))}
     if "kind" in what:
         row["agreement"] = agree(what["kind"], found[0][0][2], found[0][1][2])
     elif isinstance(found[0][0][2], dict):
@@ -301,7 +309,10 @@ def main():
     parser.add_argument("names", nargs="*", help="parts of names; all comparisons but the vocabulary by default: " + "; ".join(NAMES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--store", action="store_true", help="keep the results in nbs/data/scaling.json")
+    parser.add_argument("--threads", type=int, help="threads for both sides; on a machine with other work, 1 measures best")
     options = parser.parse_args()
+    global THREADS
+    THREADS = options.threads
     names = [name for name in NAMES if any(part in name for part in options.names) or (not options.names and "theirs" in NAMES[name])]
     OUT.mkdir(exist_ok=True)
     prepare(names)
@@ -311,7 +322,7 @@ def main():
         row = results[name]
         line = f"{name}: ours {row['ours']:.3g} s, {row['our bytes'] / 1e6:.0f} MB"
         if "theirs" in row:
-            line += f"; theirs {row['theirs']:.3g} s, {row['their bytes'] / 1e6:.0f} MB; ratio {row['ratio']:.3g}"
+            line += f"; theirs {row['theirs']:.3g} s, {row['their bytes'] / 1e6:.0f} MB; ratio {row['ratio']:.3g} (processor time {row['cpu ratio']:.3g})"
         print(line, row.get("agreement", ""), flush=True)
         for path in [OUT / "bench.json"] + [ROOT / "nbs" / "data" / "scaling.json"] * options.store:
             held = json.loads(path.read_text()) if path.is_file() else {"results": {}}
