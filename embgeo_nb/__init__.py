@@ -10,15 +10,15 @@ from importlib import import_module as _import_module
 from embgeo_nb.datum_test import DatumTest, datum_test
 from embgeo_nb.embeddings import Embeddings
 from embgeo_nb.kernel import DataKernel, data_kernel
-from embgeo_nb.manifold import ModelDistance, ModelManifold, model_distance, model_manifold
+from embgeo_nb.manifold import ModelDistance, ModelManifold, ModelTree, associate, distances_from, model_distance, model_manifold, model_tree
 from embgeo_nb.omnibus import Frame, Omnibus, frame, omnibus
 from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, spectral_embedding
 
 _MODULES = ("corpora", "encoders", "plot")
 
-__all__ = ["DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold", "Omnibus", "SpectralEmbedding",
-           "data_kernel", "datum_test", "frame", "model_distance", "model_manifold", "omnibus", "profile_likelihood",
-           "sample_rdpg", "spectral_embedding", *_MODULES]
+__all__ = ["DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold", "ModelTree", "Omnibus", "SpectralEmbedding",
+           "associate", "data_kernel", "datum_test", "distances_from", "frame", "model_distance", "model_manifold", "model_tree", "omnibus",
+           "profile_likelihood", "sample_rdpg", "spectral_embedding", *_MODULES]
 
 
 def __getattr__(name: str):

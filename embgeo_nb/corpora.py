@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 # %% auto #0
-__all__ = ['Corpus', 'docstrings', 'dbpedia']
+__all__ = ['Corpus', 'docstrings', 'dbpedia', 'optional_data']
 
 # %% ../nbs/10_corpora.ipynb #8da90345
 @dataclass(frozen=True, eq=False, repr=False)
@@ -430,3 +430,33 @@ def dbpedia(path: str | os.PathLike) -> Corpus:
     if missing:
         raise ValueError(f"{path.name} has no column {', '.join(missing)}; its columns are {', '.join(table) or 'none'}")
     return Corpus(table["doc_id"], table["text"], table[label])
+
+# %% ../nbs/10_corpora.ipynb #e069ed26
+def optional_data(name: str, required: bool = False) -> Path | None:
+    """Where an optional data file is, or None where it is not.
+
+    Looked for in the folder named by the environment variable ``EMBGEO_DATA`` if it is set, else in ``shared/data`` in the
+    working directory and in the folders around it.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    required : bool
+        Raise an error if the file is missing, instead of returning None.
+
+    Returns
+    -------
+    pathlib.Path or None
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is required and missing.
+    """
+    chosen = os.environ.get("EMBGEO_DATA")
+    folders = [Path(chosen)] if chosen else [folder / "shared" / "data" for folder in (Path.cwd(), *Path.cwd().parents)]
+    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if found is None and required:
+        raise FileNotFoundError(f"{name} is not there; set the environment variable EMBGEO_DATA to the folder that holds it")
+    return found
