@@ -12,13 +12,14 @@ from embgeo_nb.embeddings import Embeddings
 from embgeo_nb.kernel import DataKernel, data_kernel
 from embgeo_nb.manifold import ModelDistance, ModelManifold, ModelTree, associate, distances_from, model_distance, model_manifold, model_tree
 from embgeo_nb.omnibus import Frame, Omnibus, frame, omnibus
+from embgeo_nb.perspective import Claim, QueryCurve, perspective_distance, perspective_space, query_curve
 from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, spectral_embedding
 
 _MODULES = ("corpora", "encoders", "plot")
 
-__all__ = ["DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold", "ModelTree", "Omnibus", "SpectralEmbedding",
+__all__ = ["Claim", "DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold", "ModelTree", "Omnibus", "QueryCurve", "SpectralEmbedding",
            "associate", "data_kernel", "datum_test", "distances_from", "frame", "model_distance", "model_manifold", "model_tree", "omnibus",
-           "profile_likelihood", "sample_rdpg", "spectral_embedding", *_MODULES]
+           "perspective_distance", "perspective_space", "profile_likelihood", "query_curve", "sample_rdpg", "spectral_embedding", *_MODULES]
 
 
 def __getattr__(name: str):

@@ -225,7 +225,7 @@ def _index(model: str, models: Sequence[str]) -> int:
 
 # %% ../nbs/06_manifold.ipynb #a3bde326
 def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, frame: str = "joint", n_resamples: int = 0,
-                   refit: bool = False, seed: int | np.random.Generator = 0) -> ModelDistance:
+                   refit: bool = True, seed: int | np.random.Generator = 0) -> ModelDistance:
     """Distances between all models of a population.
 
     Parameters
@@ -244,8 +244,9 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
         none depends on the other models, but which are no longer distances in one space.
     n_resamples : int, default 0
         Also compute the distances on so many random halves of the data, for `.interval` and `.standard_error`.
-    refit : bool, default False
-        Make graphs and frame anew for every half, with half as many neighbours. By default both stay as they are.
+    refit : bool, default True
+        Make graphs and frame anew for every half, with half as many neighbours; needs the embeddings. False leaves both
+        as they are: quick, and too sure of itself (see the chapter).
     seed : int or numpy.random.Generator
         For the halves.
 
@@ -307,7 +308,7 @@ def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[
             raise ValueError("kind='knn' compares as many neighbours of one model as of the other, but these kernels differ in n_neighbors.")
         apart = _knn(kernels)
         return np.stack([_symmetric(apart[:, rows].mean(1), len(kernels)) for rows in subsets])
-    arrays = [np.asarray(Y, dtype=float) for Y in _embeddings(O, kind).arrays.values()]
+    arrays = [np.asarray(Y, dtype=float) for Y in _embeddings(O, f"kind={kind!r}").arrays.values()]
     return np.stack([_OF_EMBEDDINGS[kind]([Y[rows] for Y in arrays]) for rows in progress(subsets, "distances")])
 
 
@@ -318,7 +319,7 @@ def _of_kernels(O: Any) -> bool:
 def _embeddings(O: Any, kind: str) -> Embeddings:
     emb = O.graphs.emb if isinstance(O, Omnibus) else O if isinstance(O, Embeddings) else None
     if emb is None:
-        raise ValueError(f"kind={kind!r} compares embeddings, but this was made from graphs. Give `model_distance` the embeddings.")
+        raise ValueError(f"{kind} needs embeddings, but this was made from graphs." + (" Use refit=False." if "refit" in kind else " Give `model_distance` the embeddings."))
     return emb
 
 
@@ -341,7 +342,7 @@ def _halves(n: int, count: int, seed: int | np.random.Generator) -> list[np.ndar
 
 def _on_half(O: Any, rows: np.ndarray) -> Any:
     "The same analysis on some of the data, with graphs of as many neighbours per datum as there are data fewer."
-    emb = _embeddings(O, "refit")
+    emb = _embeddings(O, "refit=True")
     half = Embeddings({name: Y[rows] for name, Y in emb.arrays.items()})
     if not isinstance(O, Omnibus):
         return half

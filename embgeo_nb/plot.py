@@ -16,8 +16,8 @@ from .kernel import check_count, check_option
 from .manifold import ModelManifold, ModelTree
 
 # %% auto #0
-__all__ = ['PALETTE', 'MARKERS', 'LINES', 'GREY', 'style', 'plot_manifold', 'plot_eigenvalues', 'plot_tree', 'uniform_band',
-           'plot_pvalues', 'plot_test', 'plot_displacement', 'plot_explanation']
+__all__ = ['PALETTE', 'MARKERS', 'LINES', 'GREY', 'style', 'plot_manifold', 'plot_eigenvalues', 'plot_tree', 'plot_query_curve',
+           'uniform_band', 'plot_pvalues', 'plot_test', 'plot_displacement', 'plot_explanation']
 
 # %% ../nbs/08_plot.ipynb #545e4cf6
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")   # Okabe & Ito
@@ -272,6 +272,33 @@ def plot_tree(T: ModelTree, color: Any = None, color_name: str = "", ax: Any = N
         ax.spines["left"].set_visible(False)
         top = T.linkage[:, 2].max() or 1
         ax.set(xlim=(1.04 * top, 0), ylim=(0, 10 * m), xlabel=f"distance at which groups join ({T.method})")
+    return ax
+
+# %% ../nbs/08_plot.ipynb #b610f687
+def plot_query_curve(curve: Any, others: Mapping[str, float] | None = None, ax: Any = None) -> Any:
+    """Variance explained against the number of queries.
+
+    Parameters
+    ----------
+    curve : QueryCurve
+    others : dict of name to number, optional
+        Levels to compare with, drawn as dashed lines.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    low, middle, high = np.quantile(curve.scores, [0.1, 0.5, 0.9], axis=1)
+    with style():
+        ax = _axes(ax, 5.5, 3.4)
+        ax.fill_between(curve.sizes, low, high, color=PALETTE[0], alpha=0.15, linewidth=0)
+        ax.plot(curve.sizes, middle, color=PALETTE[0], marker=MARKERS[0], markersize=5, label="from the answers")
+        for (name, level), color, line in zip((others or {}).items(), PALETTE[1:], LINES[1:]):
+            ax.axhline(level, color=color, linestyle=line, label=name)
+        ax.axhline(0, color="#444444", linewidth=0.8)
+        ax.set(xlabel="number of queries", ylabel="variance explained,\nunseen groups", ylim=(max(-1.0, min(0, low.min()) - 0.05), 1.25 * max(high.max(), 0.1)))
+        ax.legend(loc="upper left")
     return ax
 
 # %% ../nbs/08_plot.ipynb #3cf72d65
