@@ -280,9 +280,9 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
     count = check_count("n_resamples", n_resamples, 0)
     models, n = (O.models, O.n) if hasattr(O, "models") else (tuple(O), next(iter(O.values())).n)
     subsets = [slice(None), *_halves(n, count, seed)]
-    if refit and count:
+    if refit and count and kind not in _OF_EMBEDDINGS:
         matrices = np.stack([_distances(O, kind, bool(relative), frame, subsets[:1])[0],
-                             *(_distances(_on_half(O, rows), kind, bool(relative), frame, subsets[:1])[0] for rows in progress(subsets[1:], "halves"))])
+                             *(_distances(_on_half(O, rows, kind), kind, bool(relative), frame, subsets[:1])[0] for rows in progress(subsets[1:], "halves"))])
     else:
         matrices = _distances(O, kind, bool(relative), frame, subsets)
     claims = DISTANCES[kind, bool(relative)]
@@ -340,15 +340,13 @@ def _halves(n: int, count: int, seed: int | np.random.Generator) -> list[np.ndar
     return [np.sort(rng.permutation(n)[: n // 2]) for _ in range(count)]
 
 
-def _on_half(O: Any, rows: np.ndarray) -> Any:
-    "The same analysis on some of the data, with graphs of as many neighbours per datum as there are data fewer."
+def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
+    "The same analysis on some of the data, with a share of the neighbours that is the share of the data: kernels, or an omnibus of them."
     emb = _embeddings(O, "refit=True")
-    half = Embeddings({name: Y[rows] for name, Y in emb.arrays.items()})
-    if not isinstance(O, Omnibus):
-        return half
-    settings = dict(O.graphs.settings)
-    settings["n_neighbors"] = max(1, round(settings["n_neighbors"] * len(rows) / O.n))
-    return omnibus(half, n_components=min(O.n_components, len(rows)), tol=O.tol, **settings)
+    settings = dict(O.graphs.settings) if isinstance(O, Omnibus) else dict(n_neighbors=32)
+    settings["n_neighbors"] = max(1, round(settings["n_neighbors"] * len(rows) / emb.n))
+    kernels = {name: data_kernel(Y[rows], **settings) for name, Y in emb.arrays.items()}
+    return kernels if kind == "knn" else omnibus(kernels, n_components=min(O.n_components, len(rows)), tol=O.tol)
 
 # %% ../nbs/06_manifold.ipynb #65907144
 @dataclass(frozen=True, eq=False)
