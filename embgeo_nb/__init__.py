@@ -14,12 +14,13 @@ from embgeo_nb.manifold import ModelDistance, ModelManifold, ModelTree, associat
 from embgeo_nb.omnibus import Frame, Omnibus, frame, omnibus
 from embgeo_nb.perspective import Claim, QueryCurve, perspective_distance, perspective_space, query_curve
 from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, spectral_embedding
+from embgeo_nb.replicates import replicate_test
 
 _MODULES = ("corpora", "encoders", "plot")
 
 __all__ = ["Claim", "DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold", "ModelTree", "Omnibus", "QueryCurve", "SpectralEmbedding",
            "associate", "data_kernel", "datum_test", "distances_from", "frame", "model_distance", "model_manifold", "model_tree", "omnibus",
-           "perspective_distance", "perspective_space", "profile_likelihood", "query_curve", "sample_rdpg", "spectral_embedding", *_MODULES]
+           "perspective_distance", "perspective_space", "profile_likelihood", "query_curve", "replicate_test", "sample_rdpg", "spectral_embedding", *_MODULES]
 
 
 def __getattr__(name: str):
