@@ -268,7 +268,7 @@ def plot_tree(T: ModelTree, color: Any = None, color_name: str = "", ax: Any = N
         for name, mask, shade, marker in [] if color is None else [(*group, *look) for group, look in zip(_groups(color), zip(PALETTE, MARKERS))]:
             ax.scatter(np.zeros(mask.sum()), [height[leaf] for leaf in np.flatnonzero(mask)], color=shade, marker=marker, s=28, clip_on=False, zorder=3, label=name)
         if color is not None:
-            ax.legend(title=color_name or None, loc="upper left", alignment="left")
+            ax.legend(title=color_name or None, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, alignment="left", borderaxespad=0)
         ax.spines["left"].set_visible(False)
         top = T.linkage[:, 2].max() or 1
         ax.set(xlim=(1.04 * top, 0), ylim=(0, 10 * m), xlabel=f"distance at which groups join ({T.method})")
@@ -298,6 +298,7 @@ def plot_query_curve(curve: Any, others: Mapping[str, float] | None = None, ax: 
             ax.axhline(level, color=color, linestyle=line, label=name)
         ax.axhline(0, color="#444444", linewidth=0.8)
         ax.set(xlabel="number of queries", ylabel="variance explained,\nunseen groups", ylim=(max(-1.0, min(0, low.min()) - 0.05), 1.25 * max(high.max(), 0.1)))
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend(loc="upper left")
     return ax
 
