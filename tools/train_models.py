@@ -1,7 +1,7 @@
 """Train the models of two studies from scratch and store their embeddings of held-out documents.
 
     python tools/train_models.py population    # nbs/data/population.npz: 33 masked language models, 11 skip-gram, 11 PPMI
-    python tools/train_models.py ablation      # nbs/data/ablation.npz: 4 + 4 masked language models, with and without Plant
+    python tools/train_models.py ablation      # nbs/data/ablation.npz: 4 + 4 of them, and 4 + 4 skip-gram, with and without Plant
 
 The texts are DBpedia abstracts: `dbpedia14_balanced.parquet` in the folder that EMBGEO_DATA names, or in shared/data beside the
 project. They are not stored, only their identifiers, classes and hashes. Every model is kept in --work as soon as it is trained,
@@ -88,6 +88,13 @@ def ablation(work: Path) -> None:
                 print(name, np.round(perplexity, 1), flush=True)
             with np.load(kept) as file:
                 found[name], about[name] = file["embedding"], dict(n_texts=corpus.n, seed=seed, perplexity=[round(value, 3) for value in file["perplexity"].tolist()])
+            name = f"skipgram {name}"
+            kept = work / f"ablation {name}.npz"
+            if not kept.exists():
+                np.savez(kept, embedding=skipgram(corpus.texts, dim=64, min_count=3, epochs=8, seed=seed, unknown="mean")(test.texts).astype(np.float16))
+                print(name, flush=True)
+            with np.load(kept) as file:
+                found[name], about[name] = file["embedding"], dict(n_texts=corpus.n, seed=seed)
     store(TARGET / "ablation.npz", test, found, dict(masked_lm=ABLATION, scored=list(scored), models=about))
 
 
