@@ -16,18 +16,22 @@ from embgeo_nb.perspective import Claim, QueryCurve, perspective_distance, persp
 from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, spectral_embedding
 from embgeo_nb.replicates import replicate_test
 
-_MODULES = ("corpora", "encoders", "plot")
+_MODULES = ("corpora", "encoders", "plot", "scale")
+_LATER = {"CostEstimate": "scale", "DaskEngine": "scale", "estimate_cost": "scale", "open_graphs": "scale", "save_graphs": "scale"}
 
 __all__ = ["Claim", "DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold", "ModelTree", "Omnibus", "QueryCurve", "SpectralEmbedding",
            "associate", "data_kernel", "datum_test", "distances_from", "frame", "model_distance", "model_manifold", "model_tree", "omnibus",
-           "perspective_distance", "perspective_space", "profile_likelihood", "query_curve", "replicate_test", "sample_rdpg", "spectral_embedding", *_MODULES]
+           "perspective_distance", "perspective_space", "profile_likelihood", "query_curve", "replicate_test", "sample_rdpg", "spectral_embedding",
+           *_LATER, *_MODULES]
 
 
 def __getattr__(name: str):
     if name in _MODULES:
         return _import_module(f"embgeo_nb.{name}")
+    if name in _LATER:
+        return getattr(_import_module(f"embgeo_nb.{_LATER[name]}"), name)
     raise AttributeError(f"module 'embgeo_nb' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+    return sorted([*globals(), *_LATER, *_MODULES])
