@@ -14,18 +14,21 @@ from embgeo_nb.manifold import ModelDistance, ModelManifold, model_distance, mod
 from embgeo_nb.omnibus import Frame, Omnibus, frame, omnibus
 from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, spectral_embedding
 
-_MODULES = ("corpora", "encoders", "plot")
+_MODULES = ("corpora", "encoders", "plot", "widgets")
+_LATER = {"DatumExplorer": "widgets", "ManifoldExplorer": "widgets"}
 
 __all__ = ["DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold", "Omnibus", "SpectralEmbedding",
            "data_kernel", "datum_test", "frame", "model_distance", "model_manifold", "omnibus", "profile_likelihood",
-           "sample_rdpg", "spectral_embedding", *_MODULES]
+           "sample_rdpg", "spectral_embedding", *_LATER, *_MODULES]
 
 
 def __getattr__(name: str):
     if name in _MODULES:
         return _import_module(f"embgeo_nb.{name}")
+    if name in _LATER:
+        return getattr(_import_module(f"embgeo_nb.{_LATER[name]}"), name)
     raise AttributeError(f"module 'embgeo_nb' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+    return sorted([*globals(), *_LATER, *_MODULES])
