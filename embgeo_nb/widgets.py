@@ -37,7 +37,7 @@ __all__ = ['widgets', 'traitlets', 'DRAWN', 'VIEWS', 'COLORS', 'SORTS', 'drawn_r
            'img', 'PicturePoints', 'PlainTable', 'table_html', 'make_views', 'datum_html', 'is_image', 'null_draws',
            'null_svg', 'neighbors_of', 'neighbor_titles', 'share_bar', 'neighbor_table', 'brief', 'card', 'plane_of',
            'classes_of', 'shades', 'test_scene', 'test_overlay', 'table_order', 'search_texts', 'table_columns',
-           'table_row', 'label_table', 'label_image', 'Cancelled', 'Job', 'Explorer', 'DatumExplorer',
+           'small', 'table_row', 'label_table', 'label_image', 'Cancelled', 'Job', 'Explorer', 'DatumExplorer',
            'plot_dendrogram', 'dendrogram_image', 'as_metadata', 'manifold_scene', 'manifold_overlay', 'pair_card',
            'separating_table', 'ManifoldExplorer', 'StaticView', 'datum_panel', 'picture']
 
@@ -89,7 +89,8 @@ function render({ model, el }) {
   const tip = document.createElement("div"); tip.className = "eg-tip"; tip.hidden = true;
   const bar = document.createElement("div"); bar.className = "eg-zoom";
   const legend = document.createElement("div"); legend.className = "eg-legend";
-  frame.append(canvas, tip, bar); root.append(frame, legend); el.append(root);
+  const below = document.createElement("div"); below.className = "eg-below"; below.append(legend, bar);
+  frame.append(canvas, tip); root.append(frame, below); el.append(root);
   let xy, look, rows, names, zoom = 1, shift = [0, 0], drag = null, width = 300, height = 300;
 
   function load() {
@@ -240,9 +241,10 @@ _POINTS_CSS = """
 .eg-points canvas { position: absolute; inset: 0; width: 100%; height: 100%; touch-action: none; }
 .eg-points canvas:focus-visible { outline: 2px solid #0072B2; outline-offset: -2px; }
 .eg-points .eg-tip { position: absolute; pointer-events: none; background: #111; color: #fff; padding: 2px 7px; border-radius: 3px; font-size: 12px; max-width: 70%; z-index: 2; }
-.eg-points .eg-zoom { position: absolute; top: 6px; right: 6px; display: flex; gap: 3px; }
+.eg-points .eg-below { display: flex; gap: 10px; align-items: flex-start; padding-top: 5px; }
+.eg-points .eg-zoom { display: flex; gap: 3px; margin-left: auto; }
 .eg-points .eg-zoom button { width: 24px; height: 24px; padding: 0; border: 1px solid #bbb; border-radius: 3px; background: #fff; color: #222; cursor: pointer; }
-.eg-points .eg-legend { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: 12px; line-height: 18px; padding-top: 5px; }
+.eg-points .eg-legend { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: 12px; line-height: 18px; }
 .eg-points .eg-glyph { text-shadow: 0 0 2px #fff, 0 0 1px #fff; }
 """
 
@@ -310,6 +312,7 @@ _TABLE_CSS = """
 .eg-table tbody tr:hover { background: rgba(128, 128, 128, .15); }
 .eg-table tbody tr[aria-selected="true"] { background: rgba(0, 114, 178, .28); box-shadow: inset 3px 0 #0072B2; }
 .eg-table td.eg-none { opacity: .75; cursor: default; white-space: normal; }
+.eg-table .eg-brief { white-space: normal; overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow-wrap: anywhere; }
 .eg-table td img { max-height: 44px; vertical-align: middle; background: #fff; }
 """
 
@@ -678,12 +681,12 @@ def neighbor_table(R: DatumTest, i: int, kind: str, most: int = 8) -> tuple[list
 
 
 def brief(R: DatumTest, i: int) -> str:
-    "A datum on one line: its image, or its id and the beginning of its text."
+    "A datum in brief: its image, or its id and the beginning of its text."
     datum = None if R.data is None else R.data[i]
     name = f"<b>{escape(str(R.ids[i]))}</b>"
     if is_image(datum):
         return datum_html(datum, R.ids[i], height=44) + " " + name
-    return name + ("" if datum is None else " " + datum_html(datum, most=90))
+    return f'<div class="eg-brief">{name}{"" if datum is None else " " + datum_html(datum, most=160)}</div>'
 
 # %% ../nbs/09_widgets.ipynb #9a000028
 def card(R: DatumTest, i: int, alpha: float = 0.05) -> str:
@@ -794,7 +797,7 @@ def _line(a: np.ndarray, b: np.ndarray, color: str, **look: Any) -> dict:
 SORTS = ("effect", "local effect", "p", "q", "statistic", "id", "label", "datum")
 
 
-def table_order(R: DatumTest, sort_by: str = "effect", descending: bool = True, search: str = "", label: str | None = None,
+def table_order(R: DatumTest, sort_by: str = "effect", descending: bool = True, search: str = "", label: str = "",
                 most_q: float | None = None, texts: Sequence[str] | None = None) -> np.ndarray:
     "Row numbers of the data that pass the filters, in order. `texts`: lower-case text of each datum to search in."
     check_option("sort_by", sort_by, SORTS)
@@ -803,7 +806,7 @@ def table_order(R: DatumTest, sort_by: str = "effect", descending: bool = True, 
         texts = search_texts(R) if texts is None else texts
         words = search.lower().split()
         keep &= np.fromiter((all(word in text for word in words) for text in texts), bool, R.n)
-    if label is not None and R.labels is not None:
+    if label and R.labels is not None:
         keep &= R.labels.astype(str) == label
     if most_q is not None:
         keep &= R.qvalue <= most_q
@@ -827,16 +830,21 @@ def table_columns(R: DatumTest) -> list[dict]:
     columns = [dict(name="id", title="id", sortable=True)]
     if R.labels is not None:
         columns.append(dict(name="label", title="label", sortable=True, width="84px"))
-    columns += [dict(name="effect", title="effect", sortable=True, number=True, width="58px")]
+    columns += [dict(name="effect", title="effect", sortable=True, number=True, width="66px")]
     if getattr(R, "local_effect", None) is not None:
         columns.append(dict(name="local effect", title="local", sortable=True, number=True, width="56px"))
-    return columns + [dict(name="p", title="p", sortable=True, number=True, width="62px"), dict(name="q", title="q", sortable=True, number=True, width="62px")]
+    return columns + [dict(name="p", title="p", sortable=True, number=True, width="52px"), dict(name="q", title="q", sortable=True, number=True, width="52px")]
+
+
+def small(p: float) -> str:
+    "A probability in few characters."
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-") if p > 0 else "0"
 
 
 def table_row(R: DatumTest, i: int) -> list[str]:
     middle = [] if R.labels is None else [str(R.labels[i])]
     local = getattr(R, "local_effect", None)
-    return [str(R.ids[i]), *middle, f"{R.effect[i]:.3f}", *([] if local is None else [f"{local[i]:.2f}"]), f"{R.pvalue[i]:.2g}", f"{R.qvalue[i]:.2g}"]
+    return [str(R.ids[i]), *middle, f"{R.effect[i]:.3f}", *([] if local is None else [f"{local[i]:.2f}"]), small(R.pvalue[i]), small(R.qvalue[i])]
 
 
 def label_table(R: DatumTest, alpha: float = 0.05) -> tuple[list[dict], list[list[str]]]:
@@ -958,7 +966,7 @@ class Explorer(widgets.VBox):
         self.observe(lambda _: self._show_busy(), "busy")
 
     def _show_message(self) -> None:
-        self._message.value = f'<div class="eg-message" role="status">{escape(self.message)}</div>' if self.message else ""
+        self._message.value = f'<div class="eg-message" role="status">{escape(self.message)}</div>'
 
     def _show_busy(self) -> None:
         self._working.layout.display = None if self.busy else "none"
@@ -1090,13 +1098,13 @@ class DatumExplorer(Explorer):
     show = traitlets.Unicode("both")
     view = traitlets.Unicode("movement")
     search = traitlets.Unicode("")
-    label = traitlets.Unicode(None, allow_none=True)
+    label = traitlets.Unicode("")
     only_rejected = traitlets.Bool(False)
     sort_by = traitlets.Unicode("effect")
     descending = traitlets.Bool(True)
     page = traitlets.Int(0)
     basket = traitlets.Tuple()
-    page_size = 12
+    page_size = 14
 
     def __init__(self, R: DatumTest, emb: Any = None, drawing: str = "auto", **options: Any):
         if not isinstance(R, DatumTest):
@@ -1131,10 +1139,10 @@ class DatumExplorer(Explorer):
             "frame_of": _control(widgets.Dropdown, "frame of", "190px", "60px", options=[("all models", "all"), ("these models", "pair")]),
             "alpha": _control(widgets.FloatText, "α", "100px", "20px", step=0.01),
             "color_by": _control(widgets.Dropdown, "colour", "150px", "50px", options=[name for name in COLORS if name != "label" or R.labels is not None]),
-            "show": _control(widgets.Dropdown, "show", "140px", "40px", options=[("both models", "both"), ("first", "first"), ("second", "second"), ("middle", "middle")]),
+            "show": _control(widgets.Dropdown, "show", "160px", "40px", options=[("both models", "both"), ("first", "first"), ("second", "second"), ("middle", "middle")]),
             "view": _control(widgets.Dropdown, "plane", "150px", "42px", options=VIEWS),
             "search": _control(widgets.Text, "search", "210px", "50px", placeholder="words in id or text"),
-            "label": _control(widgets.Dropdown, "label", "170px", "42px", options=[("all", None)]),
+            "label": _control(widgets.Dropdown, "label", "170px", "42px", options=[("all", "")]),
             "only_rejected": widgets.Checkbox(description="rejected only", indent=False, layout={"width": "120px"}),
         }
         for name in ("models_a", "models_b"):
@@ -1170,6 +1178,7 @@ class DatumExplorer(Explorer):
         self.children = [widgets.HTML(f"<style>{_CSS}{_TABLE_CSS}</style>", layout={"display": "none"}),
                          self._head, setup, self._message, main, self._tabs]
         self.layout.grid_gap = "8px"
+        self.add_class("eg-datum-explorer")
 
     def _connect(self) -> None:
         for name, control in self._controls.items():
@@ -1280,7 +1289,7 @@ class DatumExplorer(Explorer):
         self._settings_shown, self._texts = asked or self._settings(), search_texts(R)
         with self.hold_trait_notifications():
             labels = [] if R.labels is None else sorted(set(R.labels.astype(str)))
-            self._controls["label"].options = [("all", None), *((name, name) for name in labels)]
+            self._controls["label"].options = [("all", ""), *((name, name) for name in labels)]
         self._show_head()
         self._show_scene()
         self._refill()
@@ -1548,9 +1557,9 @@ def separating_table(O: Omnibus, a: str, b: str, most: int = 10) -> tuple[list[d
     cells = []
     for row in rows:
         datum = None if emb is None or emb.data is None else emb.data[row]
-        name = f"<b>{escape(str(O.ids[row]))}</b>"
-        shown = "" if datum is None else " " + datum_html(datum, O.ids[row], 90, 44)
-        cells.append([f"{apart[row]:.3f}", *([str(emb.labels[row])] if len(columns) == 3 else []), name + shown])
+        shown = "" if datum is None else " " + datum_html(datum, O.ids[row], 160, 44)
+        brief = f'<div class="eg-brief"><b>{escape(str(O.ids[row]))}</b>{shown}</div>'
+        cells.append([f"{apart[row]:.3f}", *([str(emb.labels[row])] if len(columns) == 3 else []), brief])
     return columns, cells, rows
 
 # %% ../nbs/09_widgets.ipynb #9a000054
@@ -1591,11 +1600,11 @@ class ManifoldExplorer(Explorer):
     n_components = traitlets.Int(2)
     across = traitlets.Int(0)
     up = traitlets.Int(1)
-    color_by = traitlets.Unicode(None, allow_none=True)
-    size_by = traitlets.Unicode(None, allow_none=True)
-    metric = traitlets.Unicode(None, allow_none=True)
-    groups = traitlets.Unicode(None, allow_none=True)
-    newcomer = traitlets.Unicode(None, allow_none=True)
+    color_by = traitlets.Unicode("")
+    size_by = traitlets.Unicode("")
+    metric = traitlets.Unicode("")
+    groups = traitlets.Unicode("")
+    newcomer = traitlets.Unicode("")
     page = traitlets.Int(0)
     page_size = 12
 
@@ -1622,7 +1631,7 @@ class ManifoldExplorer(Explorer):
     def _make_controls(self, M: ModelManifold) -> None:
         numbers = [name for name, values in self._metadata.items() if _is_number(values.values())]
         others = [name for name in self._metadata if name not in numbers]
-        nothing = [("nothing", None)]
+        nothing = [("nothing", "")]
         choose = lambda names: [*nothing, *((name, name) for name in names)]
         self._controls = {
             "kind": _control(widgets.Dropdown, "distance", "180px", "60px", options=sorted({kind for kind, _ in DISTANCES})),
@@ -1656,6 +1665,7 @@ class ManifoldExplorer(Explorer):
         self.children = [widgets.HTML(f"<style>{_CSS}{_TABLE_CSS}</style>", layout={"display": "none"}), self._head, setup, self._message,
                          _row(_column(look, self._points, least=400), _column(self._models, turn, least=330)), self._tabs, self._place]
         self.layout.grid_gap = "8px"
+        self.add_class("eg-manifold-explorer")
 
     def _connect(self) -> None:
         for name, control in self._controls.items():
@@ -1699,7 +1709,7 @@ class ManifoldExplorer(Explorer):
             self._controls["up"].options = axes if M.n_components > 1 else [("", 1)]
             self.across, self.up = 0, 1
             missing = [name for name in (self._emb.models if self._emb else ()) if name not in M.models]
-            self._controls["newcomer"].options = [("nothing", None), *((name, name) for name in missing)]
+            self._controls["newcomer"].options = [("nothing", ""), *((name, name) for name in missing)]
             self._controls["newcomer"].disabled = self._add_button.disabled = not missing
         made = ", ".join(f"{name} {M.settings[key]}" for name, key in (("k", "n_neighbors"), ("metric", "metric"), ("d", "n_components")) if M.settings.get(key))
         shares = " and ".join(f"{share:.0%}" for share in M.explained[:2])
@@ -1714,8 +1724,8 @@ class ManifoldExplorer(Explorer):
         self._show_tree()
 
     def _show_scene(self) -> None:
-        column = lambda name: self._metadata.get(name) if name else None
-        self._points.show(manifold_scene(self.result, (self.across, self.up), column(self.color_by), self.color_by or "", column(self.size_by), self.size_by or ""))
+        column = self._metadata.get
+        self._points.show(manifold_scene(self.result, (self.across, self.up), column(self.color_by), self.color_by, column(self.size_by), self.size_by))
         self._mark()
 
     def _mark(self) -> None:
@@ -1731,6 +1741,7 @@ class ManifoldExplorer(Explorer):
         self._find_button.disabled = self._open_button.disabled
         self._clear.disabled = not pair
         self._apart.show([], [], columns=[], caption="")
+        self._apart.layout.display = "none"
         self._find_button.layout.display = "none" if self._omnibus is not None else None
         if not known:
             self._pair.value = "Choose two models: click on points or rows." if not pair else f"<b>{escape(pair[0])}</b> is chosen. Choose another."
@@ -1738,6 +1749,7 @@ class ManifoldExplorer(Explorer):
         self._pair.value = pair_card(self.result, *pair)
         if self._omnibus is not None and set(pair) <= set(self._omnibus.models):
             columns, cells, rows = separating_table(self._omnibus, *pair)
+            self._apart.layout.display = None
             self._apart.show(cells, rows, columns=columns, caption="The data that separate them most (a click opens the pair there)")
 
     def _fill_models(self) -> None:
@@ -1856,7 +1868,7 @@ class ManifoldExplorer(Explorer):
     def add(self) -> ManifoldExplorer:
         "Place the model that `newcomer` names on the map."
         name, M = self.newcomer, self.result
-        if name is None:
+        if not name:
             self.message = "Choose a model to add."
             return self
         if "kind" not in M.settings:
@@ -1878,10 +1890,10 @@ class ManifoldExplorer(Explorer):
 
     def correlate(self) -> ManifoldExplorer:
         "Correlate the map with the metric that is chosen."
-        if self.metric is None:
+        if not self.metric:
             self.message = "Choose a metric: a column of numbers in `metadata`."
             return self
-        M, metric, groups = self.result, self._metadata[self.metric], self._metadata.get(self.groups) if self.groups else None
+        M, metric, groups = self.result, self._metadata[self.metric], self._metadata.get(self.groups)
 
         def work(job: Job) -> Any:
             job.report("permutations")
@@ -1906,6 +1918,7 @@ class StaticView(widgets.VBox):
         widgets.jslink((menu, "index"), (stack, "selected_index"))
         super().__init__([widgets.HTML(f"<style>{_CSS}{_TABLE_CSS}</style>{overview}"), menu, stack, widgets.HTML(after)], layout={"grid_gap": "8px"})
         self.menu, self.stack = menu, stack
+        stack.add_class("eg-panels")
         self.add_class("eg-explorer")
         self.add_class("eg-static")
 
@@ -1979,8 +1992,8 @@ def _manifold_static(self: ManifoldExplorer, pairs: Sequence[tuple[str, str]] | 
         a, b = np.triu_indices(M.n_fitted, 1)
         order = np.argsort(M.distances[a, b], kind="stable")[:most]
         pairs = [(M.models[a[at]], M.models[b[at]]) for at in order]
-    column = lambda name: self._metadata.get(name) if name else None
-    made = manifold_scene(M, (self.across, self.up), column(self.color_by), self.color_by or "", column(self.size_by), self.size_by or "")
+    column = self._metadata.get
+    made = manifold_scene(M, (self.across, self.up), column(self.color_by), self.color_by, column(self.size_by), self.size_by)
     overview = (f'{self._head.value}<div class="eg-two"><div>{picture(made, manifold_overlay(M, (), (self.across, self.up)))}</div>'
                 f"<div>{dendrogram_image(M)}</div></div>")
     panels = {}
