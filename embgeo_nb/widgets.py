@@ -1908,17 +1908,13 @@ def _brief_value(value: Any) -> str:
 
 # %% ../nbs/09_widgets.ipynb #9a000062
 class StaticView(widgets.VBox):
-    "Panels drawn beforehand: a menu linked in the browser to a stack, and the same as plain HTML."
+    "Panels drawn beforehand: an accordion, and the same as plain HTML."
 
-    def __init__(self, overview: str, panels: Mapping[str, str], prompt: str, after: str = ""):
+    def __init__(self, overview: str, panels: Mapping[str, str], after: str = ""):
         self._parts = overview, dict(panels), after
-        menu = widgets.Dropdown(options=[(name[:90], at) for at, name in enumerate(panels)], description=prompt, value=0 if panels else None,
-                                style={"description_width": "initial"}, layout={"width": "min(560px, 100%)"})
-        stack = widgets.Stack([widgets.HTML(html) for html in panels.values()], selected_index=0 if panels else None)
-        widgets.jslink((menu, "index"), (stack, "selected_index"))
-        super().__init__([widgets.HTML(f"<style>{_CSS}{_TABLE_CSS}</style>{overview}"), menu, stack, widgets.HTML(after)], layout={"grid_gap": "8px"})
-        self.menu, self.stack = menu, stack
-        stack.add_class("eg-panels")
+        self.panels = widgets.Accordion([widgets.HTML(html) for html in panels.values()], titles=[name[:90] for name in panels], selected_index=0 if panels else None)
+        self.panels.add_class("eg-panels")
+        super().__init__([widgets.HTML(f"<style>{_CSS}{_TABLE_CSS}</style>{overview}"), self.panels, widgets.HTML(after)], layout={"grid_gap": "8px"})
         self.add_class("eg-explorer")
         self.add_class("eg-static")
 
@@ -1968,7 +1964,7 @@ def _datum_static(self: DatumExplorer, data: Sequence[int] | None = None, most: 
     rows = self._order[:most if len(data) <= most else len(data)]
     overview = (f'{self._head.value}<div class="eg-two"><div>{picture({**made, "legend": made["legend"][:-3]})}</div><div>{label_image(R, alpha)}</div></div>')
     after = table_html(table_columns(R), [table_row(R, i) for i in rows], caption=f"The first {len(rows)} of {len(self._order):,} data") + table_html(*label_table(R, alpha), caption="By label")
-    return StaticView(overview, {f"{R.ids[i]}: effect {R.effect[i]:.2f}, p = {R.pvalue[i]:.2g}": datum_panel(R, i, alpha) for i in data}, "datum", after)
+    return StaticView(overview, {f"{R.ids[i]}: effect {R.effect[i]:.2f}, p = {R.pvalue[i]:.2g}": datum_panel(R, i, alpha) for i in data}, after)
 
 
 DatumExplorer.static = _datum_static
@@ -2006,7 +2002,7 @@ def _manifold_static(self: ManifoldExplorer, pairs: Sequence[tuple[str, str]] | 
     m = min(len(M.models), 12)
     names = [dict(name="model", title="model"), *(dict(name=name, title=name[:14], number=True) for name in M.models[:m])]
     after = table_html(names, [[name, *(f"{value:.3g}" for value in row[:m])] for name, row in zip(M.models[:m], M.distances)], caption="Distances")
-    return StaticView(overview, panels, "pair", after)
+    return StaticView(overview, panels, after)
 
 
 ManifoldExplorer.static = _manifold_static

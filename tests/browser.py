@@ -162,7 +162,7 @@ class Page:
 
 OVERLAPS = """
 const root = arguments[0], names = ".eg-head, .eg-message, .eg-frame, .eg-legend, .eg-table, .eg-card, svg.eg-null, img, .widget-dropdown, .widget-text, .widget-checkbox, "
-  + ".widget-select, .widget-select-multiple, .widget-button, .lm-TabBar-tab, .widget-html";
+  + ".widget-select, .widget-select-multiple, .widget-button, .lm-TabBar-tab, .lm-Collapse-header, .widget-html";
 const seen = [...root.querySelectorAll(names)].filter(e => { const b = e.getBoundingClientRect(); return b.width > 1 && b.height > 1 && getComputedStyle(e).visibility !== "hidden"; });
 const name = e => (e.className.baseVal || e.className || e.tagName) + ": " + (e.textContent || "").trim().slice(0, 30), found = [];
 const edge = root.getBoundingClientRect();

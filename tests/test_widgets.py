@@ -548,14 +548,14 @@ def test_hundred_models():
 
 def test_static_forms(R, M, O):
     for view, count in ((DatumExplorer(R).static(most=3), 3), (ManifoldExplorer(M, O).static(most=4), 4)):
-        assert len(view.stack.children) == len(view.menu.options) == count
+        assert len(view.panels.children) == len(view.panels.titles) == count
         html = view.to_html()
         assert html.count("<details") == count and html.count("<details name=") == count and "<script" not in html
         assert all(' alt="' in image for image in re.findall("<img[^>]+>", html))
         bundle = view._repr_mimebundle_()
         assert bundle["text/html"] == html and "application/vnd.jupyter.widget-view+json" in bundle
     chosen = DatumExplorer(R).static(data=[9, 2])
-    assert [f'data-datum="{i}"' in child.value for i, child in zip((9, 2), chosen.stack.children)] == [True, True]
+    assert [f'data-datum="{i}"' in child.value for i, child in zip((9, 2), chosen.panels.children)] == [True, True]
 
 
 def test_says_what_to_install(monkeypatch, R):
