@@ -20,11 +20,7 @@ _LATER = {"DatumExplorer": "widgets", "ManifoldExplorer": "widgets"}
 
 __all__ = ["DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold", "Omnibus", "SpectralEmbedding",
            "data_kernel", "datum_test", "frame", "model_distance", "model_manifold", "omnibus", "profile_likelihood",
-<<<<<<< HEAD
-           "sample_rdpg", "spectral_embedding", *_LATER, *_MODULES]
-=======
-           "replicate_test", "sample_rdpg", "spectral_embedding", *_MODULES]
->>>>>>> main
+           "replicate_test", "sample_rdpg", "spectral_embedding", *_LATER, *_MODULES]
 
 
 def __getattr__(name: str):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ctypes
 import io
 import queue
 import threading
@@ -27,8 +28,8 @@ from .datum_test import NULLS, DatumTest, coin_flips
 from .embeddings import Embeddings, as_embeddings, need
 from .kernel import METRICS, SYMMETRIZE, check_option
 from .manifold import DISTANCES, ModelManifold
-from .omnibus import Graphs, Omnibus
-from .plot import GREY, MARKERS, PALETTE, plot_pvalues, style
+from .omnibus import Graphs, Omnibus, as_graphs
+from .plot import GREY, MARKERS, PALETTE, plot_manifold, plot_pvalues, style
 
 widgets, traitlets = need("ipywidgets", "widgets"), need("traitlets", "widgets")
 
@@ -38,8 +39,9 @@ __all__ = ['widgets', 'traitlets', 'DRAWN', 'VIEWS', 'COLORS', 'SORTS', 'drawn_r
            'null_svg', 'neighbors_of', 'neighbor_titles', 'share_bar', 'neighbor_table', 'brief', 'card', 'plane_of',
            'classes_of', 'shades', 'test_scene', 'test_overlay', 'table_order', 'search_texts', 'table_columns',
            'small', 'table_row', 'label_table', 'label_image', 'Cancelled', 'Job', 'Explorer', 'DatumExplorer',
-           'plot_dendrogram', 'dendrogram_image', 'as_metadata', 'manifold_scene', 'manifold_overlay', 'pair_card',
-           'separating_table', 'ManifoldExplorer', 'StaticView', 'datum_panel', 'picture']
+           'graphs_of', 'with_warnings', 'plot_dendrogram', 'dendrogram_image', 'as_metadata', 'manifold_scene',
+           'manifold_overlay', 'pair_card', 'separating_table', 'ManifoldExplorer', 'StaticView', 'datum_panel',
+           'picture', 'map_image']
 
 # %% ../nbs/09_widgets.ipynb #9a000009
 DRAWN = 4000                 # points drawn at most
@@ -598,9 +600,11 @@ def _pixels(array: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/09_widgets.ipynb #9a000025
 def null_draws(R: DatumTest, i: int, count: int = 999) -> np.ndarray | None:
-    "The statistic of datum i under the null, (count,); None where the test draws nothing."
+    "The statistic of datum i under the null: `count` flips, or what was resampled; of all data where they are pooled; None where nothing is drawn."
     if R.null != "paired":
-        return None if R.resampled is None else np.asarray(R.resampled)[i]
+        if R.resampled is None:
+            return None
+        return np.asarray(R.resampled).ravel()[::-(-R.resampled.size // 50_000)] if R.method == "pooled" else np.asarray(R.resampled)[i]
     E = R.explain(i)
     order = np.argsort(E.neighbors)
     vectors = (E.contributions * np.sign(E.change)[:, None])[order]
@@ -620,16 +624,16 @@ def null_svg(R: DatumTest, i: int, width: int = 420, height: int = 170) -> str:
     parts = [f'<line x1="{left}" x2="{right}" y1="{low}" y2="{low}" stroke="currentColor"/>']
     for tick in _ticks(top):
         parts.append(f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{low}" y2="{low + 4}" stroke="currentColor"/>' + text(at(tick), low + 16, f"{tick:.4g}"))
-    parts.append(text(width / 2, height - 4, "squared displacement"))
+    parts.append(text(width / 2, height - 4, "between reruns over within (F)" if R.null == "replicates" else "squared displacement"))
     if empty:
-        parts.append(text(width / 2, high + 40, "no draws: the tail is computed in closed form" if observed > 0 else "no neighbour differs: nothing to test"))
+        parts.append(text(width / 2, high + 40, "no draws to show: the tail is computed in closed form" if observed > 0 else "no neighbour differs: nothing to test"))
     else:
         counts, edges = np.histogram(draws, 40, (0, top))
         for count, x0, x1 in zip(counts / counts.max(), edges, edges[1:]):
             if count:
                 parts.append(f'<rect x="{at(x0):.1f}" y="{low - (low - high) * count:.1f}" width="{max(at(x1) - at(x0) - 0.6, 0.5):.1f}" height="{(low - high) * count:.1f}" '
                              'fill="currentColor" fill-opacity="0.4"/>')
-        parts.append(text(left, 14, f"▮ under the null, {len(draws):,} draws", "start"))
+        parts.append(text(left, 14, f"▮ under the null, {len(draws):,} {'relabellings' if R.null == 'replicates' else 'draws'}", "start"))
     parts.append(f'<line x1="{at(observed):.1f}" x2="{at(observed):.1f}" y1="{high - 8}" y2="{low}" stroke="{PALETTE[1]}" stroke-width="3"/>')
     parts.append(text(right, 14, f"┃ observed {observed:.3g}, p = {R.pvalue[i]:.2g}", "end", 'font-weight="600"'))
     return (f'<svg class="eg-null" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(alt)}" fill="currentColor" font-size="12" '
@@ -695,8 +699,7 @@ def card(R: DatumTest, i: int, alpha: float = 0.05) -> str:
     shown = datum_html(None if R.data is None else R.data[i], R.ids[i])
     facts = {"p": f"{R.pvalue[i]:.4g}", "q": f"{R.qvalue[i]:.4g}", "effect": f"{R.effect[i]:.3f}", "statistic": f"{R.statistic[i]:.4g}",
              "differing edges": f"{R.n_differing[i]}"}
-    if getattr(R, "local_effect", None) is not None:
-        facts["relative to its neighbourhood"] = f"{R.local_effect[i]:.3f}"
+    facts["against its neighbourhood"] = f"{R.local_effect[i]:.3f}"
     if getattr(R, "detectable", None) is not None:
         facts["detectable displacement"] = f"{R.detectable[i]:.3g}"
     rank = int((R.effect > R.effect[i]).sum()) + 1
@@ -810,8 +813,7 @@ def table_order(R: DatumTest, sort_by: str = "effect", descending: bool = True, 
         keep &= R.labels.astype(str) == label
     if most_q is not None:
         keep &= R.qvalue <= most_q
-    local = getattr(R, "local_effect", None)
-    key = {"effect": R.effect, "local effect": R.effect if local is None else local, "p": R.pvalue, "q": R.qvalue, "statistic": R.statistic,
+    key = {"effect": R.effect, "local effect": R.local_effect, "p": R.pvalue, "q": R.qvalue, "statistic": R.statistic,
            "id": R.ids, "label": R.ids if R.labels is None else R.labels, "datum": np.arange(R.n)}[sort_by]
     rank = np.unique(key, return_inverse=True)[1]                     # ranks sort either way, texts too
     rows = np.lexsort((np.arange(R.n), R.pvalue, -R.effect, -rank if descending else rank))
@@ -830,9 +832,7 @@ def table_columns(R: DatumTest) -> list[dict]:
     columns = [dict(name="id", title="id", sortable=True)]
     if R.labels is not None:
         columns.append(dict(name="label", title="label", sortable=True, width="84px"))
-    columns += [dict(name="effect", title="effect", sortable=True, number=True, width="66px")]
-    if getattr(R, "local_effect", None) is not None:
-        columns.append(dict(name="local effect", title="local", sortable=True, number=True, width="56px"))
+    columns += [dict(name="effect", title="effect", sortable=True, number=True, width="66px"), dict(name="local effect", title="local", sortable=True, number=True, width="56px")]
     return columns + [dict(name="p", title="p", sortable=True, number=True, width="52px"), dict(name="q", title="q", sortable=True, number=True, width="52px")]
 
 
@@ -843,8 +843,7 @@ def small(p: float) -> str:
 
 def table_row(R: DatumTest, i: int) -> list[str]:
     middle = [] if R.labels is None else [str(R.labels[i])]
-    local = getattr(R, "local_effect", None)
-    return [str(R.ids[i]), *middle, f"{R.effect[i]:.3f}", *([] if local is None else [f"{local[i]:.2f}"]), small(R.pvalue[i]), small(R.qvalue[i])]
+    return [str(R.ids[i]), *middle, f"{R.effect[i]:.3f}", f"{R.local_effect[i]:.2f}", small(R.pvalue[i]), small(R.qvalue[i])]
 
 
 def label_table(R: DatumTest, alpha: float = 0.05) -> tuple[list[dict], list[list[str]]]:
@@ -865,29 +864,29 @@ def label_image(R: DatumTest, alpha: float = 0.05) -> str:
     return img(png(made), f"Distribution functions of the p-values by label. Rejected at {alpha:g}: {rates}.", look="max-width:100%;border-radius:4px")
 
 # %% ../nbs/09_widgets.ipynb #9a000042
-class Cancelled(Exception):
-    "Raised in the work itself, at the next step after it was cancelled."
+class Cancelled(BaseException):
+    "Raised in the work, wherever it is, when it is cancelled."
 
 
 class Job:
     "Work in a thread, and a queue of what it reports."
 
-    def __init__(self, work: Callable[[Job], Any], done: Callable[[Any], None], notify: Callable[[], None]):
-        self.reports, self.cancelled, self.started = queue.SimpleQueue(), threading.Event(), time.monotonic()
+    def __init__(self, work: Callable[[Job], Any], done: Callable[[Any], None], notify: Callable[[], None] = lambda: None):
+        self.reports, self.started = queue.SimpleQueue(), time.monotonic()
         self._work, self.done, self._notify = work, done, notify
+        self._over, self._lock = False, threading.Lock()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def report(self, what: str, share: float | None = None) -> None:
-        "Say what is being done, and how much of it is; the place where cancelled work ends."
-        if self.cancelled.is_set():
-            raise Cancelled
+        "Say what is being done, and which share of the whole is behind."
         self._put("stage", (what, share))
 
-    def watch(self, items: Sequence, what: str) -> Iterable:
-        "`items`, with a report before each."
-        for at, item in enumerate(items):
-            self.report(what, at / max(len(items), 1))
-            yield item
+    def cancel(self) -> None:
+        "Stop the work: `Cancelled` is raised in its thread, after the step of compiled code that is going on."
+        with self._lock:
+            if not self._over and self.thread.ident is not None:
+                self._over = True
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread.ident), ctypes.py_object(Cancelled))
 
     def _put(self, kind: str, value: Any) -> None:
         self.reports.put((kind, value))
@@ -895,13 +894,15 @@ class Job:
 
     def _run(self) -> None:
         try:
-            value = self._work(self)
-            if not self.cancelled.is_set():
-                self._put("done", value)
+            try:
+                outcome = "done", self._work(self)
+            except Exception as error:              # whatever it is, the reader is told; nobody else listens to a thread
+                outcome = "failed", error
+            with self._lock:
+                self._over = True
+            self._put(*outcome)
         except Cancelled:
             pass
-        except Exception as error:                  # whatever it is, the reader is told; nobody else listens to a thread
-            self._put("failed", error)
 
 # %% ../nbs/09_widgets.ipynb #9a000043
 _CSS = """
@@ -1032,7 +1033,7 @@ class Explorer(widgets.VBox):
         "Give up the work that is going on. What is shown stays."
         with self._lock:
             if self._job is not None:
-                self._job.cancelled.set()
+                self._job.cancel()
                 self._job, self.busy = None, False
                 self.message = "Cancelled. What is shown is the result from before."
 
@@ -1220,8 +1221,8 @@ class DatumExplorer(Explorer):
             return f"The two sides must differ; {', '.join(sorted(set(a) & set(b)))} is on both."
         if (len(a) > 1) != (len(b) > 1):
             return "Reruns are compared with reruns: choose one model on each side, or at least two on each."
-        if len(a) > 1 and not hasattr(eg, "replicate_test"):
-            return "Groups of reruns need `replicate_test`, which this version does not have."
+        if self._emb is None and self.result.groups is not None:
+            return "The runs behind this comparison are not known, only their mean graphs: call `replicate_test` anew for another."
         if self._emb is not None and not 1 <= self.n_neighbors < n:
             return f"k must be between 1 and {n - 1}: a datum has {n - 1} others; got {self.n_neighbors}."
         if not 0 <= self.n_components <= n:
@@ -1244,7 +1245,7 @@ class DatumExplorer(Explorer):
 
     def _follow(self, R: DatumTest) -> None:
         "Set the controls to what made a result."
-        groups = getattr(R, "groups", None) or tuple((model,) for model in R.models)
+        groups = R.groups or tuple((model,) for model in R.models)
         with self.hold_trait_notifications():
             self.models_a, self.models_b = map(tuple, groups)
             self.n_neighbors, self.metric = R.settings.get("n_neighbors") or 32, R.settings.get("metric") or "cosine"
@@ -1267,15 +1268,16 @@ class DatumExplorer(Explorer):
             source = R.graphs                                        # the graphs are there already
         asked, null, seed, resamples = self._settings(), self.null, R.seed, R.n_resamples if R.null == self.null else None
 
-        def work(job: Job) -> DatumTest:
+        def work(job: Job) -> tuple[DatumTest, str]:
+            graphs = source if isinstance(source, Graphs) else graphs_of(source, job, **options)
             job.report("comparing " + (f"{a[0]} with {b[0]}" if len(a) == 1 else f"{len(a)} reruns with {len(b)}"))
             if len(a) > 1:
-                return eg.replicate_test(source, list(a), list(b), n_components=d, seed=seed, **options)
-            return eg.datum_test(source, a[0], b[0], null=null, n_components=d, n_resamples=resamples, seed=seed, **options)
+                return with_warnings(eg.replicate_test, graphs, list(a), list(b), n_components=d, seed=seed)
+            return with_warnings(eg.datum_test, graphs, a[0], b[0], null=null, n_components=d, n_resamples=resamples, seed=seed)
 
-        def done(result: DatumTest) -> None:
+        def done(value: tuple[DatumTest, str]) -> None:
             self._asked = asked
-            self.result = result
+            self.result, self.message = value
 
         self._start(work, done)
         return self
@@ -1405,6 +1407,24 @@ class DatumExplorer(Explorer):
         rows = self.basket or (() if self.selected is None else (self.selected,))
         table = self.result.to_frame()
         return table[table["datum"].isin(rows)].reset_index(drop=True)
+
+
+def graphs_of(emb: Embeddings, job: Job, **options: Any) -> Graphs:
+    "The graphs of all models, one after the other."
+    parts = []
+    for at, name in enumerate(emb.models):
+        job.report(f"data kernel of {name}", at / (len(emb.models) + 1))
+        parts.append(as_graphs(emb.select([name]), **options))
+    gather = lambda name: {model: value for part in parts for model, value in getattr(part, name).items()}
+    return Graphs(gather("graphs"), emb.ids, emb, gather("kernels"), parts[0].settings)
+
+
+def with_warnings(function: Callable, *arguments: Any, **options: Any) -> tuple[Any, str]:
+    "What a function returns, and what it warned of."
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        value = function(*arguments, **options)
+    return value, " ".join(dict.fromkeys(str(warning.message) for warning in told if issubclass(warning.category, UserWarning)))
 
 
 def _only(source: Embeddings | Graphs, models: Sequence[str]) -> Any:
@@ -1822,10 +1842,7 @@ class ManifoldExplorer(Explorer):
                 O = self._joint(job)
                 job.report("distances")
                 D, names = eg.model_distance(O, kind=kind, relative=relative), None
-            with warnings.catch_warnings(record=True) as told:
-                warnings.simplefilter("always")
-                made = eg.model_manifold(D, n_components=c, models=names)
-            return O, made, " ".join(str(warning.message) for warning in told)
+            return O, *with_warnings(eg.model_manifold, D, n_components=c, models=names)
 
         self._start(work, self._remade)
 
@@ -1970,6 +1987,13 @@ def _datum_static(self: DatumExplorer, data: Sequence[int] | None = None, most: 
 DatumExplorer.static = _datum_static
 
 # %% ../nbs/09_widgets.ipynb #9a000063
+def map_image(M: ModelManifold, color: Mapping[str, Any] | None, color_name: str, components: tuple[int, int]) -> str:
+    "`plot_manifold` as an `<img>`."
+    made = figure(6.2, 4.2)
+    plot_manifold(M, color, labels=len(M.models) <= 40, components=components, color_name=color_name, ax=made.add_subplot())
+    return img(png(made), f"Map of {len(M.models)} models{color_name and ', coloured by ' + color_name}.", look="max-width:100%;border-radius:4px")
+
+
 def _manifold_static(self: ManifoldExplorer, pairs: Sequence[tuple[str, str]] | None = None, most: int = 6) -> StaticView:
     """The explorer as a page that needs no kernel.
 
@@ -1989,9 +2013,7 @@ def _manifold_static(self: ManifoldExplorer, pairs: Sequence[tuple[str, str]] | 
         order = np.argsort(M.distances[a, b], kind="stable")[:most]
         pairs = [(M.models[a[at]], M.models[b[at]]) for at in order]
     column = self._metadata.get
-    made = manifold_scene(M, (self.across, self.up), column(self.color_by), self.color_by, column(self.size_by), self.size_by)
-    overview = (f'{self._head.value}<div class="eg-two"><div>{picture(made, manifold_overlay(M, (), (self.across, self.up)))}</div>'
-                f"<div>{dendrogram_image(M)}</div></div>")
+    overview = f'{self._head.value}<div class="eg-two"><div>{map_image(M, column(self.color_by), self.color_by, (self.across, self.up))}</div><div>{dendrogram_image(M)}</div></div>'
     panels = {}
     for pair in pairs:
         near = ""

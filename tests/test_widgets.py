@@ -181,27 +181,59 @@ def test_cancel(R, monkeypatch):
     go_on.set()
     thread.join(30)
     explorer.wait()
-    assert explorer.result is R                                            # what the thread still delivered is thrown away
+    assert not thread.is_alive() and explorer.result is R
     assert explorer.run().wait().result.n_neighbors == 5                   # and the next run works
 
 
-def test_progress_and_cancelled_work_ends():
-    seen, finished = [], threading.Event()
+def test_cancelled_work_ends():
+    finished = threading.Event()
 
     def work(job):
-        for item in job.watch(range(1000), "counting"):
+        for step in range(2000):
+            job.report("counting", step / 2000)
             time.sleep(0.005)
         finished.set()
 
-    job = Job(work, lambda value: None, lambda: None)
+    job = Job(work, lambda value: None)
     job.thread.start()
-    time.sleep(0.05)
-    job.cancelled.set()
+    time.sleep(0.1)
+    job.cancel()
     job.thread.join(5)
-    while not job.reports.empty():
-        seen.append(job.reports.get())
+    reports = [job.reports.get() for _ in range(job.reports.qsize())]
     assert not job.thread.is_alive() and not finished.is_set()
-    assert seen[0] == ("stage", ("counting", 0.0)) and seen[-1][1][1] > 0 and not any(kind == "failed" for kind, _ in seen)
+    assert reports[0] == ("stage", ("counting", 0.0)) and reports[-1][1][1] > 0 and {kind for kind, _ in reports} == {"stage"}
+    job.cancel()                                                           # too late; no harm
+
+
+def test_progress(R, monkeypatch):
+    explorer, seen = DatumExplorer(R), []
+    monkeypatch.setattr(explorer, "_say_stage", lambda: seen.append((explorer._doing, explorer._bar.value)))
+    explorer.n_neighbors = 6
+    explorer.run().wait()
+    assert [what for what, _ in seen] == [f"data kernel of {name}" for name in "abcde"] + ["comparing a with c"]
+    assert [share for _, share in seen][:5] == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6, 4 / 6])
+
+
+def test_groups_of_reruns(emb):
+    explorer = DatumExplorer(eg.datum_test(emb, "a", "c", n_neighbors=10, n_components=6, n_resamples=99))
+    explorer.models_a, explorer.models_b = ("a", "b"), ("c", "d")
+    explorer.run().wait()
+    assert "relabellings" in explorer.message                              # the test's own warning: 2 + 2 runs are few
+    with pytest.warns(UserWarning):
+        direct = eg.replicate_test(emb, ["a", "b"], ["c", "d"], n_components=6, n_neighbors=10)
+    R = explorer.result
+    assert R.groups == (("a", "b"), ("c", "d")) and np.array_equal(R.pvalue, direct.pvalue) and (explorer.models_a, explorer.models_b) == R.groups
+    for i in (0, 11):
+        explorer.selected = i
+        assert fact(explorer._card.value, "p") == float(f"{R.pvalue[i]:.4g}") and "relabellings" in explorer._null.value
+    explorer.models_a, explorer.models_b = ("a",), ("d",)
+    assert explorer.run().wait().result.models == ("a", "d") and explorer.message == ""
+    again = DatumExplorer(direct)
+    assert again.models_a == ("a", "b") and again.problem() == ""
+    from_graphs = DatumExplorer(eg.replicate_test({name: eg.data_kernel(emb[name], 10).graph for name in "abcd"}, ["a", "b"], ["c", "d"], n_components=6, method="rotation", n_resamples=99))
+    assert "call `replicate_test` anew" in from_graphs.problem()
+    from_graphs.selected = 4
+    assert "no draws" in from_graphs._null.value
 
 
 def test_work_reports_to_the_event_loop(R):
@@ -383,8 +415,9 @@ def large():
     difference.eliminate_zeros()
     D, p = difference @ frame.loadings / 2, rng.uniform(size=n)
     statistic = (D ** 2).sum(1)
-    return DatumTest(statistic, p, p, np.sqrt(statistic) / np.linalg.norm(frame.center, axis=1), D, np.diff(difference.indptr).astype(np.int64), ("a", "b"), "paired",
-                     64, 99, 0, graphs.settings, None, {}, graphs, frame)
+    return DatumTest(statistic=statistic, pvalue=p, qvalue=p, effect=np.sqrt(statistic) / np.linalg.norm(frame.center, axis=1), displacement=D,
+                     n_differing=np.diff(difference.indptr).astype(np.int64), models=("a", "b"), null="paired", method="flips", n_components=64, n_resamples=99, seed=0,
+                     settings=graphs.settings, outside=None, versions={}, graphs=graphs, frame=frame)
 
 
 @pytest.mark.parametrize("drawing", DRAWINGS)
