@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ctypes
+import inspect
 import io
 import queue
 import threading
@@ -40,8 +41,8 @@ __all__ = ['widgets', 'traitlets', 'DRAWN', 'VIEWS', 'COLORS', 'SORTS', 'drawn_r
            'classes_of', 'shades', 'test_scene', 'test_overlay', 'table_order', 'search_texts', 'table_columns',
            'small', 'table_row', 'label_table', 'label_image', 'Cancelled', 'Job', 'Explorer', 'DatumExplorer',
            'graphs_of', 'with_warnings', 'plot_dendrogram', 'dendrogram_image', 'as_metadata', 'manifold_scene',
-           'manifold_overlay', 'pair_card', 'separating_table', 'ManifoldExplorer', 'StaticView', 'datum_panel',
-           'picture', 'map_image']
+           'manifold_overlay', 'ellipses_of', 'pair_card', 'separating_table', 'ManifoldExplorer', 'StaticView',
+           'datum_panel', 'picture', 'map_image']
 
 # %% ../nbs/09_widgets.ipynb #9a000009
 DRAWN = 4000                 # points drawn at most
@@ -700,7 +701,7 @@ def card(R: DatumTest, i: int, alpha: float = 0.05) -> str:
     facts = {"p": f"{R.pvalue[i]:.4g}", "q": f"{R.qvalue[i]:.4g}", "effect": f"{R.effect[i]:.3f}", "statistic": f"{R.statistic[i]:.4g}",
              "differing edges": f"{R.n_differing[i]}"}
     facts["against its neighbourhood"] = f"{R.local_effect[i]:.3f}"
-    if getattr(R, "detectable", None) is not None:
+    if isinstance(getattr(R, "detectable", None), np.ndarray):
         facts["detectable displacement"] = f"{R.detectable[i]:.3g}"
     rank = int((R.effect > R.effect[i]).sum()) + 1
     verdict = "rejected" if R.qvalue[i] <= alpha else "not rejected"
@@ -951,7 +952,7 @@ class Explorer(widgets.VBox):
     busy = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, **options: Any):
-        self._job, self._lock = None, threading.RLock()
+        self._job, self._lock, self._doing = None, threading.RLock(), ""
         self._message = widgets.HTML()
         self._bar = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "height": "18px", "margin": "4px 0"})
         self._stage = widgets.HTML()
@@ -1007,8 +1008,7 @@ class Explorer(widgets.VBox):
             loop.call_later(0.5, self._tick, loop, job)
 
     def _say_stage(self) -> None:
-        what = getattr(self, "_doing", "")
-        self._stage.value = f"{escape(what)}, {time.monotonic() - self._job.started:.0f} s"
+        self._stage.value = f"{escape(self._doing)}, {time.monotonic() - self._job.started:.0f} s"
 
     def _drain(self) -> None:
         "Take what the work has reported."
@@ -1115,7 +1115,7 @@ class DatumExplorer(Explorer):
         if self._emb is not None and (self._emb.n != R.n or not np.array_equal(self._emb.ids, R.ids)):
             raise ValueError("emb must hold the data of R, with the same ids in the same order.")
         self._points, self._table = points(), table()
-        self._asked = self._settings_shown = None
+        self._asked, self._settings_shown, self._good_alpha = None, None, 0.05
         self._near = {kind: table(columns=[], empty="none") for kind in ("gained", "kept", "lost")}
         super().__init__(**options)
         self._follow(R)
@@ -1319,7 +1319,7 @@ class DatumExplorer(Explorer):
         "α, where it is one."
         if 0 < self.alpha < 1:
             self._good_alpha = self.alpha
-        return getattr(self, "_good_alpha", 0.05)
+        return self._good_alpha
 
     def _show_alpha(self) -> None:
         if 0 < self.alpha < 1:
@@ -1549,8 +1549,22 @@ def manifold_overlay(M: ModelManifold, pair: Sequence[str], components: tuple[in
     return {"labels": labels, "lines": lines, "dots": [dict(at(name), color="#000000", size=10) for name in pair], "ellipses": list(ellipses)}
 
 # %% ../nbs/09_widgets.ipynb #9a000053
-def pair_card(M: ModelManifold, a: str, b: str) -> str:
-    "What the map says of two models."
+def ellipses_of(M: ModelManifold, components: tuple[int, int] = (0, 1), level: float = 0.95) -> list[dict]:
+    "Where each model may lie, where the map knows: half axes and angle of ellipses that hold `level` of a normal distribution."
+    covariances = getattr(M, "covariances", None)
+    if covariances is None or max(components) >= M.n_components:
+        return []
+    reach, found = np.sqrt(-2 * np.log(1 - level)), []                # the square root of the chi-square quantile for two coordinates
+    for center, covariance in zip(M.coordinates[:, components], covariances[:, components][:, :, components]):
+        if np.isfinite(covariance).all():
+            values, vectors = np.linalg.eigh(covariance)
+            a, b = reach * np.sqrt(np.maximum(values[::-1], 0))
+            found.append(dict(x=float(center[0]), y=float(center[1]), a=float(a), b=float(b), angle=float(np.arctan2(*vectors[::-1, 1])), color=GREY))
+    return found
+
+
+def pair_card(M: ModelManifold, a: str, b: str, interval: Mapping[str, np.ndarray] | None = None) -> str:
+    "What the map says of two models; `interval` are the confidence limits of all distances, 'low' and 'high', if they are known."
     m = len(M.models)
     i, j = M.models.index(a), M.models.index(b)
     known = M.distances[np.triu_indices(m, 1)]
@@ -1561,9 +1575,10 @@ def pair_card(M: ModelManifold, a: str, b: str) -> str:
     rank = _ordinal(int((known < distance - 1e-12).sum()) + 1)
     on_map = np.linalg.norm(M.coordinates[i] - M.coordinates[j])
     kind = f"{M.settings.get('kind', 'distance')}{', relative' if M.settings.get('relative') else ''}"
+    limits = "" if interval is None else f'<span class="eg-name">95 %: {interval["low"][i, j]:.3g} to {interval["high"][i, j]:.3g}</span>'
     return (f'<div class="eg-card"><div class="eg-title"><b>{escape(a)}</b> and <b>{escape(b)}</b></div><div class="eg-facts">'
             f'<span><span class="eg-name">distance ({escape(kind)})</span> <b data-fact="distance">{distance:.4g}</b></span>'
-            f'<span><span class="eg-name">on the map</span> <b>{on_map:.4g}</b></span>'
+            f'{limits}<span><span class="eg-name">on the map</span> <b>{on_map:.4g}</b></span>'
             f'<span class="eg-name">{rank} smallest of {len(known):,} pairs</span></div></div>')
 
 
@@ -1604,7 +1619,7 @@ class ManifoldExplorer(Explorer):
         The models that were chosen. Setting it does what clicks do.
     result : ModelManifold
         What is shown.
-    kind, relative, n_components, color_by, size_by, across, up, order_by, metric, groups, newcomer
+    kind, relative, n_components, n_resamples, color_by, size_by, across, up, order_by, metric, groups, newcomer
         What the controls say.
     opened : DatumExplorer or None
         The pair that was opened last.
@@ -1618,6 +1633,7 @@ class ManifoldExplorer(Explorer):
     kind = traitlets.Unicode("frobenius")
     relative = traitlets.Bool(False)
     n_components = traitlets.Int(2)
+    n_resamples = traitlets.Int(0)
     across = traitlets.Int(0)
     up = traitlets.Int(1)
     color_by = traitlets.Unicode("")
@@ -1639,6 +1655,7 @@ class ManifoldExplorer(Explorer):
             raise ValueError(f"emb must hold every model of the map; {missing[0]!r} is missing.")
         self._metadata = as_metadata(metadata, M.models)
         self._points, self._models, self._apart = points(), table(), table(columns=[], empty="")
+        self._halves, self._interval = 0, None
         super().__init__(**options)
         self.kind, self.relative, self.n_components = M.settings.get("kind", "frobenius"), bool(M.settings.get("relative", False)), M.n_components
         self._make_controls(M)
@@ -1657,6 +1674,7 @@ class ManifoldExplorer(Explorer):
             "kind": _control(widgets.Dropdown, "distance", "180px", "60px", options=sorted({kind for kind, _ in DISTANCES})),
             "relative": widgets.Checkbox(description="relative", indent=False, layout={"width": "90px"}),
             "n_components": _control(widgets.IntText, "coordinates", "150px", "80px"),
+            "n_resamples": _control(widgets.Dropdown, "uncertainty", "190px", "80px", options=[("not asked for", 0), ("20 halves", 20), ("100 halves", 100)]),
             "color_by": _control(widgets.Dropdown, "colour", "170px", "50px", options=choose(self._metadata)),
             "size_by": _control(widgets.Dropdown, "size", "150px", "34px", options=choose(numbers)),
             "across": _control(widgets.Dropdown, "across", "110px", "48px", options=[(1, 0)]),
@@ -1665,8 +1683,10 @@ class ManifoldExplorer(Explorer):
             "groups": _control(widgets.Dropdown, "families", "190px", "58px", options=choose(others)),
             "newcomer": _control(widgets.Dropdown, "add", "190px", "34px", options=nothing),
         }
-        for name in ("kind", "relative", "n_components"):
-            self._controls[name].disabled = self._emb is None and self._omnibus is None and name != "n_components"
+        for name in ("kind", "relative", "n_resamples"):
+            self._controls[name].disabled = self._emb is None and self._omnibus is None
+        self._resamples = "n_resamples" in inspect.signature(eg.model_distance).parameters
+        self._controls["n_resamples"].layout.display = None if self._resamples else "none"
         button = lambda text, width, **look: widgets.Button(description=text, layout={"width": width}, **look)
         self._open_button, self._find_button = button("Open in DatumExplorer", "190px", icon="external-link", button_style="primary"), button("Find what separates them", "190px")
         self._clear, self._add_button, self._correlate = button("Choose anew", "110px"), button("Add", "70px"), button("Correlate", "100px")
@@ -1676,7 +1696,7 @@ class ManifoldExplorer(Explorer):
 
     def _arrange(self) -> None:
         c = self._controls
-        setup = _row(c["kind"], c["relative"], c["n_components"], c["newcomer"], self._add_button, self._working, align_items="center")
+        setup = _row(c["kind"], c["relative"], c["n_components"], c["n_resamples"], c["newcomer"], self._add_button, self._working, align_items="center")
         look = _row(c["color_by"], c["size_by"], c["across"], c["up"])
         turn = _row(self._back, self._next, self._where, align_items="center")
         pair = widgets.VBox([self._pair, _row(self._open_button, self._find_button, self._clear), self._apart], layout={"grid_gap": "6px"})
@@ -1691,7 +1711,7 @@ class ManifoldExplorer(Explorer):
         for name, control in self._controls.items():
             traitlets.link((self, name), (control, "value"))
         self._safely(self._show_result, "result")
-        self._safely(self._remake, "kind", "relative", "n_components")
+        self._safely(self._remake, "kind", "relative", "n_components", "n_resamples")
         self._safely(self._show_scene, "color_by", "size_by", "across", "up")
         self._safely(self._show_pair, "pair")
         self._safely(self._show_page, "page")
@@ -1750,7 +1770,7 @@ class ManifoldExplorer(Explorer):
 
     def _mark(self) -> None:
         last = self.result.models.index(self.pair[-1]) if self.pair else None
-        self._points.mark(manifold_overlay(self.result, self.pair, (self.across, self.up)), last)
+        self._points.mark(manifold_overlay(self.result, self.pair, (self.across, self.up), ellipses_of(self.result, (self.across, self.up))), last)
 
     def _show_pair(self) -> None:
         self._mark()
@@ -1766,7 +1786,7 @@ class ManifoldExplorer(Explorer):
         if not known:
             self._pair.value = "Choose two models: click on points or rows." if not pair else f"<b>{escape(pair[0])}</b> is chosen. Choose another."
             return
-        self._pair.value = pair_card(self.result, *pair)
+        self._pair.value = pair_card(self.result, *pair, self._interval)
         if self._omnibus is not None and set(pair) <= set(self._omnibus.models):
             columns, cells, rows = separating_table(self._omnibus, *pair)
             self._apart.layout.display = None
@@ -1826,8 +1846,8 @@ class ManifoldExplorer(Explorer):
 
     def _remake(self) -> None:
         "Another map, of other distances or with more coordinates."
-        M, kind, relative, c = self.result, self.kind, self.relative, self.n_components
-        if (M.settings.get("kind", kind), bool(M.settings.get("relative", relative)), M.n_components) == (kind, relative, c):
+        M, kind, relative, c, halves = self.result, self.kind, self.relative, self.n_components, self.n_resamples
+        if (M.settings.get("kind", kind), bool(M.settings.get("relative", relative)), M.n_components, self._halves) == (kind, relative, c, halves):
             self.message = ""
             return
         m = M.n_fitted
@@ -1835,19 +1855,21 @@ class ManifoldExplorer(Explorer):
             self.message = f"The number of coordinates must be between 1 and {m - 1} for {m} models; got {c}."
             return
 
-        def work(job: Job) -> tuple[Omnibus | None, ModelManifold, str]:
+        def work(job: Job) -> tuple:
             if self._emb is None and self._omnibus is None:
                 O, D, names = None, M.distances[:m, :m], M.models[:m]
             else:
-                O = self._joint(job)
-                job.report("distances")
-                D, names = eg.model_distance(O, kind=kind, relative=relative), None
-            return O, *with_warnings(eg.model_manifold, D, n_components=c, models=names)
+                O, names = self._joint(job), None
+                job.report("distances" + (f", also on {halves} halves of the data" if halves else ""))
+                D = eg.model_distance(O, kind=kind, relative=relative, **(dict(n_resamples=halves) if halves else {}))
+            return O, D, halves, *with_warnings(eg.model_manifold, D, n_components=c, models=names)
 
         self._start(work, self._remade)
 
-    def _remade(self, value: tuple[Omnibus | None, ModelManifold, str]) -> None:
-        self._omnibus, self.result, self.message = value
+    def _remade(self, value: tuple) -> None:
+        self._omnibus, D, self._halves, M, told = value
+        self._interval = dict(zip(("low", "high"), D.interval())) if self._halves else None
+        self.result, self.message = M, told
 
     def _find(self) -> None:
         self._start(lambda job: self._joint(job), self._found)
@@ -1900,6 +1922,7 @@ class ManifoldExplorer(Explorer):
 
         def done(value: tuple[Omnibus, ModelManifold]) -> None:
             self._omnibus, self.result = value
+            self._interval = None                                    # not known of the newcomer
             self.pair = (name,)
 
         self._start(work, done)
