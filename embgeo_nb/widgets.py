@@ -35,14 +35,8 @@ from .plot import GREY, MARKERS, PALETTE, plot_manifold, plot_pvalues, style
 widgets, traitlets = need("ipywidgets", "widgets"), need("traitlets", "widgets")
 
 # %% auto #0
-__all__ = ['widgets', 'traitlets', 'DRAWN', 'VIEWS', 'COLORS', 'SORTS', 'drawn_rows', 'scene', 'has_anywidget', 'figure', 'png',
-           'img', 'PicturePoints', 'PlainTable', 'table_html', 'make_views', 'datum_html', 'is_image', 'null_draws',
-           'null_svg', 'neighbors_of', 'neighbor_titles', 'share_bar', 'neighbor_table', 'brief', 'card', 'plane_of',
-           'classes_of', 'shades', 'test_scene', 'test_overlay', 'table_order', 'search_texts', 'table_columns',
-           'small', 'table_row', 'label_table', 'label_image', 'Cancelled', 'Job', 'Explorer', 'DatumExplorer',
-           'graphs_of', 'with_warnings', 'plot_dendrogram', 'dendrogram_image', 'as_metadata', 'manifold_scene',
-           'manifold_overlay', 'ellipses_of', 'pair_card', 'separating_table', 'ManifoldExplorer', 'StaticView',
-           'datum_panel', 'picture', 'map_image']
+__all__ = ['widgets', 'traitlets', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'DatumExplorer', 'graphs_of',
+           'with_warnings', 'plot_dendrogram', 'dendrogram_image', 'ManifoldExplorer', 'map_image']
 
 # %% ../nbs/09_widgets.ipynb #9a000009
 DRAWN = 4000                 # points drawn at most
@@ -967,6 +961,9 @@ class Explorer(widgets.VBox):
         self.observe(lambda _: self._show_message(), "message")
         self.observe(lambda _: self._show_busy(), "busy")
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.title()})"
+
     def _show_message(self) -> None:
         self._message.value = f'<div class="eg-message" role="status">{escape(self.message)}</div>'
 
@@ -983,6 +980,10 @@ class Explorer(widgets.VBox):
             function(*arguments)
         except Exception as error:                      # a callback has no caller who could be told
             self.message = f"{error}" if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
+
+    def title(self) -> str:
+        "What is shown, in a few words."
+        return ""
 
     # Work
 
@@ -1303,10 +1304,13 @@ class DatumExplorer(Explorer):
             self._show_selected()
         self._check()
 
+    def title(self) -> str:
+        return f"{self.result.models[0]} against {self.result.models[1]}"
+
     def _show_head(self) -> None:
         R, settings = self.result, self.result.settings
         made = ", ".join([f"null: {R.null}", *(f"{name} {settings[key]}" for name, key in (("k", "n_neighbors"), ("metric", "metric")) if settings.get(key)), f"d {R.n_components}"])
-        self._head.value = (f'<div class="eg-head"><span class="eg-big">{escape(R.models[0])} against {escape(R.models[1])}</span> <span class="eg-name">{R.n:,} data; '
+        self._head.value = (f'<div class="eg-head"><span class="eg-big">{escape(self.title())}</span> <span class="eg-name">{R.n:,} data; '
                             f'{escape(made)}.</span> <b>{(R.pvalue <= self.alpha).mean():.1%}</b> of the data rejected at {self.alpha:g}, '
                             f"<b>{R.rejected(self.alpha).sum():,}</b> data at a false discovery rate of {self.alpha:g}.</div>")
 
@@ -1753,7 +1757,7 @@ class ManifoldExplorer(Explorer):
             self._controls["newcomer"].disabled = self._add_button.disabled = not missing
         made = ", ".join(f"{name} {M.settings[key]}" for name, key in (("k", "n_neighbors"), ("metric", "metric"), ("d", "n_components")) if M.settings.get(key))
         shares = " and ".join(f"{share:.0%}" for share in M.explained[:2])
-        self._head.value = (f'<div class="eg-head"><span class="eg-big">Map of {len(M.models)} models</span> <span class="eg-name">coordinates showing {shares} of the positive '
+        self._head.value = (f'<div class="eg-head"><span class="eg-big">{self.title()}</span> <span class="eg-name">coordinates showing {shares} of the positive '
                             f"eigenvalues, negative mass {M.negative_mass:.1%}{'; ' + escape(made) if made else ''}</span></div>")
         self._show_scene()
         kept = tuple(name for name in self.pair if name in M.models)
@@ -1762,6 +1766,9 @@ class ManifoldExplorer(Explorer):
         else:
             self._show_pair()
         self._show_tree()
+
+    def title(self) -> str:
+        return f"Map of {len(self.result.models)} models"
 
     def _show_scene(self) -> None:
         column = self._metadata.get
@@ -1957,6 +1964,9 @@ class StaticView(widgets.VBox):
         super().__init__([widgets.HTML(f"<style>{_CSS}{_TABLE_CSS}</style>{overview}"), self.panels, widgets.HTML(after)], layout={"grid_gap": "8px"})
         self.add_class("eg-explorer")
         self.add_class("eg-static")
+
+    def __repr__(self) -> str:
+        return f"StaticView({len(self.panels.children)} panels)"
 
     def to_html(self) -> str:
         "The panels as HTML that needs no script."
