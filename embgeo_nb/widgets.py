@@ -642,15 +642,14 @@ def _ticks(top: float) -> np.ndarray:
     return np.arange(0, top, step)
 
 # %% ../nbs/09_widgets.ipynb #9a000027
-def neighbors_of(R: DatumTest, i: int) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    "Row numbers of the neighbours of datum i that are 'gained' (only in the first model), 'kept' and 'lost', and the shares of the first and last."
-    E = R.explain(i)
-    kept = getattr(E, "kept", None)
-    if kept is None:
-        rows = [sp.csr_array(R.graphs[model])[[i]].indices for model in R.models]
-        kept = np.setdiff1d(np.intersect1d(*rows), E.neighbors)
-    gained = E.change > 0
-    return {"gained": (E.neighbors[gained], E.share[gained]), "kept": (np.asarray(kept, int), None), "lost": (E.neighbors[~gained], E.share[~gained])}
+@lru_cache(maxsize=4)
+def neighbors_of(R: DatumTest, i: int) -> dict[str, dict[str, np.ndarray]]:
+    "The neighbours of datum i that are 'gained' (only in the first model), 'kept' and 'lost': their rows, shares, and similarities in both models, if known."
+    table = R.neighbors(i)
+    similar = [name for name in table.columns if str(name).startswith("similarity in ")]
+    columns = {"rows": table["neighbor"].to_numpy(), "share": table["share"].to_numpy(), "similar": table[similar].to_numpy() if similar else None}
+    change = table["change"].to_numpy()
+    return {kind: {name: None if values is None else values[change == kind] for name, values in columns.items()} for kind in ("gained", "kept", "lost")}
 
 
 def neighbor_titles(R: DatumTest) -> dict[str, str]:
@@ -665,18 +664,22 @@ def share_bar(share: float, color: str) -> str:
 
 
 def neighbor_table(R: DatumTest, i: int, kind: str, most: int = 8) -> tuple[list[dict], list[list[str]], np.ndarray, str]:
-    "Columns, rows, row numbers and caption of one group of neighbours, those with the largest shares first."
-    rows, share = neighbors_of(R, i)[kind]
+    "Columns, rows, row numbers and caption of one group of neighbours, those with the largest shares first; similarities are those in the first | second model."
+    rows, share, similar = neighbors_of(R, i)[kind].values()
     color = {"gained": PALETTE[0], "kept": GREY, "lost": PALETTE[1]}[kind]
     caption = f"{neighbor_titles(R)[kind]}: {len(rows)}"
-    if share is not None and len(rows):
+    if kind != "kept" and len(rows):
         caption += f", {share.sum():.0%} of the displacement"
     if len(rows) > most:
         caption += f" (the first {most})"
-    rows, share = rows[:most], None if share is None else share[:most]
-    columns = ([] if share is None else [dict(name="share", title="share", html=True, width="84px")]) + [dict(name="id", title="neighbour", html=True)]
-    cells = [([] if share is None else [share_bar(share[at], color)]) + [brief(R, j)] for at, j in enumerate(rows)]
-    return columns, cells, rows, caption
+    columns, cells = [dict(name="id", title="neighbour", html=True)], [[brief(R, j)] for j in rows[:most]]
+    if similar is not None:
+        columns = [dict(name="similar", title="similarity", width="78px"), *columns]
+        cells = [[" | ".join(f"{value:.2f}" for value in similar[at]), *cell] for at, cell in enumerate(cells)]
+    if kind != "kept":
+        columns = [dict(name="share", title="share", html=True, width="76px"), *columns]
+        cells = [[share_bar(share[at], color), *cell] for at, cell in enumerate(cells)]
+    return columns, cells, rows[:most], caption
 
 
 def brief(R: DatumTest, i: int) -> str:
@@ -695,8 +698,6 @@ def card(R: DatumTest, i: int, alpha: float = 0.05) -> str:
     facts = {"p": f"{R.pvalue[i]:.4g}", "q": f"{R.qvalue[i]:.4g}", "effect": f"{R.effect[i]:.3f}", "statistic": f"{R.statistic[i]:.4g}",
              "differing edges": f"{R.n_differing[i]}"}
     facts["against its neighbourhood"] = f"{R.local_effect[i]:.3f}"
-    if isinstance(getattr(R, "detectable", None), np.ndarray):
-        facts["detectable displacement"] = f"{R.detectable[i]:.3g}"
     rank = int((R.effect > R.effect[i]).sum()) + 1
     verdict = "rejected" if R.qvalue[i] <= alpha else "not rejected"
     items = "".join(f'<span><span class="eg-name">{name}</span> <b data-fact="{name}">{value}</b></span>' for name, value in facts.items())
@@ -782,7 +783,7 @@ def test_overlay(R: DatumTest, i: int | None, plane: np.ndarray, most: int = 40)
     first, second = center + half, center - half
     start = {"gained": (first, PALETTE[0], False), "kept": (center, GREY, False), "lost": (second, PALETTE[1], True)}
     lines = [_line(start[kind][0], R.frame.center[j] @ plane, start[kind][1], dash=start[kind][2], width=1.2)
-             for kind, (rows, _) in neighbors_of(R, i).items() for j in rows[:most]]
+             for kind, near in neighbors_of(R, i).items() for j in near["rows"][:most]]
     lines.append(_line(first, second, "#000000", width=2.4, arrow=True))
     dots = [dict(x=float(first[0]), y=float(first[1]), color="#000000", filled=True, size=5), dict(x=float(second[0]), y=float(second[1]), color="#000000", size=6)]
     return {"lines": lines, "dots": dots, "labels": [dict(x=float(center[0]), y=float(center[1]), text=str(R.ids[i])[:40])]}

@@ -56,6 +56,12 @@ def agrees(explorer, i):
     assert list(lost.numbers) == [j for j, c in zip(E.neighbors, E.change) if c < 0][:8]
     for view in (gained, lost):
         assert all(f"{share[j]:.0%}" in row[0] for j, row in zip(view.numbers, view.rows))
+    if R.graphs.emb is not None:
+        unit = {name: Y / np.linalg.norm(Y, axis=1)[:, None] for name, Y in R.graphs.emb.arrays.items()}
+        for view in (gained, kept, lost):
+            for j, row in zip(view.numbers, view.rows):
+                if R.settings["metric"] == "cosine":
+                    assert row[-2] == " | ".join(f"{unit[model][i] @ unit[model][j]:.2f}" for model in R.models)
     first, second = (R.graphs[model][[i]].toarray()[0] > 0 for model in R.models)
     assert set(kept.numbers) <= set(np.flatnonzero(first & second)) and f"in both: {(first & second).sum()}" in kept.caption
 
@@ -374,7 +380,7 @@ def test_images_and_ids_only(emb, tmp_path):
     assert not is_image("no such file.png") and not is_image("a text") and not is_image(3.5)
     pictures = eg.Embeddings({name: emb[name] for name in ("a", "c")}, data=[pixels] * N)
     explorer = DatumExplorer(eg.datum_test(pictures, "a", "c", n_neighbors=10, n_components=6, n_resamples=99))
-    assert "<img" in explorer._card.value and "<img" in explorer._near["gained"].rows[0][1]
+    assert "<img" in explorer._card.value and "<img" in explorer._near["gained"].rows[0][-1]
     bare = DatumExplorer(eg.datum_test({name: emb[name] for name in ("a", "c")}, "a", "c", n_neighbors=10, n_components=6, n_resamples=99))
     assert '<div class="eg-datum"></div>' in bare._card.value and bare.color_by == "q-value"
 
