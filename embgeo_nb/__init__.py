@@ -15,8 +15,9 @@ from embgeo_nb.omnibus import Frame, Omnibus, frame, omnibus
 from embgeo_nb.replicates import replicate_test
 from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, spectral_embedding
 
-_MODULES = ("corpora", "encoders", "plot", "widgets")
-_LATER = {"DatumExplorer": "widgets", "ManifoldExplorer": "widgets"}
+_MODULES = ("corpora", "encoders", "plot", "scale", "widgets")
+_LATER = {"CostEstimate": "scale", "DaskEngine": "scale", "DatumExplorer": "widgets", "ManifoldExplorer": "widgets",
+          "estimate_cost": "scale", "open_graphs": "scale", "save_graphs": "scale"}
 
 __all__ = ["DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold", "Omnibus", "SpectralEmbedding",
            "data_kernel", "datum_test", "frame", "model_distance", "model_manifold", "omnibus", "profile_likelihood",

@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
 import embgeo_nb as eg
 from .datum_test import NULLS, DatumTest, coin_flips
 from .embeddings import Embeddings, as_embeddings, need
-from .kernel import METRICS, SYMMETRIZE, check_option
+from .kernel import METRICS, WATCH, check_option
 from .manifold import DISTANCES, ModelManifold
 from .omnibus import Graphs, Omnibus, as_graphs
 from .plot import GREY, MARKERS, PALETTE, plot_manifold, plot_pvalues, style
@@ -35,8 +34,8 @@ from .plot import GREY, MARKERS, PALETTE, plot_manifold, plot_pvalues, style
 widgets, traitlets = need("ipywidgets", "widgets"), need("traitlets", "widgets")
 
 # %% auto #0
-__all__ = ['widgets', 'traitlets', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'DatumExplorer', 'graphs_of',
-           'with_warnings', 'plot_dendrogram', 'dendrogram_image', 'ManifoldExplorer', 'map_image']
+__all__ = ['widgets', 'traitlets', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'DatumExplorer', 'with_warnings',
+           'plot_dendrogram', 'dendrogram_image', 'ManifoldExplorer', 'map_image']
 
 # %% ../nbs/09_widgets.ipynb #9a000009
 DRAWN = 4000                 # points drawn at most
@@ -674,18 +673,23 @@ def neighbor_table(R: DatumTest, i: int, kind: str, most: int = 8) -> tuple[list
         caption += f" (the first {most})"
     columns, cells = [dict(name="id", title="neighbour", html=True)], [[brief(R, j)] for j in rows[:most]]
     if similar is not None:
-        columns = [dict(name="similar", title="similarity", width="78px"), *columns]
+        columns = [dict(name="similar", title="similarity", width="88px"), *columns]
         cells = [[" | ".join(f"{value:.2f}" for value in similar[at]), *cell] for at, cell in enumerate(cells)]
     if kind != "kept":
-        columns = [dict(name="share", title="share", html=True, width="76px"), *columns]
+        columns = [dict(name="share", title="share", html=True, width="66px"), *columns]
         cells = [[share_bar(share[at], color), *cell] for at, cell in enumerate(cells)]
     return columns, cells, rows[:most], caption
+
+
+def breakable(name: Any) -> str:
+    "An id that may be broken into lines behind its dots and underscores."
+    return escape(str(name)).replace(".", ".<wbr>").replace("_", "_<wbr>")
 
 
 def brief(R: DatumTest, i: int) -> str:
     "A datum in brief: its image, or its id and the beginning of its text."
     datum = None if R.data is None else R.data[i]
-    name = f"<b>{escape(str(R.ids[i]))}</b>"
+    name = f"<b>{breakable(R.ids[i])}</b>"
     if is_image(datum):
         return datum_html(datum, R.ids[i], height=44) + " " + name
     return f'<div class="eg-brief">{name}{"" if datum is None else " " + datum_html(datum, most=160)}</div>'
@@ -844,7 +848,7 @@ def table_row(R: DatumTest, i: int) -> list[str]:
 
 def label_table(R: DatumTest, alpha: float = 0.05) -> tuple[list[dict], list[list[str]]]:
     "Rejection rates by label: columns and rows."
-    columns = [dict(name="label", title="label"), *(dict(name=name, title=name, number=True, width="90px") for name in
+    columns = [dict(name="label", title="label"), *(dict(name=name, title=name, number=True, width="104px") for name in
                ("data", f"p ≤ {alpha:g}", f"q ≤ {alpha:g}", "median effect"))]
     groups = [("all", np.ones(R.n, bool))] + ([] if R.labels is None else [(str(name), R.labels == name) for name in np.unique(R.labels)])
     groups[1:] = sorted(groups[1:], key=lambda group: -(R.pvalue[group[1]] <= alpha).mean())
@@ -870,12 +874,27 @@ class Job:
     def __init__(self, work: Callable[[Job], Any], done: Callable[[Any], None], notify: Callable[[], None] = lambda: None):
         self.reports, self.started = queue.SimpleQueue(), time.monotonic()
         self._work, self.done, self._notify = work, done, notify
-        self._over, self._lock = False, threading.Lock()
+        self._over, self._lock, self._levels = False, threading.Lock(), []
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def report(self, what: str, share: float | None = None) -> None:
         "Say what is being done, and which share of the whole is behind."
         self._put("stage", (what, share))
+
+    def watch(self, items: Sequence, what: str) -> Iterable:
+        "`items`, with a report before each: what the functions of this package call where they would show a progress bar."
+        level = [0, len(items)]
+        self._levels.append(level)
+        try:
+            for level[0], item in enumerate(items):
+                share, unit = 0.0, 1.0
+                for at, count in self._levels:
+                    unit /= count
+                    share += at * unit
+                self.report(what, share)
+                yield item
+        finally:
+            self._levels.remove(level)
 
     def cancel(self) -> None:
         "Stop the work: `Cancelled` is raised in its thread, after the step of compiled code that is going on."
@@ -889,6 +908,7 @@ class Job:
         self._notify()
 
     def _run(self) -> None:
+        WATCH.set(self.watch)                       # in this thread alone
         try:
             try:
                 outcome = "done", self._work(self)
@@ -914,7 +934,7 @@ _CSS = """
 .eg-card { font-size: 13px; line-height: 1.45; } .eg-card .eg-title { margin-bottom: 4px; overflow-wrap: anywhere; }
 .eg-facts { display: flex; flex-wrap: wrap; gap: 2px 16px; margin-bottom: 6px; font-variant-numeric: tabular-nums; }
 .eg-datum { overflow-wrap: anywhere; white-space: normal; }
-.eg-share { display: inline-block; width: 34px; height: 9px; margin-right: 5px; vertical-align: baseline; }
+.eg-share { display: inline-block; width: 20px; height: 9px; margin-right: 4px; vertical-align: baseline; }
 .eg-share > span { display: block; height: 7px; border: 1px solid; }
 .eg-static details { border-bottom: 1px solid rgba(128, 128, 128, .4); padding: 3px 0; }
 .eg-static summary { cursor: pointer; font-size: 13.5px; padding: 2px 0; }
@@ -1271,7 +1291,7 @@ class DatumExplorer(Explorer):
         asked, null, seed, resamples = self._settings(), self.null, R.seed, R.n_resamples if R.null == self.null else None
 
         def work(job: Job) -> tuple[DatumTest, str]:
-            graphs = source if isinstance(source, Graphs) else graphs_of(source, job, **options)
+            graphs = as_graphs(source, **options)
             job.report("comparing " + (f"{a[0]} with {b[0]}" if len(a) == 1 else f"{len(a)} reruns with {len(b)}"))
             if len(a) > 1:
                 return with_warnings(eg.replicate_test, graphs, list(a), list(b), n_components=d, seed=seed)
@@ -1412,16 +1432,6 @@ class DatumExplorer(Explorer):
         rows = self.basket or (() if self.selected is None else (self.selected,))
         table = self.result.to_frame()
         return table[table["datum"].isin(rows)].reset_index(drop=True)
-
-
-def graphs_of(emb: Embeddings, job: Job, **options: Any) -> Graphs:
-    "The graphs of all models, one after the other."
-    parts = []
-    for at, name in enumerate(emb.models):
-        job.report(f"data kernel of {name}", at / (len(emb.models) + 1))
-        parts.append(as_graphs(emb.select([name]), **options))
-    gather = lambda name: {model: value for part in parts for model, value in getattr(part, name).items()}
-    return Graphs(gather("graphs"), emb.ids, emb, gather("kernels"), parts[0].settings)
 
 
 def with_warnings(function: Callable, *arguments: Any, **options: Any) -> tuple[Any, str]:
@@ -1598,7 +1608,7 @@ def separating_table(O: Omnibus, a: str, b: str, most: int = 10) -> tuple[list[d
     for row in rows:
         datum = None if emb is None or emb.data is None else emb.data[row]
         shown = "" if datum is None else " " + datum_html(datum, O.ids[row], 160, 44)
-        brief = f'<div class="eg-brief"><b>{escape(str(O.ids[row]))}</b>{shown}</div>'
+        brief = f'<div class="eg-brief"><b>{breakable(O.ids[row])}</b>{shown}</div>'
         cells.append([f"{apart[row]:.3f}", *([str(emb.labels[row])] if len(columns) == 3 else []), brief])
     return columns, cells, rows
 
