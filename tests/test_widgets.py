@@ -37,6 +37,11 @@ def explorer(R, request):
     return DatumExplorer(R, drawing=request.param)
 
 
+@pytest.fixture
+def quick(R):
+    return DatumExplorer(R, drawing="browser")
+
+
 def fact(html, name):
     return float(re.search(rf'data-fact="{name}">([^<]+)<', html)[1])
 
@@ -116,17 +121,18 @@ def test_a_row_that_is_not_there(explorer):
 @pytest.mark.parametrize("name, value", [("n_neighbors", 7), ("metric", "euclidean"), ("n_components", 9), ("null", "independent"), ("alpha", 0.1), ("color_by", "q-value"),
                                          ("show", "first"), ("view", "position"), ("search", "odd"), ("label", "w"), ("only_rejected", True), ("frame_of", "pair"),
                                          ("models_a", ("b",)), ("models_b", ("d",))])
-def test_controls_only_set_traits(explorer, name, value):
+def test_controls_only_set_traits(quick, R, name, value):
+    explorer, before = quick, getattr(quick, name)
     explorer._controls[name].value = value
     assert getattr(explorer, name) == value
-    setattr(explorer, name, getattr(DatumExplorer(explorer.result, drawing="picture"), name))
-    assert explorer._controls[name].value == getattr(explorer, name)
+    setattr(explorer, name, before)
+    assert explorer._controls[name].value == before
 
 
 @pytest.mark.parametrize("settings", [dict(n_neighbors=7), dict(metric="euclidean"), dict(n_components=9), dict(n_components=0), dict(null="independent"),
                                       dict(frame_of="pair"), dict(models_a=("b",), models_b=("d",))], ids=str)
 def test_run_is_datum_test(emb, R, settings):
-    explorer = DatumExplorer(R, drawing="picture")
+    explorer = DatumExplorer(R, drawing="browser")
     for name, value in settings.items():
         setattr(explorer, name, value)
     assert "Run the test" in explorer.message
@@ -144,7 +150,8 @@ def test_run_is_datum_test(emb, R, settings):
 @pytest.mark.parametrize("settings, words", [(dict(n_neighbors=N), f"between 1 and {N - 1}"), (dict(n_neighbors=0), "k must be"), (dict(models_b=("a",)), "must differ"),
                                              (dict(models_a=()), "each side"), (dict(models_a=("a", "b")), "Reruns are compared with reruns"), (dict(alpha=1.5), "α must be"),
                                              (dict(alpha=0.0), "α must be"), (dict(n_components=N + 1), "d must be"), (dict(n_components=-2), "d must be")], ids=str)
-def test_invalid_settings_are_said(explorer, R, settings, words):
+def test_invalid_settings_are_said(quick, R, settings, words):
+    explorer = quick
     for name, value in settings.items():
         setattr(explorer, name, value)
     assert words in explorer.message and words in explorer._message.value and explorer._run.disabled
