@@ -110,9 +110,10 @@ class Page:
                    "window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel && "
                    "window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.status === 'idle'", seconds=90, what="the kernel")
 
-    def run_all(self):
+    def run_all(self, seconds=900):
         "Run every cell; True if all of them ran without an error."
-        return self.driver.execute_async_script("const done = arguments[0]; window.jupyterapp.commands.execute('notebook:run-all-cells').then(done, error => done(String(error)))")
+        self.js("window.ran = null; window.jupyterapp.commands.execute('notebook:run-all-cells').then(value => { window.ran = [value]; }, error => { window.ran = [String(error)]; })")
+        return self.until("window.ran", seconds=seconds, what="all cells")[0]
 
     def ask_kernel(self, code):
         "Run code in the notebook's kernel; what it prints, as JSON."
