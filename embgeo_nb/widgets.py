@@ -1193,7 +1193,7 @@ class DatumExplorer(Explorer):
         find = _row(c["search"], c["label"], c["only_rejected"])
         turn = _row(self._back, self._next, self._where, align_items="center")
         main = _row(_column(look, self._points, least=400), _column(find, self._table, turn, least=400))
-        near = _row(*(_column(self._near[kind], least=270) for kind in ("gained", "kept", "lost")))
+        near = _row(*(_column(self._near[kind], least=300) for kind in ("gained", "kept", "lost")))
         datum = widgets.VBox([_row(_column(self._card, least=380), _column(self._null, least=300, max_width="440px")), near], layout={"grid_gap": "8px"})
         groups = _row(_column(self._labels_table, least=340), _column(self._labels_image, least=340))
         kept = _row(self._keep, self._keep_all, self._empty, self._basket, align_items="center")
