@@ -16,8 +16,9 @@ from embgeo_nb.perspective import Claim, QueryCurve, perspective_distance, persp
 from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, spectral_embedding
 from embgeo_nb.replicates import replicate_test
 
-_MODULES = ("corpora", "encoders", "plot", "scale")
-_LATER = {"CostEstimate": "scale", "DaskEngine": "scale", "estimate_cost": "scale", "open_graphs": "scale", "save_graphs": "scale"}
+_MODULES = ("corpora", "encoders", "plot", "scale", "widgets")
+_LATER = {"CostEstimate": "scale", "DaskEngine": "scale", "DatumExplorer": "widgets", "ManifoldExplorer": "widgets",
+          "estimate_cost": "scale", "open_graphs": "scale", "save_graphs": "scale"}
 
 __all__ = ["Claim", "DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold", "ModelTree", "Omnibus", "QueryCurve", "SpectralEmbedding",
            "associate", "data_kernel", "datum_test", "distances_from", "frame", "model_distance", "model_manifold", "model_tree", "omnibus",

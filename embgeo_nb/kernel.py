@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -23,8 +24,8 @@ SYMMETRIZE = ("union", "intersection", "mean")
 BACKENDS = ("torch", "faiss", "faiss-approximate")
 
 # %% auto #0
-__all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'pair_similarity', 'full_float32', 'DataKernel', 'data_kernel', 'progress',
-           'check_option', 'check_count']
+__all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'WATCH', 'pair_similarity', 'full_float32', 'DataKernel', 'data_kernel',
+           'progress', 'check_option', 'check_count']
 
 # %% ../nbs/01_kernel.ipynb #316e379e
 def pair_similarity(
@@ -392,8 +393,13 @@ def _on_cpu(Y: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(Y if all(step >= 0 for step in Y.strides) else np.ascontiguousarray(Y))
 
 
+WATCH: ContextVar[Callable[[Sequence, str], Iterable] | None] = ContextVar("WATCH", default=None)
+
+
 def progress(items: Sequence, what: str, delay: float = 3) -> Iterable:
-    "`items` with a progress bar once they take longer than a few seconds, where tqdm is installed."
+    "`items` with a progress bar once they take longer than a few seconds, where tqdm is installed; or with what `WATCH` makes of them, for whoever shows progress otherwise."
+    if (watch := WATCH.get()) is not None:
+        return watch(items, what)
     try:
         from tqdm import tqdm
     except ImportError:
