@@ -490,7 +490,7 @@ def plot_displacement(R: Any, n_arrows: int = 30, labels: Sequence | None = None
     plane = np.linalg.svd(R.displacement[top], full_matrices=False)[2][:2].T
     if plane.shape[1] < 2:
         raise ValueError("n_arrows: a plane needs at least two moved data and two components.")
-    center, half = R.frame.center @ plane, R.displacement @ plane
+    center, half = R.frame.center @ plane, R.displacement @ plane / 2
     with style():
         ax = _axes(ax, 6, 4.6)
         for (name, mask), color, marker in zip([("", np.ones(n, bool))] if labels is None else _groups(labels), PALETTE, MARKERS):

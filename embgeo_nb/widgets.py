@@ -27,15 +27,15 @@ import embgeo_nb as eg
 from .datum_test import NULLS, DatumTest, coin_flips
 from .embeddings import Embeddings, as_embeddings, need
 from .kernel import METRICS, WATCH, check_option
-from .manifold import DISTANCES, ModelManifold
+from .manifold import DISTANCES, ModelManifold, model_tree
 from .omnibus import Graphs, Omnibus, as_graphs
-from .plot import GREY, MARKERS, PALETTE, plot_manifold, plot_pvalues, style
+from .plot import GREY, MARKERS, PALETTE, plot_manifold, plot_pvalues, plot_tree, style
 
 widgets, traitlets = need("ipywidgets", "widgets"), need("traitlets", "widgets")
 
 # %% auto #0
 __all__ = ['widgets', 'traitlets', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'DatumExplorer', 'with_warnings',
-           'plot_dendrogram', 'dendrogram_image', 'ManifoldExplorer', 'map_image']
+           'dendrogram_image', 'ManifoldExplorer', 'map_image']
 
 # %% ../nbs/09_widgets.ipynb #9a000009
 DRAWN = 4000                 # points drawn at most
@@ -1450,43 +1450,14 @@ def _only(source: Embeddings | Graphs, models: Sequence[str]) -> Any:
     return Graphs({model: source[model] for model in models}, source.ids, emb, kernels, source.settings)
 
 # %% ../nbs/09_widgets.ipynb #9a000051
-def plot_dendrogram(M: ModelManifold, chosen: Sequence[str] = (), ax: Any = None) -> Any:
-    """The models' distances as a tree: average linkage, so that two branches join at the mean distance between them.
-
-    Parameters
-    ----------
-    M : ModelManifold
-        Models whose distances to others are unknown, because they were added, are left out.
-    chosen : sequence of str
-        Models to be marked.
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    Axes
-    """
-    from scipy.cluster.hierarchy import dendrogram, linkage
-    from scipy.spatial.distance import squareform
-    m = M.n_fitted
-    tree = linkage(squareform(M.distances[:m, :m], checks=False), "average")
-    size = 9 if m <= 40 else 6
-    with style():
-        ax = figure(6.4, max(2.2, 0.19 * m + 0.9) if m <= 40 else 0.105 * m + 0.9).add_subplot() if ax is None else ax
-        dendrogram(tree, orientation="left", labels=[("▸ " if name in chosen else "") + name for name in M.models[:m]], ax=ax, leaf_font_size=size,
-                   color_threshold=0, above_threshold_color=PALETTE[0])
-        for tick in ax.get_yticklabels():
-            tick.set_fontweight("bold" if tick.get_text().startswith("▸ ") else "normal")
-        ax.set_xlabel("mean distance at which branches join")
-        for side in ("left", "right", "top"):
-            ax.spines[side].set_visible(False)
-    return ax
-
-
 def dendrogram_image(M: ModelManifold, chosen: Sequence[str] = ()) -> str:
-    "`plot_dendrogram` as an `<img>`."
+    "The tree of the models that made the map, as an `<img>`; some of them marked."
     m = M.n_fitted
     made = figure(6.4, max(2.2, 0.21 * m + 0.9) if m <= 40 else 0.105 * m + 0.9)
-    plot_dendrogram(M, chosen, made.add_subplot())
+    axis = plot_tree(model_tree(M.distances[:m, :m], models=M.models[:m]), ax=made.add_subplot())
+    axis.set_yticks(axis.get_yticks(), [("▸ " if name in chosen else "") + name for name in M.models[:m]], fontsize=9 if m <= 40 else 6)
+    for tick, name in zip(axis.get_yticklabels(), M.models[:m]):
+        tick.set_fontweight("bold" if name in chosen else "normal")
     near = _nearest_pair(M)
     return img(png(made), f"Dendrogram of {m} models by average linkage; {near[0]} and {near[1]} join first.", look="max-width:100%;border-radius:4px")
 
