@@ -12,13 +12,14 @@ from embgeo_nb.embeddings import Embeddings
 from embgeo_nb.kernel import DataKernel, data_kernel
 from embgeo_nb.manifold import ModelDistance, ModelManifold, model_distance, model_manifold
 from embgeo_nb.omnibus import Frame, Omnibus, frame, omnibus
+from embgeo_nb.replicates import replicate_test
 from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, spectral_embedding
 
 _MODULES = ("corpora", "encoders", "plot")
 
 __all__ = ["DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold", "Omnibus", "SpectralEmbedding",
            "data_kernel", "datum_test", "frame", "model_distance", "model_manifold", "omnibus", "profile_likelihood",
-           "sample_rdpg", "spectral_embedding", *_MODULES]
+           "replicate_test", "sample_rdpg", "spectral_embedding", *_MODULES]
 
 
 def __getattr__(name: str):

@@ -16,14 +16,16 @@ import scipy.sparse as sp
 import torch
 
 from .embeddings import html_table, need
-from .kernel import check_count, check_option
+from .kernel import check_count, check_option, pair_similarity
 from .omnibus import Attribution, Frame, Graphs, Omnibus, as_graphs, attribute, check_row, difference_graph, frame, progress
 from .rdpg import sample_rdpg
 
 NULLS = ("paired", "independent", "bootstrap", "single-copy")
+METHODS = {"paired": ("flips", "tail"), "independent": ("full", "sparse")}      # the first is the default
 
 # %% auto #0
-__all__ = ['NULLS', 'HITS', 'coin_flips', 'weighted_chi2_sf', 'DatumTest', 'datum_test']
+__all__ = ['NULLS', 'METHODS', 'HITS', 'coin_flips', 'pearson_sf', 'weighted_chi2_sf', 'DatumTest', 'datum_test', 'as_seed',
+           'check_level', 'benjamini_hochberg', 'unmoved_share', 'storey_qvalues', 'versions']
 
 # %% ../nbs/04_datum_test.ipynb #ba5f3bd8
 _MIX = (0xBF58476D1CE4E5B9 - 2 ** 64, 0x94D049BB133111EB - 2 ** 64)     # as signed 64-bit integers
@@ -100,13 +102,7 @@ _FLOATS = 2 ** 24                 # signs held at a time
 def _paired_pvalues(difference: sp.csr_array, loadings: torch.Tensor, n_resamples: int, seed: int) -> np.ndarray:
     "Exact sign-flip p-values of all data."
     counts = np.diff(difference.indptr)
-    pvalues = np.ones(len(counts))
-    few = np.floor(np.log2(n_resamples + 1)) + 1
-    for count in range(2, int(few) + 1):                              # equal widths: no padding among the patterns
-        rows = np.flatnonzero(counts == count)
-        for batch in np.array_split(rows, -(-len(rows) * 2 ** count * count // _FLOATS) or 1):
-            pvalues[batch] = _all_patterns(difference, batch, loadings, count) if len(batch) else 1.0
-    rows = np.flatnonzero(counts > few)
+    pvalues, rows = _enumerated(difference, loadings, n_resamples)
     hits, done, step = np.zeros(len(counts), int), 0, 256
     while len(rows) and done < n_resamples:
         step = min(step, n_resamples - done)
@@ -116,6 +112,17 @@ def _paired_pvalues(difference: sp.csr_array, loadings: torch.Tensor, n_resample
         rows = rows[hits[rows] < HITS]
     pvalues[rows] = (1 + hits[rows]) / (n_resamples + 1)
     return pvalues
+
+
+def _enumerated(difference: sp.csr_array, loadings: torch.Tensor, n_resamples: int) -> tuple[np.ndarray, np.ndarray]:
+    "p-values (n,) of the data whose patterns are no more than the flips would be, and the rows that are left."
+    counts = np.diff(difference.indptr)
+    pvalues, few = np.ones(len(counts)), int(np.floor(np.log2(n_resamples + 1))) + 1
+    for count in range(2, few + 1):                                   # equal widths: no padding among the patterns
+        rows = np.flatnonzero(counts == count)
+        for batch in np.array_split(rows, -(-len(rows) * 2 ** count * count // _FLOATS) or 1):
+            pvalues[batch] = _all_patterns(difference, batch, loadings, count) if len(batch) else 1.0
+    return pvalues, np.flatnonzero(counts > few)
 
 
 def _flip_batch(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor, seed: int, done: int, step: int,
@@ -139,6 +146,88 @@ def _all_patterns(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Te
     patterns = (1.0 - 2.0 * bits.flip(1)).to(vectors)                 # the last bit is always 0: the first sign is +
     reached = _reached(observed, vectors)
     return (_flipped(patterns[None], vectors) >= reached).double().mean(1).cpu().numpy()
+
+# %% ../nbs/04_datum_test.ipynb #8868a5d4
+def _chaos_cumulants(
+    vectors: torch.Tensor,   # (g, r, d): half the loadings of the differing neighbours
+) -> np.ndarray:             # (g, 5): kappa_1 to kappa_4 of T under the flips, and |K|^2
+    "Exact cumulants of |signs @ vectors|^2 for fair signs."
+    K = vectors.double() @ vectors.double().mT
+    diagonal = K.diagonal(dim1=1, dim2=2)
+    mean, size = diagonal.sum(1), (K ** 2).sum((1, 2))
+    K = K - torch.diag_embed(diagonal)
+    square = K @ K
+    own = square.diagonal(dim1=1, dim2=2)
+    fourth = 48 * (square ** 2).sum((1, 2)) - 96 * (own ** 2).sum(1) + 32 * (K ** 4).sum((1, 2))
+    return torch.stack([mean, 2 * own.sum(1), 8 * (K * square).sum((1, 2)), fourth, size], 1).cpu().numpy()
+
+# %% ../nbs/04_datum_test.ipynb #cc107820
+def pearson_sf(
+    x: np.ndarray,          # (n,): standardised, mean 0 and variance 1
+    skewness: np.ndarray,   # (n,)
+    kurtosis: np.ndarray,   # (n,): excess, 0 for the normal distribution
+) -> np.ndarray:            # (n,)
+    "P(X >= x) under the Pearson curve with these moments (Solomon & Stephens 1978)."
+    from scipy.special import betainc, betaincc
+    x, skewness, b2 = (np.array(part, dtype=float) for part in np.broadcast_arrays(x, skewness, np.asarray(kurtosis) + 3.0))
+    b1 = skewness ** 2
+    b2 = np.where(np.abs(2 * b2 - 3 * b1 - 6) < 1e-4, (3 * b1 + 6 - 1e-4) / 2, b2)       # off the gamma line,
+    inside = lambda b2: (skewness * (b2 + 3)) ** 2 - 4 * (4 * b2 - 3 * b1) * (2 * b2 - 3 * b1 - 6)
+    b2 = np.where(np.abs(inside(b2)) < 1e-6 * (skewness * (b2 + 3)) ** 2, b2 * (1 - 1e-5), b2)   # and off the double root
+    lead, c0, c1, c2 = 10 * b2 - 12 * b1 - 18, 4 * b2 - 3 * b1, skewness * (b2 + 3), 2 * b2 - 3 * b1 - 6
+    square = inside(b2)                                                                   # f'/f = -(lead x + c1) / (c0 + c1 x + c2 x^2)
+    with np.errstate(invalid="ignore"):
+        root = np.sqrt(square)
+        low, high = np.sort([(-c1 - root) / (2 * c2), (-c1 + root) / (2 * c2)], axis=0)
+        width = high - low
+        at_low, at_high = (lead * low + c1) / (c2 * width), -(lead * high + c1) / (c2 * width)      # exponents of f at the roots
+        bounded = betaincc(at_low + 1, at_high + 1, np.clip((x - low) / width, 0, 1))
+        above = betainc(-at_low - at_high - 1, at_high + 1, 1 / (1 + np.maximum(x - high, 0) / width))
+        below = np.maximum(low - x, 0) / width
+        below = betainc(at_low + 1, -at_low - at_high - 1, below / (1 + below))
+        tail = np.where(low * high < 0, bounded, np.where(high < 0, above, below))
+    complex_roots = ~(square >= 0)
+    if complex_roots.any():
+        tail[complex_roots] = _pearson_four_sf(*(part[complex_roots] for part in (x, lead, c0, c1, c2, -square)))
+    return tail
+
+
+def _pearson_four_sf(x: np.ndarray, lead: np.ndarray, c0: np.ndarray, c1: np.ndarray, c2: np.ndarray, square: np.ndarray) -> np.ndarray:
+    "Type IV: the quadratic has no real root. With x = center + width tan(u), f dx is cos(u)^power exp(-slope u) du."
+    center, width = -c1 / (2 * c2), np.sqrt(square) / (2 * c2)
+    power, slope = lead / c2 - 2, (lead * center + c1) / (c2 * width)
+    height = lambda u: power * np.log(np.cos(u)) - slope * u
+    peak = height(np.arctan(-slope / power))
+    nodes, weights = np.polynomial.legendre.leggauss(400)
+
+    def mass(low, high):
+        u = (low + high)[:, None] / 2 + (high - low)[:, None] / 2 * nodes
+        return (high - low) / 2 * (np.exp(power[:, None] * np.log(np.cos(u)) - slope[:, None] * u - peak[:, None]) @ weights)
+
+    at, end = np.arctan((x - center) / width), np.full_like(x, np.pi / 2)
+    upper = mass(at, end)
+    return upper / (upper + mass(-end, at))
+
+# %% ../nbs/04_datum_test.ipynb #8824cdfa
+def _tail_pvalues(difference: sp.csr_array, loadings: torch.Tensor, n_resamples: int) -> np.ndarray:
+    "p-values of the flips without flipping: all patterns where they are few, else a Pearson curve with four exact moments."
+    counts = np.diff(difference.indptr)
+    pvalues, rows = _enumerated(difference, loadings, n_resamples)
+    for batch in _batches(counts, rows, 2 ** 16):
+        observed, vectors = _differing(difference, batch, loadings)
+        T = ((observed[:, None].double() @ vectors.double()) ** 2).sum((1, 2)).cpu().numpy()
+        tail = _pearson_tail(T, _chaos_cumulants(vectors))
+        pvalues[batch] = np.maximum(tail, 2.0 ** (1 - counts[batch]))
+    return pvalues
+
+
+def _pearson_tail(T: np.ndarray, cumulants: np.ndarray) -> np.ndarray:
+    "P(T* >= T) from cumulants (n, >= 4); 1 where T* is constant."
+    mean, variance, third, fourth = cumulants.T[:4]
+    random = variance > 1e-20 * mean ** 2
+    deviation = np.sqrt(np.where(random, variance, 1))
+    tail = pearson_sf((T - mean) / deviation, np.where(random, third, 0) / deviation ** 3, np.where(random, fourth, 0) / deviation ** 4)
+    return np.where(random, np.clip(tail, 0, 1), 1.0)
 
 # %% ../nbs/04_datum_test.ipynb #2f0dea92
 def weighted_chi2_sf(
@@ -174,8 +263,13 @@ def _fitted(coordinates: Frame, rows: slice) -> np.ndarray:
     return (coordinates.center[rows] * np.sign(coordinates.eigenvalues)) @ coordinates.center.T
 
 
-def _independent_pvalues(statistic: np.ndarray, coordinates: Frame, block: int = 512) -> tuple[np.ndarray, float]:
-    "p-values under two independent draws from the pooled fit, and the share of fitted probabilities outside [0, 1]."
+def _independent_pvalues(statistic: np.ndarray, coordinates: Frame, mean: sp.csr_array | None = None, block: int = 512) -> tuple[np.ndarray, float | None]:
+    """p-values under two independent draws from the pooled fit, and the share of fitted probabilities outside [0, 1].
+
+    With the mean graph the sparse form (1'), which never looks at a pair of data without an edge, and does not know that share.
+    """
+    if mean is not None:
+        return weighted_chi2_sf(statistic, _sparse_weights(coordinates, mean)), None
     n, d = coordinates.center.shape
     loadings, cov = coordinates.loadings, np.empty((min(block, n), d, d))
     weights, outside = np.empty((n, d)), 0
@@ -189,6 +283,21 @@ def _independent_pvalues(statistic: np.ndarray, coordinates: Frame, block: int =
             cov[:len(p), a] = variance @ (loadings[:, a, None] * loadings)
         weights[start:start + block] = np.linalg.eigvalsh(cov[:len(p)])
     return weighted_chi2_sf(statistic, np.maximum(weights, 0)), outside / n ** 2
+
+# %% ../nbs/04_datum_test.ipynb #39fcb886
+def _sparse_weights(coordinates: Frame, mean: sp.csr_array) -> np.ndarray:
+    "Eigenvalues of (1'), (n, d), non-negative."
+    n, d = coordinates.center.shape
+    weights, counts = np.zeros((n, d)), np.diff(mean.indptr)
+    for rows in _batches(counts, np.flatnonzero(counts), 2 ** 21 // d):
+        at = np.concatenate([np.arange(mean.indptr[i], mean.indptr[i + 1]) for i in rows])
+        owner, neighbors = np.repeat(np.arange(len(rows)), counts[rows]), mean.indices[at]
+        fitted = ((coordinates.center[rows] * np.sign(coordinates.eigenvalues))[owner] * coordinates.center[neighbors]).sum(1)
+        root = np.zeros((len(rows), counts[rows].max(), d))
+        column = np.concatenate([np.arange(count) for count in counts[rows]])
+        root[owner, column] = coordinates.loadings[neighbors] * np.sqrt(mean.data[at] * (1 - np.clip(fitted, 0, 1)) / 2)[:, None]
+        weights[rows] = np.linalg.eigvalsh(root.transpose(0, 2, 1) @ root)
+    return np.maximum(weights, 0)
 
 # %% ../nbs/04_datum_test.ipynb #98dabd0d
 def _displaced(difference: sp.csr_array, coordinates: Frame) -> np.ndarray:
@@ -231,13 +340,16 @@ class DatumTest:
     n_differing : ndarray of shape (n,), int64
         How many edges of each datum only one of the two models has.
     models : (str, str)
-    null : str
+    null, method : str
+        The null hypothesis, and how its p-values were computed (None where there is one way only).
     n_components, n_resamples, seed : int
         d, the (largest) number of resamples, and what seeded them.
     settings : dict
         n_neighbors, metric and symmetrize, where the graphs were made here.
     outside : float or None
         Share of fitted edge probabilities outside [0, 1], for the nulls that fit a model: where it is large, they do not hold.
+    groups : (tuple of str, tuple of str) or None
+        The models of the two groups, where groups of models were compared. `models` then names the groups, and `graphs` holds their mean graphs.
     """
 
     statistic: np.ndarray = field(repr=False)
@@ -248,6 +360,7 @@ class DatumTest:
     n_differing: np.ndarray = field(repr=False)
     models: tuple[str, str]
     null: str
+    method: str | None
     n_components: int
     n_resamples: int | None
     seed: int
@@ -257,6 +370,8 @@ class DatumTest:
     graphs: Graphs = field(repr=False)
     frame: Frame = field(repr=False)
     resampled: np.ndarray | None = field(repr=False, default=None)
+    groups: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    smallest: float | None = field(repr=False, default=None)
 
     @property
     def n(self) -> int:
@@ -287,6 +402,23 @@ class DatumTest:
         "First graph minus second, (n, n)."
         return difference_graph(self.graphs, *self.models)
 
+    @property
+    def smallest_pvalue(self) -> np.ndarray | float | None:
+        "The smallest p-value that was attainable: one number, for `paired` one per datum, None for closed forms without such a bound."
+        if self.null != "paired":
+            return self.smallest if self.smallest or self.n_resamples is None else 1 / (self.n_resamples + 1)
+        patterns = 2.0 ** (1 - np.maximum(self.n_differing, 1))
+        return patterns if self.method == "tail" else np.where(patterns * (self.n_resamples + 1) >= 1, patterns, 1 / (self.n_resamples + 1))
+
+    @cached_property
+    def local_effect(self) -> np.ndarray:
+        "Length of the displacement less the mean displacement of the datum's neighbours in either model, relative to its position, (n,)."
+        first, second = (self.graphs[name] for name in self.models)
+        either = sp.csr_array(first + second, dtype=np.float64)
+        degree = either.sum(1)
+        nearby = (either @ self.displacement) / np.where(degree > 0, degree, 1)[:, None]
+        return _relative(np.linalg.norm(self.displacement - nearby, axis=1), self.frame)
+
     @cached_property
     def null_distribution(self) -> np.ndarray | None:
         "T under the null, (n, B): the resamples, or for `paired` the first 999 flips; None where nothing is resampled."
@@ -300,20 +432,20 @@ class DatumTest:
         return flips
 
     def rejected(self, alpha: float = 0.05, correction: str | None = "fdr_bh") -> np.ndarray:
-        """Which data moved, (n,) bool, at level `alpha`: by q-value ('fdr_bh'), Bonferroni ('bonferroni') or raw p (None)."""
-        check_option("correction", correction, ("fdr_bh", "bonferroni", None))
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must be between 0 and 1; got {alpha}.")
-        return {"fdr_bh": self.qvalue, "bonferroni": self.pvalue * self.n, None: self.pvalue}[correction] <= alpha
+        """Which data moved, (n,) bool, at level `alpha`: by q-value ('fdr_bh' or 'storey'), Bonferroni ('bonferroni') or raw p (None)."""
+        check_option("correction", correction, ("fdr_bh", "storey", "bonferroni", None))
+        check_level("alpha", alpha)
+        adjusted = {"fdr_bh": lambda: self.qvalue, "storey": lambda: storey_qvalues(self.pvalue), "bonferroni": lambda: self.pvalue * self.n, None: lambda: self.pvalue}
+        return adjusted[correction]() <= alpha
 
     def explain(self, i: int) -> Attribution:
         "Why datum i moved: the neighbours it gained and lost, each with its exact share of the displacement."
         return attribute(self.difference, check_row(i, self.n), self.frame.loadings, self.ids, self.data)
 
     def to_frame(self) -> Any:
-        "A pandas DataFrame of all data, moved most first: datum (row number), id, effect, statistic, pvalue, qvalue, label and text if known."
+        "A pandas DataFrame of all data, moved most first: datum (row number), id, effect, local_effect, statistic, pvalue, qvalue, label and text if known."
         pandas = need("pandas", "plot")
-        columns = {"datum": np.arange(self.n), "id": self.ids, "effect": self.effect, "statistic": self.statistic,
+        columns = {"datum": np.arange(self.n), "id": self.ids, "effect": self.effect, "local_effect": self.local_effect, "statistic": self.statistic,
                    "pvalue": self.pvalue, "qvalue": self.qvalue, "n_differing": self.n_differing}
         if self.labels is not None:
             columns["label"] = self.labels
@@ -338,7 +470,7 @@ class DatumTest:
 # %% ../nbs/04_datum_test.ipynb #b40cc034
 def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int | str | None = None, n_neighbors: int = 32,
                metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None,
-               seed: int | np.random.Generator = 0, device: str | torch.device | None = None, tol: float = 1e-4) -> DatumTest:
+               seed: int | np.random.Generator = 0, device: str | torch.device | None = None, tol: float = 1e-4, method: str | None = None) -> DatumTest:
     """Test, datum by datum, whether two models represent the data differently.
 
     Parameters
@@ -360,6 +492,9 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
         Same seed, same p-values, whatever the block size or device.
     tol : float, default 1e-4
         Residual of the frame's eigenpairs relative to their eigenvalues.
+    method : {'flips', 'tail', 'full', 'sparse'}, optional
+        `paired`: 'flips' (exact, the default), or 'tail' (a curve with the flips' first four moments; resolves p-values far below
+        1/n_resamples, as many data need). `independent`: 'full' (the default) or 'sparse' (edges only, for large n).
 
     Returns
     -------
@@ -368,7 +503,7 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     Raises
     ------
     ValueError
-        For unknown or equal models, an unknown null, d outside 1..n, or anything `data_kernel` refuses.
+        For unknown or equal models, an unknown null or method, d outside 1..n, or anything `data_kernel` refuses.
 
     References
     ----------
@@ -383,37 +518,79 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     np.int64(0)
     """
     check_option("null", null, NULLS)
+    method = _method(null, method)
     if isinstance(emb, Omnibus):
         n_components, emb = emb.n_components if n_components is None else n_components, emb.graphs
     graphs = as_graphs(emb, n_neighbors, metric, symmetrize, device)
     difference = difference_graph(graphs, a, b)
     n_resamples = check_count("n_resamples", (9999 if null == "paired" else 199) if n_resamples is None else n_resamples, 19)
-    seed = int(np.random.default_rng(seed).integers(2 ** 62)) if isinstance(seed, np.random.Generator) else check_count("seed", seed, 0)
+    seed = as_seed(seed)
     coordinates = frame(graphs.mean, n_components, tol, device=device)
     D = _displaced(difference, coordinates)
-    statistic, distance = (D ** 2).sum(1), np.linalg.norm(coordinates.center, axis=1)
+    statistic = (D ** 2).sum(1)
     outside = resampled = None
     if null == "paired":
         loadings = torch.as_tensor(coordinates.loadings, dtype=torch.float32, device=device)
-        pvalue = _paired_pvalues(difference, loadings, n_resamples, seed)
+        pvalue = _paired_pvalues(difference, loadings, n_resamples, seed) if method == "flips" else _tail_pvalues(difference, loadings, n_resamples)
     elif null == "independent":
-        pvalue, outside = _independent_pvalues(statistic, coordinates)
+        pvalue, outside = _independent_pvalues(statistic, coordinates, graphs.mean if method == "sparse" else None)
         n_resamples = None
     else:
         if null == "single-copy":
             warnings.warn("null='single-copy' is the published code's test. It is not valid (it rejects far too often) and is here for comparison only.", stacklevel=2)
         resampled, outside = _resampled(graphs[a], coordinates, null, n_resamples, seed, device)
         pvalue = (1 + (resampled >= statistic[:, None] * (1 - _SLACK)).sum(1)) / (n_resamples + 1)
-    effect = np.divide(np.sqrt(statistic), distance, out=np.where(statistic > 0, np.inf, 0.0), where=distance > 0)
-    return DatumTest(statistic, pvalue, _benjamini_hochberg(pvalue), effect, D, np.diff(difference.indptr).astype(np.int64), (a, b), null,
-                     coordinates.n_components, n_resamples, seed, graphs.settings, outside, _versions(), graphs, coordinates, resampled)
+    return DatumTest(statistic, pvalue, benjamini_hochberg(pvalue), _relative(np.sqrt(statistic), coordinates), D, np.diff(difference.indptr).astype(np.int64),
+                     (a, b), null, method, coordinates.n_components, n_resamples, seed, graphs.settings, outside, versions(), graphs, coordinates, resampled)
 
 
-def _benjamini_hochberg(pvalue: np.ndarray) -> np.ndarray:
+def _method(null: str, method: str | None) -> str | None:
+    "The way p-values are computed: the null's default, or a checked choice."
+    known = METHODS.get(null, ())
+    if method is None:
+        return known[0] if known else None
+    if method not in known:
+        raise ValueError(f"method must be {' or '.join(map(repr, known)) or 'None'} for null={null!r}; got {method!r}.")
+    return method
+
+
+def as_seed(seed: int | np.random.Generator) -> int:
+    "A seed as an integer; of a Generator, its next number."
+    return int(seed.integers(2 ** 62)) if isinstance(seed, np.random.Generator) else check_count("seed", seed, 0)
+
+
+def check_level(name: str, value: float) -> None:
+    "An error unless `value` lies between 0 and 1."
+    if not 0 < value < 1:
+        raise ValueError(f"{name} must be between 0 and 1; got {value}.")
+
+
+def _relative(length: np.ndarray, coordinates: Frame) -> np.ndarray:
+    "Lengths (n,) relative to the data's distances from the origin; infinite for a datum that lies there and moves."
+    distance = np.linalg.norm(coordinates.center, axis=1)
+    return np.divide(length, distance, out=np.where(length > 0, np.inf, 0.0), where=distance > 0)
+
+
+def benjamini_hochberg(pvalue: np.ndarray) -> np.ndarray:
+    "Benjamini & Hochberg's q-values, (n,)."
     from scipy.stats import false_discovery_control
     return false_discovery_control(pvalue)
 
 
-def _versions() -> dict[str, str]:
+def unmoved_share(
+    pvalue: np.ndarray,          # (n,)
+    threshold: float = 0.5,      # p-values above it are taken to be those of data that have not moved
+) -> float:
+    "Storey's estimate of the share of true nulls (Storey 2002, equation 6, with one added so that it is never 0)."
+    return float(min(1.0, (1 + (pvalue > threshold).sum()) / (len(pvalue) * (1 - threshold))))
+
+
+def storey_qvalues(pvalue: np.ndarray) -> np.ndarray:
+    "Storey's q-values, (n,): Benjamini & Hochberg's times the estimated share of true nulls."
+    return benjamini_hochberg(pvalue) * unmoved_share(pvalue)
+
+
+def versions() -> dict[str, str]:
+    "What an analysis was computed with."
     import embgeo_nb
     return {"embgeo_nb": embgeo_nb.__version__, "numpy": np.__version__, "torch": torch.__version__}
