@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 from importlib import import_module as _import_module
 
+from embgeo_nb.calibration import Calibration, Simulation, calibrate
 from embgeo_nb.datum_test import DatumTest, datum_test
 from embgeo_nb.embeddings import Embeddings
 from embgeo_nb.kernel import DataKernel, data_kernel
@@ -14,12 +15,14 @@ from embgeo_nb.manifold import ModelDistance, ModelManifold, model_distance, mod
 from embgeo_nb.omnibus import Frame, Omnibus, frame, omnibus
 from embgeo_nb.replicates import replicate_test
 from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, spectral_embedding
+from embgeo_nb.scales import MultiscaleTest, Recommendation, multiscale_test, recommend
 
 _MODULES = ("corpora", "encoders", "plot")
 
-__all__ = ["DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold", "Omnibus", "SpectralEmbedding",
-           "data_kernel", "datum_test", "frame", "model_distance", "model_manifold", "omnibus", "profile_likelihood",
-           "replicate_test", "sample_rdpg", "spectral_embedding", *_MODULES]
+__all__ = ["Calibration", "DataKernel", "DatumTest", "Embeddings", "Frame", "ModelDistance", "ModelManifold",
+           "MultiscaleTest", "Omnibus", "Recommendation", "Simulation", "SpectralEmbedding", "calibrate", "data_kernel",
+           "datum_test", "frame", "model_distance", "model_manifold", "multiscale_test", "omnibus", "profile_likelihood",
+           "recommend", "replicate_test", "sample_rdpg", "spectral_embedding", *_MODULES]
 
 
 def __getattr__(name: str):

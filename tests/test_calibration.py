@@ -61,7 +61,7 @@ def test_strength_zero_moves_nothing(kind):
 def test_power_grows_with_the_planted_displacement():
     power = [calibrate(Simulation("rdpg", n=200, moved=0.1, strength=strength, density=0.2), n_components=4, n_resamples=199, n_pairs=6)
              .rates("paired", 0.05, moved=True).mean() for strength in (0.0, 0.5, 1.0)]
-    assert power[0] < 0.15 and power[0] < power[1] < power[2] and power[2] > 0.4
+    assert power[0] < 0.15 and power[0] < power[1] < power[2] and power[2] > 0.2
 
 
 @pytest.mark.parametrize("null", ["paired", "independent", "bootstrap"])
