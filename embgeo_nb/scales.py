@@ -250,7 +250,7 @@ def _narrowed(kernels: Mapping[str, DataKernel], k: int, emb: Any) -> Graphs:
     first = next(iter(kernels.values()))
     return Graphs({name: kernel.graph for name, kernel in kernels.items()}, emb.ids, emb, kernels, dict(n_neighbors=k, metric=first.metric, symmetrize=first.symmetrize))
 
-# %% ../nbs/05a_scales.ipynb #4d64bef8
+# %% ../nbs/05a_scales.ipynb #4f3c9b5e
 @dataclass(frozen=True, eq=False)
 class Recommendation:
     """k and d for two models: what `recommend` returns.
@@ -260,13 +260,13 @@ class Recommendation:
     n_neighbors, n_components : int
         The setting recommended.
     auc : ndarray of shape (ks, ds, repeats)
-        How well the effect ranks the planted changes.
+        How well the effect ranks the planted exchanges.
     ks, ds : tuples of int
         What was tried.
-    strength : float
-        How far the moved data went towards others: 0 not at all, 1 all the way.
+    reach : int
+        q: data changed places with one of their q-th to 2q-th nearest.
     default : (int, int)
-        The setting that `datum_test` would take.
+        The setting nearest to that of `datum_test`.
     """
 
     n_neighbors: int
@@ -274,7 +274,7 @@ class Recommendation:
     auc: np.ndarray = field(repr=False)
     ks: tuple[int, ...]
     ds: tuple[int, ...]
-    strength: float
+    reach: int
     default: tuple[int, int]
 
     def to_frame(self) -> Any:
@@ -284,26 +284,26 @@ class Recommendation:
 
     def _repr_html_(self) -> str:
         rows = [(f"k = {k}", *(f"{value:.3f}" for value in row)) for k, row in zip(self.ks, self.auc.mean(2))]
-        return (f"<p><b>Recommended: n_neighbors={self.n_neighbors}, n_components={self.n_components}</b>. AUC of the effect for planted changes "
-                f"({self.auc.shape[2]} repeats, moved {self.strength:.0%} of the way towards another datum):</p>" + html_table(("", *(f"d = {d}" for d in self.ds)), rows))
+        return (f"<p><b>Recommended: n_neighbors={self.n_neighbors}, n_components={self.n_components}</b>. AUC of the effect for planted exchanges "
+                f"({self.auc.shape[2]} repeats, with one of the {self.reach} to {2 * self.reach} nearest):</p>" + html_table(("", *(f"d = {d}" for d in self.ds)), rows))
 
 
 def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64, 128), n_components: Sequence[int] = (16, 32, 64, 128, 200),
               metric: str = "cosine", symmetrize: str = "union", moved: float = 0.05, n_repeats: int = 3, seed: int = 0,
               device: str | torch.device | None = None) -> Recommendation:
-    """Try k and d on two models, by changes planted in one of them.
+    """Try k and d on two models, by exchanges planted in one of them.
 
     Parameters
     ----------
     emb : Embeddings or dict of arrays
     a, b : str
-        The two models that are to be compared. Changes are planted in `b`.
+        The two models that are to be compared. Data of `b` change places.
     n_neighbors, n_components : sequence of int
-        What to try; a d beyond n/2 and a k beyond n/4 are left out.
+        What to try; a k beyond n/4 and a d beyond n/2 are left out.
     metric, symmetrize, device
         As in `datum_test`.
     moved : float, default 0.05
-        Share of the data that are moved.
+        Share of the data that change places, at most one half.
     n_repeats : int, default 3
         How often, with other data each time.
     seed : int
@@ -311,45 +311,54 @@ def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64
     Returns
     -------
     Recommendation
-        The smallest k and d that come within a standard error (over repeats) of the best.
+        The smallest k d that comes within a standard error (over repeats) of the best.
 
     Raises
     ------
     ValueError
         If nothing is left to try, or for anything `datum_test` refuses.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> Y = rng.normal(size=(200, 8))
+    >>> recommend({'a': Y, 'b': Y + 0.1 * rng.normal(size=Y.shape)}, 'a', 'b', n_neighbors=(8, 32), n_components=(8, 16)).ks
+    (8, 32)
     """
     emb = as_embeddings(emb).select((a, b))
     ks = tuple(sorted({check_count("n_neighbors", k, 1) for k in n_neighbors if k <= emb.n // 4}))
     ds = tuple(sorted({check_count("n_components", d, 1) for d in n_components if d <= emb.n // 2}))
     if not ks or not ds:
         raise ValueError(f"n_neighbors and n_components: nothing to try is below n/4 and n/2 (n = {emb.n}).")
-    if not 0 < moved < 1:
-        raise ValueError(f"moved must be between 0 and 1; got {moved}.")
-    n_repeats, options = check_count("n_repeats", n_repeats, 1), dict(metric=metric, symmetrize=symmetrize, device=device)
+    if not 0 < moved <= 0.5:
+        raise ValueError(f"moved must be between 0 and 0.5; got {moved}.")
+    n_repeats, seed = check_count("n_repeats", n_repeats, 1), check_count("seed", seed, 0)
     default = min(ks, key=lambda k: abs(k - 32)), min(ds, key=lambda d: abs(d - n_components_for(sp.csr_array((emb.n, emb.n)))))
-    of_a = data_kernel(emb[a], ks[-1], **options)
-    strength = _moderate_strength(emb[a], emb[b], of_a, default, moved, seed, options)
-    auc = np.empty((len(ks), len(ds), n_repeats))
-    for repeat in progress(range(n_repeats), "planted changes"):
-        Y, changed = _planted(emb[b], moved, strength, seed + 1 + repeat)
-        auc[:, :, repeat] = _auc_grid(of_a, data_kernel(Y, ks[-1], **options), changed, ks, ds, device)
+    reach = max(2, emb.n // 16)
+    kernels = [data_kernel(emb[name], max(ks[-1], 2 * reach), metric, symmetrize, device) for name in (a, b)]
+    while reach > 2 and _auc_grid(*_exchanged(*kernels, moved, reach, seed), (default[0],), (default[1],), device)[0, 0] > 0.9:
+        reach //= 2
+    auc = np.stack([_auc_grid(*_exchanged(*kernels, moved, reach, seed + 1 + repeat), ks, ds, device) for repeat in progress(range(n_repeats), "exchanges")], axis=2)
     mean = auc.mean(2)
     best = np.unravel_index(mean.argmax(), mean.shape)
     behind = auc[best] - auc
     enough = behind.mean(2) <= (behind.std(2, ddof=1) / np.sqrt(n_repeats) if n_repeats > 1 else 0)
-    enough[best] = True
-    k, d = min(((ks[i] * ds[j], ks[i], ds[j]) for i, j in np.argwhere(enough)))[1:]
-    return Recommendation(k, d, auc, ks, ds, strength, default)
+    k, d = min((ks[i] * ds[j], ks[i], ds[j]) for i, j in np.argwhere(enough))[1:]
+    return Recommendation(k, d, auc, ks, ds, reach, default)
 
 
-def _planted(Y: np.ndarray, share: float, strength: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    "Y with some rows moved towards others, and which."
-    rng, n = np.random.default_rng(seed), len(Y)
-    rows = rng.permutation(n)[:max(2, round(share * n))]
-    Y, changed = np.array(Y, dtype=np.float64), np.zeros(n, bool)
-    Y[rows] += strength * (Y[rng.permutation(n)[:len(rows)]] - Y[rows])
-    changed[rows] = True
-    return Y, changed
+def _exchanged(of_a: DataKernel, of_b: DataKernel, share: float, reach: int, seed: int) -> tuple[DataKernel, DataKernel, np.ndarray]:
+    "The two kernels, where in the second some data have changed places with one of their reach-th to 2 reach-th nearest; and which."
+    rng, n = np.random.default_rng(seed), of_b.n
+    order, changed, most = np.arange(n), np.zeros(n, bool), max(2, int(share * n))
+    for i in rng.permutation(n):
+        j = of_b.neighbors[i, rng.integers(reach - 1, 2 * reach)]
+        if not (changed[i] or changed[j]):
+            order[i], order[j] = j, i
+            changed[[i, j]] = True
+        if changed.sum() + 2 > most:
+            break
+    return of_a, DataKernel(order[of_b.neighbors[order]], of_b.n_neighbors, of_b.metric, of_b.symmetrize), changed
 
 
 def _auc_grid(of_a: DataKernel, of_b: DataKernel, changed: np.ndarray, ks: Sequence[int], ds: Sequence[int], device: Any) -> np.ndarray:
@@ -361,14 +370,3 @@ def _auc_grid(of_a: DataKernel, of_b: DataKernel, changed: np.ndarray, ks: Seque
         squared, size = (((A - B) @ coordinates.loadings / 2) ** 2).cumsum(1), (coordinates.center ** 2).cumsum(1)
         grid[at] = [ranking_auc(squared[:, d - 1] / np.maximum(size[:, d - 1], 1e-12), changed) for d in ds]
     return grid
-
-
-def _moderate_strength(Y_a: np.ndarray, Y_b: np.ndarray, of_a: DataKernel, default: tuple[int, int], moved: float, seed: int, options: Mapping) -> float:
-    "The strength at which the default setting ranks planted changes with an AUC of about 0.85, by bisection."
-    low, high, (k, d) = 0.0, 1.0, default
-    for _ in range(4):
-        strength = (low + high) / 2
-        Y, changed = _planted(Y_b, moved, strength, seed)
-        auc = _auc_grid(of_a, data_kernel(Y, k, **options), changed, (k,), (d,), options["device"])[0, 0]
-        low, high = (low, strength) if auc > 0.85 else (strength, high)
-    return (low + high) / 2
