@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED := 1
 # What the book needs is installed with it; nothing is fetched while it runs.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help tour test lab docs readme export clean-notebooks
+.PHONY: help tour test bench lab docs readme export clean-notebooks
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -28,6 +28,15 @@ tour: $(READY)  ## Run the tour and write its report to tour_output/
 
 test: $(READY)  ## Run every notebook and the tests (PYTEST_ARGS= for more options)
 	python -m pytest $(PYTEST_ARGS)
+
+# graspologic needs numpy < 2, and so an environment of its own.
+.venv-peers/.ready: Makefile
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install -q graspologic==3.4.4 "numpy<2"
+	touch $@
+
+bench: $(READY) .venv-peers/.ready  ## Measure against graspologic, scipy, faiss and scikit-learn (BENCH_ARGS= for more options)
+	python tools/bench.py $(BENCH_ARGS)
 
 lab: $(READY)  ## Open the book in JupyterLab
 	jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) nbs/tour.ipynb

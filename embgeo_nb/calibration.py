@@ -198,7 +198,7 @@ class Claim:
     def _repr_html_(self) -> str:
         return html_table(("claim", self.statement), [(name, getattr(self, name)) for name in ("sweep", "reduction", "threshold", "measured", "verdict")])
 
-# %% ../nbs/05_calibration.ipynb #43d79de7
+# %% ../nbs/05_calibration.ipynb #3dd609de
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """How often tests reject where nothing differs: what `calibrate` returns.
@@ -295,7 +295,7 @@ class Calibration:
     @property
     def sentence(self) -> str:
         "What to do, in a line for each null."
-        where = "on your reruns" if self.on_reruns else f"on {self.subject.kind} simulations"
+        where = "on your reruns" if self.on_reruns else f"on {self.subject.kind} simulations" + (", among the unmoved," if self.moved.any() else "")
         return "\n".join(self._advice(null, where) for null in self.nulls)
 
     def _advice(self, null: str, where: str) -> str:
@@ -303,8 +303,9 @@ class Calibration:
         rate = self.rates(null, level).mean()
         says = f"{where} `{null}` rejects {rate:.{0 if rate >= 0.095 else 1}%} at {level:.0%}".replace("%", " %")
         if verdict == "rejects too often":
-            return says + (": these reruns are not exchangeable; is one of them trained differently?" if null in OF_GROUPS else ": use `replicates`"
-                           + (", with two reruns or more of each model" if self.on_reruns and len(self.subject) < 4 else ""))
+            if null in OF_GROUPS:
+                return says + (": these reruns are not exchangeable; is one of them trained differently?" if self.on_reruns else ": too often")
+            return says + ": use `replicates`" + (", with two reruns or more of each model" if self.on_reruns and len(self.subject) < 4 else "")
         return says + {"holds": ": its p-values mean what they say", "conservative": ": valid, but it gives away power"}.get(
             verdict, ": too few comparisons to tell it from a test that holds")
 

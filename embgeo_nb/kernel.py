@@ -5,6 +5,9 @@
 # %% ../nbs/01_kernel.ipynb #2d3e8603
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,13 +16,15 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .embeddings import as_matrix
+from .embeddings import as_matrix, need
 
 METRICS = ("cosine", "euclidean", "inner_product")
 SYMMETRIZE = ("union", "intersection", "mean")
+BACKENDS = ("torch", "faiss", "faiss-approximate")
 
 # %% auto #0
-__all__ = ['METRICS', 'SYMMETRIZE', 'pair_similarity', 'DataKernel', 'data_kernel', 'check_option', 'check_count']
+__all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'pair_similarity', 'full_float32', 'DataKernel', 'data_kernel', 'progress',
+           'check_option', 'check_count']
 
 # %% ../nbs/01_kernel.ipynb #316e379e
 def pair_similarity(
@@ -35,82 +40,225 @@ def pair_similarity(
     return product / ((queries * queries).sum(-1) * (rows * rows).sum(-1)).sqrt() if metric == "cosine" else product
 
 # %% ../nbs/01_kernel.ipynb #cb917ef3
-def _nominating_space(Y: torch.Tensor, metric: str) -> tuple[torch.Tensor, torch.Tensor | None, float]:
-    "Rows, offsets and error bound such that float32 `rows @ rows.T - offsets` ranks neighbours to within the bound."
-    rounding, Y = 2.0 ** -24 * (Y.shape[1] + 8), Y.double()
-    if metric == "inner_product":
-        return Y.float(), None, 2 * rounding * float((Y ** 2).sum(1).max())
-    if metric == "cosine":                          # ranks like the distance between rows of unit length
-        Y = Y / (Y ** 2).sum(1).sqrt()[:, None]
-    Y = Y - Y.mean(0)                               # distances do not change, rounding errors shrink
-    squares = (Y ** 2).sum(1)
-    return Y.float(), (squares / 2).float(), 4 * rounding * float(squares.max()) + 1e-15
-
-
-def _product(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    "rows @ others.T in full float32, whatever precision the user allows elsewhere: the error bound relies on it."
-    allowed = torch.get_float32_matmul_precision()
+@contextmanager
+def full_float32() -> Iterator[None]:
+    "Products accumulated in full float32, whatever precision the user allows elsewhere: error bounds rely on it."
+    allowed, matmul = torch.get_float32_matmul_precision(), torch.backends.cuda.matmul
+    reduced = matmul.allow_bf16_reduced_precision_reduction
     torch.set_float32_matmul_precision("highest")
+    matmul.allow_bf16_reduced_precision_reduction = False
     try:
-        return rows @ others.T
+        yield
     finally:
         torch.set_float32_matmul_precision(allowed)
+        matmul.allow_bf16_reduced_precision_reduction = reduced
 
 
-def _neighbors_block(Y: torch.Tensor, start: int, stop: int, k: int, metric: str, spare: int,
-                     space: tuple[torch.Tensor, torch.Tensor | None, float]) -> torch.Tensor:
-    "The k nearest of rows start..stop: nominate in float32, rank in float64, prove, and repair where unproven."
-    rows, offsets, error = space
-    n = len(Y)
-    scores = _product(rows[start:stop], rows)
-    if offsets is not None:
-        scores -= offsets
-    own = torch.arange(start, stop, device=Y.device)
-    scores[own - start, own] = -torch.inf
-    worst, nominees = scores.topk(min(k + spare, n - 1), dim=1)
-    nominees = nominees.sort(dim=1).values           # by index, so that a stable sort breaks ties by index
-    similarity = torch.empty(nominees.shape, dtype=torch.float64, device=Y.device)
-    step = max(1, 2 ** 17 // (nominees.shape[1] * Y.shape[1]))
-    for rows_at in range(0, stop - start, step):     # small enough to stay in cache
-        part = slice(rows_at, rows_at + step)
-        similarity[part] = pair_similarity(Y[own[part], None], Y[nominees[part]], metric)
-    order = similarity.sort(dim=1, descending=True, stable=True)
-    neighbors = nominees.gather(1, order.indices[:, :k])
-    if nominees.shape[1] < n - 1:
-        kth = order.values[:, k - 1]
-        if metric == "cosine":
-            kth = 2 * kth - 2                        # minus the squared distance of rows of unit length
-        if offsets is not None:                      # the score is (|x|^2 - |x - y|^2) / 2 about the mean
-            kth = kth / 2 + offsets[own].double()
-        for row in torch.nonzero(~(kth > worst[:, -1].double() + error)).flatten().tolist():
-            neighbors[row] = _neighbors_of_one(Y, start + row, k, metric)
-    return neighbors
+class _Rows:
+    "The data of a kernel in pieces: exact rows in float64, and float32 rows whose `product - offset` ranks neighbours to within `error`."
+
+    def __init__(self, Y: torch.Tensor, metric: str, device: str | torch.device):
+        (self.n, p), self.Y, self.metric, self.device = Y.shape, Y, metric, torch.device(device)
+        self.step = max(1024, min(self.n, _PIECE // p))                # rows per piece
+        self.pieces = [(start, min(start + self.step, self.n)) for start in range(0, self.n, self.step)]
+        self.exponent = self._exponent()
+        rounding, self.kept = 2.0 ** -24 * (p + 8), {}
+        self.squares = torch.cat([_squared(self.piece("exact", *piece)) for piece in self.pieces])
+        self.offset, self.center = None, 0.0
+        if metric == "inner_product":
+            self.longest = float(self.squares.max()) ** 0.5
+            self.error = 2 * rounding * self.longest ** 2
+            return
+        self.center = sum(self._unit(*piece).sum(0) for piece in self.pieces) / self.n    # distances do not change, rounding errors shrink
+        squares = torch.cat([_squared(self.piece("rows", *piece)) for piece in self.pieces]).double()
+        self.longest, self.offset = float(squares.max()) ** 0.5, (squares / 2).float()
+        self.error = 4 * rounding * self.longest ** 2 + 1e-15
+
+    def _exponent(self) -> torch.Tensor | None:
+        "Powers of two by which rows are scaled where their squares could leave the range; the neighbours are the same."
+        size = torch.cat([self.Y[slice(*piece)].to(self.device).abs().amax(1, keepdim=True) for piece in self.pieces])
+        exponent = torch.frexp(size.double() if self.metric == "cosine" else size.double().max()).exponent
+        return exponent if (exponent.abs() > 20).any() else None
+
+    def exact(self, start: int, stop: int) -> torch.Tensor:
+        "Rows in float64, (rows, p), in range."
+        Y = self.Y[start:stop].to(self.device).double()
+        if self.exponent is None:
+            return Y
+        exponent = self.exponent[start:stop] if self.metric == "cosine" else self.exponent
+        half = exponent // 2                            # in two steps, since 2^exponent itself may leave the range
+        return torch.ldexp(torch.ldexp(Y, -half), half - exponent)
+
+    def _unit(self, start: int, stop: int) -> torch.Tensor:
+        Y = self.piece("exact", start, stop)
+        return Y / self.squares[start:stop].sqrt()[:, None] if self.metric == "cosine" else Y     # cosine ranks like the distance of unit rows
+
+    def rows(self, start: int, stop: int) -> torch.Tensor:
+        "Rows in float32 to nominate with, (rows, p)."
+        return (self._unit(start, stop) - self.center).float()
+
+    def piece(self, what: str, start: int, stop: int) -> Any:
+        "`rows` or another method for some data, from what is kept where there is but one piece."
+        if len(self.pieces) > 1:
+            return getattr(self, what)(start, stop)
+        if what not in self.kept:
+            self.kept[what] = getattr(self, what)(0, self.n)
+        return self.kept[what] if what == "coarse" else self.kept[what][start:stop]
 
 
-def _neighbors_of_one(Y: torch.Tensor, row: int, k: int, metric: str, block: int = 65536) -> torch.Tensor:
+def _squared(rows: torch.Tensor) -> torch.Tensor:
+    "Squared lengths, a row at a time on its own."
+    return torch.cat([(part * part).sum(1) for part in rows.split(1024)])
+
+
+_PIECE = 2 ** 25                                        # numbers in a piece
+
+
+def _largest(scores: torch.Tensor, count: int, group: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    "Values and places of the `count` largest of each row, unsorted: they lie in the `count` groups with the largest maxima."
+    width = scores.shape[1] // group
+    if width < 2 * count or scores.device.type != "cpu":
+        return scores.topk(count, dim=1, sorted=False)
+    tail = scores[:, group * width:]
+    among = scores[:, :group * width].view(len(scores), group, width).amax(1).topk(count, dim=1, sorted=False).indices
+    places = (among[:, :, None] + width * torch.arange(group)).flatten(1)
+    places = torch.cat([places, torch.arange(group * width, scores.shape[1]).expand(len(scores), -1)], 1)
+    values = torch.cat([scores.gather(1, places[:, :count * group]), tail], 1)
+    top = values.topk(count, dim=1, sorted=False)
+    return top.values, places.gather(1, top.indices)
+
+
+def _nominees(data: _Rows, start: int, stop: int, count: int, coarse: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    "`count` candidates for each of rows start..stop, (rows, count), and a bound that the score of no other datum exceeds."
+    own, values, places = torch.arange(start, stop, device=data.device), None, None
+    rows, slack = data.piece("rows", start, stop), data.error
+    query = torch.cat([rows, torch.ones(len(rows), 3, device=rows.device)], 1).bfloat16() if coarse else rows
+    lost = (rows - query[:, :-3].float()).norm(dim=1).double() if coarse else 0.0
+    for first, last in data.pieces:
+        others = data.piece("coarse" if coarse else "rows", first, last)
+        with full_float32():
+            scores = query @ (others[0] if coarse else others).T
+        if coarse:
+            slack = data.error + lost * (data.longest + others[1]) + data.longest * others[1]      # Cauchy and Schwarz
+        elif data.offset is not None:
+            scores -= data.offset[first:last]
+        inside = own[(own >= first) & (own < last)]
+        scores[inside - start, inside - first] = -torch.inf
+        found, at = _largest(scores, min(count, last - first))
+        found, at = (found.float(), at + first) if values is None else (torch.cat([values, found.float()], 1), torch.cat([places, at + first], 1))
+        values, places = found, at
+        if values.shape[1] > count:
+            top = values.topk(min(count, values.shape[1]), dim=1, sorted=False)
+            values, places = top.values, places.gather(1, top.indices)
+    worst = values.amin(1).double()
+    return places, worst + slack + (2.0 ** -8 * worst.abs() if coarse else 0)
+
+
+def _coarse(self: _Rows, start: int, stop: int) -> tuple[torch.Tensor, float]:
+    "Rows in bfloat16, the offset in three more columns, and the largest length of what rounding took from a row."
+    rows = self.piece("rows", start, stop)
+    rounded, rest = rows.bfloat16(), -self.offset[start:stop] if self.offset is not None else torch.zeros(len(rows), device=rows.device)
+    columns = [rounded]
+    for _ in range(3):                                  # three times 8 bits
+        columns.append(rest.bfloat16()[:, None])
+        rest = rest - columns[-1][:, 0].float()
+    return torch.cat(columns, 1), max(float((part.float() - whole).norm(dim=1).max()) for part, whole in zip(rounded.split(1024), rows.split(1024)))
+
+
+_Rows.coarse = _coarse
+
+
+def _coarse_pays(n: int, p: int, device: torch.device) -> bool:
+    "Whether bfloat16 products are much faster than float32 ones here, and the product most of the work."
+    if p < 256 or n < 4096:
+        return False
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and any(getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("avx512_bf16", "amx_tile"))
+
+# %% ../nbs/01_kernel.ipynb #29078904
+def _similarities(data: _Rows, start: int, stop: int, nominees: torch.Tensor) -> torch.Tensor:
+    "Exact similarity of rows start..stop with their nominees, (rows, count) float64: equal pairs get equal values."
+    if data.metric == "euclidean" or data.device.type != "cpu":
+        return _gathered(data, start, stop, nominees)
+    similarity, query = torch.empty(nominees.shape, dtype=torch.float64), data.piece("exact", start, stop)
+    for first, last in data.pieces:                      # sampled products, a piece at a time
+        inside = (nominees >= first) & (nominees < last)
+        counts = torch.cat([torch.zeros(1, dtype=torch.int64), inside.sum(1).cumsum(0)])
+        similarity[inside] = _sampled(query, data.piece("exact", first, last), counts, nominees[inside] - first)
+    return similarity / (data.squares[start:stop, None] * data.squares[nominees]).sqrt() if data.metric == "cosine" else similarity
+
+
+def _sampled(query: torch.Tensor, rows: torch.Tensor, counts: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    "Some entries of `query @ rows.T`, given as those of a CSR matrix; each pair is summed on its own, wherever it stands."
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
+        pairs = torch.sparse_csr_tensor(counts, columns, torch.zeros(len(columns), dtype=query.dtype), size=(len(query), len(rows)), check_invariants=False)
+        return torch.sparse.sampled_addmm(pairs, query, rows.T, beta=0.0).values()
+
+
+def _gathered(data: _Rows, start: int, stop: int, nominees: torch.Tensor) -> torch.Tensor:
+    "The same pair by pair, in steps small enough to stay in cache."
+    similarity = torch.empty(nominees.shape, dtype=torch.float64, device=data.device)
+    step = max(1, 2 ** 17 // (nominees.shape[1] * data.Y.shape[1]))
+    for at in range(0, stop - start, step):
+        part = nominees[at:at + step]
+        others = data.Y[part.to(data.Y.device)].to(data.device)
+        if data.exponent is not None:
+            exponent = data.exponent[part] if data.metric == "cosine" else data.exponent
+            half = exponent // 2
+            others = torch.ldexp(torch.ldexp(others.double(), -half), half - exponent)
+        similarity[at:at + step] = pair_similarity(data.piece("exact", start + at, min(start + at + step, stop))[:, None], others, data.metric)
+    return similarity
+
+
+def _ranked(data: _Rows, start: int, stop: int, k: int, nominees: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    "The k nearest among the nominees, ties by index, and the exact score of the k-th."
+    nominees = nominees.sort(dim=1).values              # by index, so that a stable sort breaks ties by index
+    order = _similarities(data, start, stop, nominees).sort(dim=1, descending=True, stable=True)
+    kth = order.values[:, k - 1]
+    if data.metric == "cosine":
+        kth = 2 * kth - 2                               # minus the squared distance of rows of unit length
+    if data.offset is not None:                         # the score is (|x|^2 - |x - y|^2) / 2 about the mean
+        kth = kth / 2 + data.offset[start:stop].double()
+    return nominees.gather(1, order.indices[:, :k]), kth
+
+
+def _neighbors_block(data: _Rows, start: int, stop: int, k: int, coarse: bool) -> tuple[torch.Tensor, float]:
+    "The k nearest of rows start..stop: nominate, rank in float64, prove, and repair where unproven. Also the share that was proven."
+    count = min(k + (max(32, k // 2) if coarse else 8 + k // 8), data.n - 1)
+    nominees, bound = _nominees(data, start, stop, count, coarse)
+    neighbors, kth = _ranked(data, start, stop, k, nominees)
+    unproven = torch.nonzero(~(kth > bound)).flatten().tolist() if count < data.n - 1 else []
+    if coarse and len(unproven) > (stop - start) // 8:  # cheaper once more in float32, all together
+        return _neighbors_block(data, start, stop, k, False)[0], 1 - len(unproven) / (stop - start)
+    for row in unproven:
+        neighbors[row] = _neighbors_of_one(data, start + row, k)
+    return neighbors, 1 - len(unproven) / (stop - start)
+
+
+def _neighbors_of_one(data: _Rows, row: int, k: int) -> torch.Tensor:
     "The k nearest of one row among all, in float64 throughout."
-    parts = [pair_similarity(Y[row], Y[start:start + block], metric) for start in range(0, len(Y), block)]
-    similarity = torch.cat(parts)
+    similarity = torch.cat([_all_similarities(data, row, *piece) for piece in data.pieces])
     similarity[row] = -torch.inf
     return similarity.sort(descending=True, stable=True).indices[:k]
 
-# %% ../nbs/01_kernel.ipynb #782da8c5
-def _in_range(Y: torch.Tensor, metric: str) -> torch.Tensor:
-    "Y scaled by powers of two where its squares could leave the range; the neighbours are the same."
-    size = Y.abs().amax(1, keepdim=True) if metric == "cosine" else Y.abs().max()
-    exponent = torch.frexp(size).exponent
-    if not (exponent.abs() > 20).any():
-        return Y
-    half = exponent // 2                            # in two steps, since 2^exponent itself may leave the range
-    return torch.ldexp(torch.ldexp(Y.double(), -half), half - exponent)
+
+def _all_similarities(data: _Rows, row: int, first: int, last: int, step: int = 65536) -> torch.Tensor:
+    "One row against a piece of the data, (last - first,)."
+    if data.metric == "euclidean" or data.device.type != "cpu":
+        own = data.piece("exact", row, row + 1)
+        return torch.cat([pair_similarity(own, data.piece("exact", at, min(at + step, last)), data.metric) for at in range(first, last, step)])
+    counts, everyone = torch.tensor([0, last - first]), torch.arange(last - first)
+    product = _sampled(data.piece("exact", row, row + 1), data.piece("exact", first, last), counts, everyone)     # as in `_similarities`: ties are ties in both
+    return product / (data.squares[row] * data.squares[first:last]).sqrt() if data.metric == "cosine" else product
 
 # %% ../nbs/01_kernel.ipynb #041acc0e
 def _directed(neighbors: np.ndarray) -> sp.csr_array:
     "The directed graph with an edge from each datum to each of its neighbours."
     n, k = neighbors.shape
-    ones = np.ones(n * k, dtype=np.float32)
-    graph = sp.csr_array((ones, np.sort(neighbors, axis=1).ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
-    return graph
+    ones, kind = np.ones(n * k, dtype=np.float32), np.int32 if n * k < 2 ** 30 else np.int64
+    return sp.csr_array((ones, np.sort(neighbors, axis=1).ravel().astype(kind), np.arange(0, n * k + 1, k, dtype=kind)), shape=(n, n))
 
 
 def _symmetrized(directed: sp.csr_array, how: str) -> sp.csr_array:
@@ -136,12 +284,15 @@ class DataKernel:
         What "similar" means.
     symmetrize : {'union', 'intersection', 'mean'}
         How the directed graph became the symmetric one.
+    recall : float or None
+        Where the search was approximate: the share of true neighbours that it found, on a sample of the data.
     """
 
     neighbors: np.ndarray = field(repr=False)
     n_neighbors: int
     metric: str
     symmetrize: str
+    recall: float | None = None
 
     @property
     def n(self) -> int:
@@ -164,13 +315,14 @@ class DataKernel:
 
 # %% ../nbs/01_kernel.ipynb #c4e4c87f
 def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
-                device: str | torch.device | None = None, batch_size: int | None = None) -> DataKernel:
+                device: str | torch.device | None = None, batch_size: int | None = None,
+                backend: str = "torch") -> DataKernel:
     """The data kernel of one model: a graph that joins each datum to its `n_neighbors` most similar others.
 
     Parameters
     ----------
     Y : array of shape (n, p)
-        The model's embedding of the n data (numpy, torch, or anything with `__array__`).
+        The model's embedding of the n data (numpy, torch, or anything with `__array__`). A memory-mapped array stays on disk.
     n_neighbors : int, default 32
         k, at least 1 and below n.
     metric : {'cosine', 'euclidean', 'inner_product'}
@@ -181,6 +333,9 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
         Where to compute. By default where `Y` is: a numpy array on the CPU, a tensor on its own device.
     batch_size : int, optional
         Rows per block. Changes memory (n * batch_size * 4 bytes), never the result.
+    backend : {'torch', 'faiss', 'faiss-approximate'}
+        Who nominates the candidates that are then ranked exactly. The first two give the same neighbours. 'faiss-approximate'
+        searches an inverted file, may miss some, and says how many in `.recall`. faiss is an extra.
 
     Returns
     -------
@@ -209,22 +364,82 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     n = len(Y)
     check_option("metric", metric, METRICS)
     check_option("symmetrize", symmetrize, SYMMETRIZE)
+    check_option("backend", backend, BACKENDS)
     n_neighbors = check_count("n_neighbors", n_neighbors, 1, n - 1, f"a datum has {n - 1} others (n = {n})")
     if metric == "cosine":
-        zero = np.flatnonzero(~np.any(Y, axis=1))
+        zero = np.concatenate([start + np.flatnonzero(~np.any(Y[start:start + 65536], axis=1)) for start in range(0, n, 65536)])
         if len(zero):
             raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so no cosine. "
                              "Remove these data from every model, or use metric='euclidean'.")
     batch_size = check_count("batch_size", max(16, min(1024, 2 ** 26 // n)) if batch_size is None else batch_size, 1)
-    Y = np.ascontiguousarray(Y)
-    Y = torch.as_tensor(Y if Y.flags.writeable else Y.copy(), device=device)
-    Y = _in_range(Y.float() if Y.dtype == torch.float16 else Y, metric)
-    space = _nominating_space(Y, metric)
-    spare = 8 + n_neighbors // 8
-    neighbors = torch.empty(n, n_neighbors, dtype=torch.int64, device=Y.device)
-    for start in range(0, n, batch_size):
-        neighbors[start:start + batch_size] = _neighbors_block(Y, start, min(start + batch_size, n), n_neighbors, metric, spare, space)
-    return DataKernel(neighbors.cpu().numpy(), n_neighbors, metric, symmetrize)
+    data, recall = _Rows(_on_cpu(Y), metric, device), None
+    neighbors = torch.empty(n, n_neighbors, dtype=torch.int64)
+    if backend != "torch":
+        neighbors, recall = _faiss_neighbors(data, n_neighbors, backend == "faiss-approximate")
+        return DataKernel(neighbors.numpy(), n_neighbors, metric, symmetrize, recall)
+    coarse = _coarse_pays(n, Y.shape[1], data.device)
+    for start in progress(range(0, n, batch_size), "nearest neighbours", 10):
+        block, proven = _neighbors_block(data, start, min(start + batch_size, n), n_neighbors, coarse)
+        neighbors[start:start + batch_size] = block.cpu()
+        coarse = coarse and proven > 0.8               # where rounding hides the gaps, float32 from here on
+    return DataKernel(neighbors.numpy(), n_neighbors, metric, symmetrize)
+
+
+def _on_cpu(Y: np.ndarray) -> torch.Tensor:
+    "A numpy array as a tensor that shares its memory, on disk if it is there."
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+        return torch.from_numpy(Y if all(step >= 0 for step in Y.strides) else np.ascontiguousarray(Y))
+
+
+def progress(items: Sequence, what: str, delay: float = 3) -> Iterable:
+    "`items` with a progress bar once they take longer than a few seconds, where tqdm is installed."
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return items
+    return tqdm(items, desc=what, delay=delay, leave=False)
+
+# %% ../nbs/01_kernel.ipynb #b4b08010
+def _faiss_neighbors(data: _Rows, k: int, approximate: bool) -> tuple[torch.Tensor, float | None]:
+    "Neighbours of all data nominated by faiss, and the recall on a sample where the search is approximate."
+    faiss = need("faiss", "faiss")
+    rows = np.concatenate([data.rows(*piece).cpu().numpy() for piece in data.pieces])
+    kind = faiss.METRIC_INNER_PRODUCT if data.metric == "inner_product" else faiss.METRIC_L2
+    index = faiss.index_factory(rows.shape[1], f"IVF{max(1, int(data.n ** 0.5))},Flat" if approximate else "Flat", kind)
+    if approximate:
+        index.cp.seed, index.nprobe = 1234, max(1, int(data.n ** 0.5) // 16)
+        index.train(rows)
+    index.add(rows)
+    neighbors, count = torch.empty(data.n, k, dtype=torch.int64), min(k + 8 + k // 8, data.n - 1)
+    for start in progress(range(0, data.n, 1024), "nearest neighbours", 10):
+        stop = min(start + 1024, data.n)
+        values, places = (torch.from_numpy(part) for part in index.search(rows[start:stop], count + 1))
+        places = _without_self(values, places, start)
+        enough = (places >= 0).all(1)                     # an approximate search may come back with fewer
+        neighbors[start:stop], kth = _ranked(data, start, stop, k, places.clamp_min(0))
+        if not approximate and count < data.n - 1:
+            worst = values[:, -1].double()
+            if data.offset is not None:                   # faiss gives squared distances
+                worst = data.offset[start:stop].double() - worst / 2
+            enough &= kth > worst + 2 * data.error
+        for row in torch.nonzero(~enough).flatten().tolist():
+            neighbors[start + row] = _neighbors_of_one(data, start + row, k)
+    return neighbors, _recall(data, neighbors) if approximate else None
+
+
+def _without_self(values: torch.Tensor, places: torch.Tensor, start: int) -> torch.Tensor:
+    "The nominees less the datum itself (or the last of them, where it is not among its own)."
+    own = places == torch.arange(start, start + len(places))[:, None]
+    own[:, -1] |= ~own.any(1)
+    return places[~own].view(len(places), -1)
+
+
+def _recall(data: _Rows, neighbors: torch.Tensor, sample: int = 256) -> float:
+    "Share of true neighbours found, on data spread over all."
+    rows = np.unique(np.linspace(0, data.n - 1, min(sample, data.n)).astype(int)).tolist()
+    k = neighbors.shape[1]
+    return sum(len(set(neighbors[row].tolist()) & set(_neighbors_of_one(data, row, k).tolist())) for row in rows) / (k * len(rows))
 
 # %% ../nbs/01_kernel.ipynb #0f6ad3a8
 def check_option(name: str, value: Any, options: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@
 # %% ../nbs/03_omnibus.ipynb #f6c9f93c
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -15,38 +15,79 @@ import scipy.sparse as sp
 import torch
 
 from .embeddings import Embeddings, as_embeddings, as_matrix, html_table, need
-from .kernel import DataKernel, data_kernel, pair_similarity
-from .rdpg import as_graph, block_krylov, column_signs, leading_eigenpairs, n_components_for, start_block, to_torch
+from .kernel import DataKernel, data_kernel, pair_similarity, progress
+from .rdpg import (as_graph, column_signs, in_order, leading_eigenpairs, n_components_for, near_order, operator_eigenpairs, reordered,
+                            start_block, to_torch, unit_of)
 
 # %% auto #0
-__all__ = ['check_rank', 'Graphs', 'as_graphs', 'progress', 'Omnibus', 'omnibus', 'Attribution', 'attribute', 'difference_graph',
-           'check_row', 'Frame', 'frame']
+__all__ = ['check_rank', 'Graphs', 'as_graphs', 'Omnibus', 'omnibus', 'Attribution', 'attribute', 'difference_graph', 'check_row',
+           'Frame', 'frame']
 
 # %% ../nbs/03_omnibus.ipynb #65cd7447
-def _reduced_product(graphs: Sequence[sp.csr_array], total: sp.csr_array, device: str | torch.device | None):
-    "X -> (O X, G X) of equations (3) and (4), for X = (a, b) stacked, shape (2n, columns)."
-    m, n = len(graphs), total.shape[0]
-    S = to_torch(total, device)                       # m times the mean graph
-    if m == 2:                                        # then V = 2 D^2 with D = (A_1 - A_2) / 2: only differing edges
-        D = (graphs[0] - graphs[1]) / 2
-        D.eliminate_zeros()
-        D = to_torch(D, device)
-        spread = lambda a: 2 * (D @ (D @ a))
-    else:                                             # V = sum A_t^2 - S^2 / m
-        A = [to_torch(graph, device) for graph in graphs]
-        spread = lambda a: sum(graph @ (graph @ a) for graph in A) - S @ (S @ a) / m
+def _pair_operator(mean: sp.csr_array, half: sp.csr_array, device: str | torch.device | None) -> Callable:
+    "dtype -> product, of two models in the coordinates (x_1 + x_2, x_1 - x_2) / sqrt(2): symmetric as it stands."
+    n = mean.shape[0]
 
-    def product(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        a, b = X[:n].contiguous(), X[n:].contiguous()
-        Va = spread(a)
-        return torch.cat([m / 2 * b, Va / 2 + S @ b]), torch.cat([Va, m * b])
+    def operator(dtype: torch.dtype) -> Callable:
+        A, D = to_torch(mean, device, dtype), to_torch(half, device, dtype)
 
-    return product
+        def apply(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            plus, minus = X[:n].contiguous(), X[n:].contiguous()
+            return torch.cat([2 * (A @ plus) + D @ minus, D @ plus]), X
+
+        return apply
+
+    return operator
+
+
+def _reduced_operator(graphs: Sequence[sp.csr_array], mean: sp.csr_array, device: str | torch.device | None, spread: Callable | None = None) -> Callable:
+    "dtype -> product, X -> (O X, G X) of equations (3) and (4), for X = (a, b) stacked, shape (2n, columns)."
+    m, n = len(graphs), mean.shape[0]
+
+    def operator(dtype: torch.dtype) -> Callable:
+        A = to_torch(mean, device, dtype)
+        passes = _one_by_one(graphs, device, dtype)
+
+        def apply(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            a, b = X[:n].contiguous(), X[n:].contiguous()
+            both = A @ torch.cat([a, b], 1)
+            Aa, Ab = both[:, :a.shape[1]], both[:, a.shape[1]:]
+            Va = _spread(passes(), a, Aa) if spread is None else spread(a, Aa)
+            return torch.cat([m / 2 * b, Va / 2 + m * Ab]), torch.cat([Va, m * b])
+
+        return apply
+
+    return operator
+
+
+def _spread(graphs: Iterable[torch.Tensor], a: torch.Tensor, mean_a: torch.Tensor) -> torch.Tensor:
+    "V a = sum A_t (A_t - mean) a: nothing large to cancel."
+    total = torch.zeros_like(a)
+    for graph in graphs:
+        total += graph @ (graph @ a - mean_a)
+    return total
+
+
+def _one_by_one(graphs: Sequence[sp.csr_array], device: str | torch.device | None, dtype: torch.dtype) -> Callable[[], Iterable[torch.Tensor]]:
+    "A function that goes through the graphs: held on a GPU; on the CPU shared with scipy, so that memory-mapped graphs stay on disk."
+    if torch.device(device or "cpu").type == "cpu":
+        return lambda: (to_torch(graph, device, dtype) for graph in graphs)
+    held = [to_torch(graph, device, dtype) for graph in graphs]
+    return lambda: held
 
 
 def _sum(graphs: Sequence[sp.csr_array]) -> sp.csr_array:
-    "The sum of graphs, in float64."
-    return sum(graphs[1:], graphs[0].astype(np.float64))
+    "The sum of graphs, in float64: partial sums of equal numbers of graphs first, so that few large ones are added."
+    stack: list[tuple[int, sp.csr_array]] = []
+    for graph in graphs:
+        count, total = 1, graph.astype(np.float64)
+        while stack and stack[-1][0] == count:
+            count, total = 2 * count, stack.pop()[1] + total
+        stack.append((count, total))
+    total = stack.pop()[1]
+    while stack:
+        total = stack.pop()[1] + total
+    return total
 
 
 def check_rank(values: torch.Tensor | np.ndarray, d: int, what: str) -> None:
@@ -56,22 +97,35 @@ def check_rank(values: torch.Tensor | np.ndarray, d: int, what: str) -> None:
         raise ValueError(f"n_components: the {what} has only {rank} nonzero eigenvalues; got {d}.")
 
 
-def _omnibus_eigenpairs(graphs: Sequence[sp.csr_array], d: int, tol: float, seed: int | np.random.Generator,
-                        device: str | torch.device | None) -> tuple[torch.Tensor, torch.Tensor]:
+def _omnibus_eigenpairs(graphs: Sequence[sp.csr_array], mean: sp.csr_array, d: int, tol: float, seed: int | np.random.Generator,
+                        device: str | torch.device | None, spread: Callable | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     "The d leading eigenvalues of the omnibus matrix, and the shared part b of its unit eigenvectors, (n, d)."
-    total = _sum(graphs)
-    if not total.count_nonzero():
-        check_rank(np.zeros(0), d, "omnibus matrix of these graphs")
-    unit = 2.0 ** np.round(np.log2(abs(total).max()))
-    if not 1e-3 < unit < 1e3:                                   # the solver wants weights of order 1
-        values, shared = _omnibus_eigenpairs([graph.astype(np.float64) / unit for graph in graphs], d, tol, seed, device)
+    n, m, what = mean.shape[0], len(graphs), "omnibus matrix of these graphs"
+    if not mean.count_nonzero():
+        check_rank(np.zeros(0), d, what)
+    unit = unit_of(mean)
+    if unit != 1:
+        rescaled = spread and (lambda a, mean_a: spread(a, mean_a * unit) / unit ** 2)
+        values, shared = _omnibus_eigenpairs([graph.astype(np.float64) / unit for graph in graphs], mean / unit, d, tol, seed, device, rescaled)
         return values * unit, shared
-    n = total.shape[0]
-    b = start_block(n, d, seed, device)
-    start = torch.cat([torch.zeros_like(b), b])                 # all models alike to begin with
-    values, vectors = block_krylov(_reduced_product(graphs, total, device), start, d, tol)
-    check_rank(values, d, "omnibus matrix of these graphs")
+    start = start_block(n, d, seed, device)
+    zero = torch.zeros_like(start)                              # all models alike to begin with
+    if m == 2 and spread is None:
+        order = near_order(mean)
+        operator = _pair_operator(reordered(mean, order), reordered(_half_difference(*graphs), order), device)
+        values, vectors = operator_eigenpairs(operator, torch.cat([start, zero]), d, tol)
+        check_rank(values, d, what)
+        return values, in_order(vectors[:n], order) / 2 ** 0.5
+    values, vectors = operator_eigenpairs(_reduced_operator(graphs, mean, device, spread), torch.cat([zero, start]), d, tol)
+    check_rank(values, d, what)
     return values, vectors[n:]
+
+
+def _half_difference(A: sp.csr_array, B: sp.csr_array) -> sp.csr_array:
+    "(A - B) / 2 without stored zeros."
+    half = sp.csr_array(A.astype(np.float64) - B) / 2
+    half.eliminate_zeros()
+    return half
 
 # %% ../nbs/03_omnibus.ipynb #ecbd5413
 @dataclass(frozen=True, eq=False)
@@ -127,15 +181,6 @@ def _common_settings(kernels: Iterable[Any]) -> dict[str, Any]:
         return {}
     found = {name: {getattr(kernel, name) for kernel in kernels} for name in ("n_neighbors", "metric", "symmetrize")}
     return {name: values.pop() for name, values in found.items() if len(values) == 1}
-
-
-def progress(items: Sequence, what: str) -> Iterable:
-    "`items` with a progress bar once they take longer than a few seconds, where tqdm is installed."
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return items
-    return tqdm(items, desc=what, delay=3, leave=False)
 
 # %% ../nbs/03_omnibus.ipynb #60d26f08
 @dataclass(frozen=True, eq=False)
@@ -195,7 +240,8 @@ class Omnibus:
 
 
 def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
-            device: str | torch.device | None = None, seed: int | np.random.Generator = 0, tol: float = 1e-4) -> Omnibus:
+            device: str | torch.device | None = None, seed: int | np.random.Generator = 0, tol: float = 1e-4,
+            spread: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None) -> Omnibus:
     """Joint (omnibus) embedding of the data kernels of two or more models.
 
     The omnibus matrix is never formed; memory is that of the graphs plus O(n d) for the solver and O(m n d) for the result.
@@ -212,6 +258,8 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
         For the eigensolver's first block. The result depends on it only within `tol`.
     tol : float, default 1e-4
         Residual of each eigenpair of the omnibus matrix, relative to its eigenvalue.
+    spread : callable, optional
+        Where the graphs live elsewhere: (a, mean graph @ a) -> sum_t A_t (A_t a - mean graph @ a), as `scale.DaskEngine` has it.
 
     Returns
     -------
@@ -231,20 +279,21 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
     if len(graphs.models) < 2:
         raise ValueError(f"emb must hold at least two models to be compared; got {len(graphs.models)}: {', '.join(graphs.models)}.")
     d = n_components_for(graphs.mean, n_components, seed, device)
-    values, shared = _omnibus_eigenpairs(list(graphs.graphs.values()), d, tol, seed, device)
-    m, values = len(graphs.models), values.cpu().numpy()
-    shared = shared.cpu().numpy()
-    positions = np.stack([_place(graph, graphs.mean, shared, m / (2 * values)) for graph in graphs.graphs.values()])
-    length = np.sqrt((positions ** 2).sum((0, 1)))               # unit eigenvectors, to rounding
-    scale = np.abs(values) ** 0.5 / length * column_signs(torch.as_tensor(positions.reshape(-1, d))).numpy()
-    positions *= scale
-    center = shared * scale
+    values, shared = _omnibus_eigenpairs(list(graphs.graphs.values()), graphs.mean, d, tol, seed, device, spread)
+    m, shared, values = len(graphs.models), shared.cpu(), values.cpu().numpy()
+    positions = torch.stack(list(_place(graphs.graphs.values(), graphs.mean, shared, m / (2 * values))))
+    flat = positions.view(-1, d)
+    scale = torch.as_tensor(values).abs().sqrt() / flat.norm(dim=0) * column_signs(flat)     # unit eigenvectors, to rounding
+    positions, scale = positions.mul_(scale).numpy(), scale.numpy()
+    center = shared.numpy() * scale
     return Omnibus(positions, values, center, m * center / values, graphs.mean, graphs, m, graphs.models, tol)
 
 
-def _place(graph: sp.csr_array, mean: sp.csr_array, shared: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    "Equation (2): positions of one model from the part that all models share."
-    return shared + (graph @ shared - mean @ shared) * factor
+def _place(graphs: Iterable[sp.csr_array], mean: sp.csr_array, shared: torch.Tensor, factor: np.ndarray) -> Iterable[torch.Tensor]:
+    "Equation (2): positions of models from the part that all models share."
+    average, factor = to_torch(mean) @ shared, torch.as_tensor(factor)
+    for graph in graphs:
+        yield shared + (to_torch(graph) @ shared - average) * factor
 
 # %% ../nbs/03_omnibus.ipynb #bd6429d6
 @dataclass(frozen=True, eq=False)
@@ -352,8 +401,8 @@ def _add_model(self: Omnibus, name: str, model: Any, device: str | torch.device 
     if graph.shape[0] != self.n:
         raise ValueError(f"model must be on the same {self.n} data; got {graph.shape[0]}.")
     kernels = {**graphs.kernels, name: kernel} if graphs.kernels and kernel else None
-    placed = _place(graph, self.mean_graph, self.center, self.frame_size / (2 * self.eigenvalues))
-    return replace(self, positions=np.concatenate([self.positions, placed[None]]), models=(*self.models, name),
+    placed, = _place([graph], self.mean_graph, torch.as_tensor(self.center), self.frame_size / (2 * self.eigenvalues))
+    return replace(self, positions=np.concatenate([self.positions, placed[None].numpy()]), models=(*self.models, name),
                    graphs=Graphs({**graphs.graphs, name: graph}, graphs.ids, emb, kernels, graphs.settings))
 
 

@@ -14,12 +14,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .kernel import DataKernel, check_count
+from .kernel import DataKernel, check_count, full_float32
 
 # %% auto #0
-__all__ = ['DEFAULT_COMPONENTS', 'sample_rdpg', 'as_graph', 'block_krylov', 'to_torch', 'start_block', 'column_signs',
-           'fix_signs', 'leading_eigenpairs', 'profile_likelihood', 'n_components_for', 'SpectralEmbedding',
-           'spectral_embedding']
+__all__ = ['DEFAULT_COMPONENTS', 'sample_rdpg', 'as_graph', 'block_krylov', 'to_torch', 'near_order', 'reordered', 'start_block',
+           'column_signs', 'fix_signs', 'operator_eigenpairs', 'leading_eigenpairs', 'unit_of', 'in_order',
+           'profile_likelihood', 'n_components_for', 'SpectralEmbedding', 'spectral_embedding']
 
 # %% ../nbs/02_rdpg.ipynb #dc0a8c10
 def sample_rdpg(P_or_Z: Any, signature: tuple[int, int] | None = None, n_graphs: int = 1, correlation: float = 0.0,
@@ -130,102 +130,195 @@ def as_graph(graph: Any, name: str = "graph") -> sp.csr_array:
         raise ValueError(f"{name} has NaN or infinite weights.")
     if graph.diagonal().any():
         raise ValueError(f"{name} has edges from a datum to itself; remove them with `graph.setdiag(0)`.")
-    if (graph != graph.T).nnz:
+    if not _symmetric(graph):
         raise ValueError(f"{name} is not symmetric. Use `graph.maximum(graph.T)` for the union of both directions.")
     return graph
 
+
+def _symmetric(graph: sp.csr_array) -> bool:
+    "Whether a canonical graph equals its transpose."
+    other = graph.T.tocsr()
+    if all(np.array_equal(own, its) for own, its in zip((graph.indptr, graph.indices, graph.data), (other.indptr, other.indices, other.data))):
+        return True
+    return not (graph != other).nnz                   # stored zeros may differ
+
 # %% ../nbs/02_rdpg.ipynb #1ba4aaaf
-_FRESH, _PROBE = 8, 4        # random columns added once all has converged, and blocks to go on with them
+_FRESH, _PROBE = 8, 4        # random columns added once all has nearly converged, and blocks to go on with them
+_NEARLY = 8                  # how nearly: residuals within this factor of what is allowed
+
+
+def _orthonormal(
+    block: torch.Tensor,                 # (N, c)
+) -> tuple[torch.Tensor, torch.Tensor]:  # X (N, c') with orthonormal columns, and R (c', c) with block = X R; c' < c where columns depend
+    "Orthonormal columns by way of the Gram matrix in float64, twice."
+    length = block.norm(dim=0)
+    X, R = block / torch.where(length > 0, length, torch.inf), None
+    for _ in range(2):
+        whole = X.double()
+        weights, rotation = torch.linalg.eigh(whole.T @ whole)
+        keep = weights > 1e-10                                   # of columns of unit length
+        X = X @ (rotation[:, keep] / weights[keep].sqrt()).to(X.dtype)
+    return X, X.T @ block
+
+
+class _Basis:
+    "A G-orthonormal basis W, held as rows, with G W and H = W' G O W."
+
+    def __init__(self, room: int, like: torch.Tensor, plain: bool):
+        self.W = torch.empty(room, len(like), dtype=like.dtype, device=like.device)
+        self.GW = self.W if plain else torch.empty_like(self.W)
+        self.H = torch.zeros(room, room, dtype=torch.float64, device=like.device)
+        self.size = self.first = self.linked = 0                  # columns; where the newest block begins; and what it is linked to
+
+    def outside(self, X: torch.Tensor, since: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        "X less what lies in the span of the basis, and what that was."
+        inside = self.GW[since:self.size] @ X
+        return X - self.W[since:self.size].T @ inside, inside
+
+    def append(self, X: torch.Tensor, OX: torch.Tensor, GX: torch.Tensor) -> torch.Tensor:
+        "Takes in a block; returns what O X has outside the span: the next block."
+        self.first, self.size = self.size, self.size + X.shape[1]
+        new = slice(self.first, self.size)
+        self.W[new] = X.T
+        if self.GW is not self.W:
+            self.GW[new] = GX.T
+        rest, corner = self.outside(OX, self.linked)
+        self.H[self.linked:self.size, new] = corner.double()
+        self.H[new, self.linked:self.size] = corner.double().T
+        self.linked = self.first
+        rest, length = self.outside(rest)[0], OX.norm(dim=0)      # and once more against all, for rounding
+        return torch.where(rest.norm(dim=0) > 8 * torch.finfo(X.dtype).eps * length, rest, 0)      # less than that is rounding
+
+    def ritz(self) -> tuple[torch.Tensor, torch.Tensor]:
+        "Ritz values by decreasing absolute value, and their vectors in the basis."
+        H = self.H[:self.size, :self.size]
+        theta, Y = torch.linalg.eigh((H + H.T) / 2)
+        order = theta.abs().argsort(descending=True, stable=True)
+        return theta[order], Y[:, order]
+
+    def compress(self, theta: torch.Tensor, Y: torch.Tensor) -> None:
+        "Keeps these Ritz vectors alone; the next block is linked to them all."
+        size, rotation = len(theta), Y.T.to(self.W.dtype)
+        for held in (self.W,) if self.GW is self.W else (self.W, self.GW):
+            held[:size] = rotation @ held[:self.size]
+        self.H.zero_()
+        self.H[:size, :size] = torch.diag(theta)
+        self.size, self.linked = size, 0
 
 
 def block_krylov(
     apply: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],   # X -> (O X, G X), O self-adjoint in the inner product G
-    start: torch.Tensor,                 # (N, b): first block
+    start: torch.Tensor,                 # (N, b): first block; its dtype is that of the work
     k: int,                              # eigenpairs wanted, largest absolute value first
     tol: float,                          # on the residual, relative to the eigenvalue
     max_basis: int | None = None,        # basis size at which to restart
     max_iter: int = 1000,                # blocks
-) -> tuple[torch.Tensor, torch.Tensor]:  # (k,) signed eigenvalues, (N, k) G-orthonormal eigenvectors; fewer if the operator has lower rank
+) -> tuple[torch.Tensor, torch.Tensor] | None:  # (k,) signed eigenvalues, (N, k) G-orthonormal eigenvectors, fewer if the rank is lower; None if the dtype is too coarse for tol
     "The k eigenpairs of largest absolute value of an operator known by its products."
-    (N, b), X = start.shape, start / start.norm(dim=0)
-    max_basis, rng = max_basis or max(2 * k + 4 * b, 3 * k), np.random.default_rng(N)
-    basis = [torch.empty(N, max_basis + b + _FRESH, dtype=X.dtype, device=X.device) for _ in range(3)]   # W, O W, G W
-    H = torch.zeros(0, 0, dtype=X.dtype, device=X.device)
-    size, ritz, newest, settled, wait, empty = 0, None, None, None, 0, False
+    (N, b), rng = start.shape, np.random.default_rng(len(start))
+    max_basis = max_basis or max(4 * k, k + 12 * b)
+    basis, rest, theta, Y = None, start, None, None
+    due, history, settled, look, empty = 1 + 3 * k // (2 * b), [], None, 0, False
 
-    def outside(new: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        "X, O X and G X of a block less what lies in the span of the basis."
-        inside = basis[2][:, :size].T @ new[0]
-        return [block - held[:, :size] @ inside for block, held in zip(new, basis)]
-
-    def fresh() -> list[torch.Tensor]:
-        "A few random columns outside the span of the basis, and their products."
-        Z = torch.as_tensor(rng.standard_normal((N, _FRESH))).to(X)
-        Z = outside([Z])[0]
-        Z = Z / Z.norm(dim=0).clamp_min(torch.finfo(X.dtype).tiny)
-        return outside([Z, *apply(Z)])
-
-    for _ in range(max_iter):
-        X, OX, GX = outside([X, *apply(X)])                    # a second orthogonalisation, for rounding
-        wait -= 1
-        if wait < 0 and ritz is not None and _converged(ritz[0], newest, X.T @ GX, tol, k):
-            found = ritz[0][:k].abs()
-            if settled is not None and float(found.sum() - settled.sum()) <= tol * float(found[-1]):
-                break
-            settled, wait = found, _PROBE
-            X, OX, GX = (torch.cat(pair, 1) for pair in zip((X, OX, GX), fresh()))
-        gram = X.T @ GX
+    def applied(X: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        "X made G-orthonormal with its O X and G X, and the map from X to it, transposed."
+        OX, GX = apply(X)
+        if GX is X:
+            return X, OX, GX, None
+        gram = (X.T @ GX).double()
         weights, rotation = torch.linalg.eigh((gram + gram.T) / 2)
-        keep = weights > 1e-10                                 # columns of X have unit length: drop what is dependent
-        if not keep.any():                                     # the basis spans an invariant subspace: go on from elsewhere
-            if empty or size >= N:
+        keep = weights > 1e-10 * weights.max().clamp_min(1e-300)
+        turn = (rotation[:, keep] / weights[keep].sqrt()).to(X.dtype)
+        return X @ turn, OX @ turn, GX @ turn, (turn.T.double() @ gram).to(X.dtype)
+
+    def fresh(*beside: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        "A few random columns outside the span of the basis and of a block (X, G X), and their products."
+        Z = torch.as_tensor(rng.standard_normal((N, _FRESH))).to(start)
+        for _ in range(2):
+            Z = _orthonormal(basis.outside(Z)[0])[0]
+            if beside:
+                Z = Z - beside[0] @ (beside[1].T @ Z)
+        return applied(_orthonormal(Z)[0])[:3]
+
+    for block in range(max_iter):
+        X, R = _orthonormal(rest)
+        if X.shape[1]:
+            X, OX, GX, turn = applied(X)
+            newest = R if turn is None else turn @ R
+        basis = basis or _Basis(max(max_basis, k) + b + 2 * _FRESH, start, GX is X)
+        stuck = not X.shape[1]                                     # the basis spans an invariant subspace
+        if basis.size and (stuck or block >= due or basis.size + X.shape[1] > max_basis):
+            theta, Y = basis.ritz()
+            excess = _excess(theta, newest @ Y[basis.first:basis.size, :k].to(X.dtype) if not stuck else 0 * Y[:1, :k], tol, k)
+            if start.dtype == torch.float32 and len(theta) >= k and tol * theta[k - 1].abs() < 4e-6 * theta[0].abs():
+                return None
+            history.append((block, np.log(max(excess, 1e-3))))
+            due = block + _blocks_to_go(history, basis.size // (4 * b))
+            found = float(theta[:k].abs().sum())
+            if (excess <= 1 and block >= look) if settled is not None else excess <= _NEARLY:
+                if settled is not None and found - settled <= _NEARLY * tol * float(theta[:k].abs().min()):
+                    break
+                settled, look, due = found, block + _PROBE, block + _PROBE
+                basis.compress(theta[:k + b], Y[:, :k + b])
+                if not stuck:
+                    X, OX, GX = (torch.cat(pair, 1) for pair in zip((X, OX, GX), fresh(X, GX)))
+            elif basis.size + X.shape[1] > max_basis:
+                kept = max(k + b, min(2 * k, max_basis // 2))
+                basis.compress(theta[:kept], Y[:, :kept])
+        if stuck:                                                  # go on from elsewhere
+            if empty or basis.size >= N:
                 break
-            X, empty = fresh()[0], True
-            newest = newest if newest is None else torch.zeros(X.shape[1], newest.shape[1]).to(X)
-            continue
-        X, OX, GX = (new @ (rotation[:, keep] / weights[keep].sqrt()) for new in (X, OX, GX))
-        first, size, empty = size, size + X.shape[1], False
-        for at, new in enumerate((X, OX, GX)):
-            if size > basis[at].shape[1]:
-                basis[at] = torch.cat([basis[at], torch.empty_like(basis[at][:, :size])], 1)
-            basis[at][:, first:size] = new
-        corner = basis[2][:, :size].T @ OX
-        H = torch.cat([torch.cat([H, corner[:first]], 1), torch.cat([corner[:first].T, corner[first:]], 1)])
-        theta, Y = torch.linalg.eigh((H + H.T) / 2)
-        order = theta.abs().argsort(descending=True, stable=True)
-        theta, Y = theta[order], Y[:, order]
-        rest = OX - basis[0][:, :size] @ corner
-        length = rest.norm(dim=0)
-        length = torch.where(length > 1e-13 * OX.norm(dim=0), length, 0)     # less than that is rounding
-        X = rest / torch.where(length > 0, length, torch.inf)
-        newest = length[:, None] * Y[first:size, :k]
-        if size > max_basis:
-            size = min(k + X.shape[1], size)
-            for at, held in enumerate(basis):
-                held[:, :size] = held[:, :len(Y)] @ Y[:, :size]
-            H, Y = torch.diag(theta[:size]), torch.eye(size, dtype=X.dtype, device=X.device)
-        ritz = theta, Y
+            X, OX, GX = fresh()
+        empty = stuck
+        rest = basis.append(X, OX, GX)
     else:
         raise RuntimeError(f"The eigensolver did not reach tol={tol} within {max_iter} blocks. Ask for fewer components or a larger tol.")
-    theta, Y = ritz
-    return theta[:k], basis[0][:, :size] @ Y[:, :k]
+    return theta[:k].to(start.dtype), (Y[:, :k].T.to(start.dtype) @ basis.W[:len(Y)]).T.contiguous()
 
 
-def _converged(theta: torch.Tensor, newest: torch.Tensor, gram: torch.Tensor, tol: float, k: int) -> bool:
-    "Whether all k residuals, in the norm of the inner product, are below tol relative to their eigenvalues."
+def _excess(theta: torch.Tensor, residuals: torch.Tensor, tol: float, k: int) -> float:
+    "The largest of the k residuals, in units of what is allowed."
     if len(theta) < k:
-        return False
-    residual = (newest * (gram @ newest)).sum(0).clamp_min(0).sqrt()          # gram: of the newest directions
+        return np.inf
     theta = theta[:k].abs()
-    return bool((residual <= (tol * theta).clamp_min(1e-12 * theta.max())).all())
+    return float((residuals.norm(dim=0) / (tol * theta).clamp_min(1e-12 * theta.max()).clamp_min(1e-300)).max())
+
+
+def _blocks_to_go(history: Sequence[tuple[int, float]], most: int) -> int:
+    "Blocks until the next look at the Ritz values: as many as the pace so far lets expect."
+    (now, excess), pace = history[-1], 0.5
+    if len(history) > 1 and np.isfinite(history[-2][1]):
+        pace = max((history[-2][1] - excess) / max(now - history[-2][0], 1), 0.1)
+    to_go = (excess - np.log(_NEARLY)) / pace
+    return int(np.clip(np.ceil(to_go) if np.isfinite(to_go) else 1, 1, max(2, most)))
 
 # %% ../nbs/02_rdpg.ipynb #596304a5
-def to_torch(graph: sp.csr_array, device: str | torch.device | None = None) -> torch.Tensor:
-    "A scipy CSR graph as a float64 torch CSR tensor on `device`."
+def to_torch(graph: sp.csr_array, device: str | torch.device | None = None, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    "A scipy CSR graph as a torch CSR tensor on `device`, sharing its memory where types allow."
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
-        return torch.sparse_csr_tensor(torch.as_tensor(graph.indptr.astype(np.int64)), torch.as_tensor(graph.indices.astype(np.int64)),
-                                       torch.as_tensor(graph.data.astype(np.float64)), size=graph.shape, device=device, check_invariants=False)
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support|The given NumPy array is not writ")
+        parts = [torch.as_tensor(part, device=device) for part in (*_index(graph), graph.data)]
+        return torch.sparse_csr_tensor(*parts[:2], parts[2].to(dtype), size=graph.shape, check_invariants=False)
+
+
+def _index(graph: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    "Row pointers and column numbers in 32 bits, which products are faster with, where they fit."
+    kind = np.int32 if graph.nnz < 2 ** 31 and graph.shape[1] < 2 ** 31 else np.int64
+    return graph.indptr.astype(kind, copy=False), graph.indices.astype(kind, copy=False)
+
+
+def near_order(graph: sp.csr_array) -> np.ndarray:
+    "An order of the vertices, (n,), in which neighbours are near each other (reverse Cuthill-McKee), so that products find them in cache."
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
+    return reverse_cuthill_mckee(graph, symmetric_mode=True).astype(np.int64)
+
+
+def reordered(graph: sp.csr_array, order: np.ndarray) -> sp.csr_array:
+    "The graph with its vertices in another order."
+    place = np.empty(len(order), graph.indices.dtype)
+    place[order] = np.arange(len(order))
+    graph = graph[order]
+    return sp.csr_array((graph.data, place[graph.indices], graph.indptr), shape=graph.shape)
 
 
 def start_block(n: int, k: int, seed: int | np.random.Generator, device: str | torch.device | None = None) -> torch.Tensor:
@@ -243,6 +336,39 @@ def fix_signs(vectors: torch.Tensor) -> torch.Tensor:
     "The columns of `vectors` with these signs."
     return vectors * column_signs(vectors)
 
+# %% ../nbs/02_rdpg.ipynb #c63c266b
+def operator_eigenpairs(
+    operator: Callable[[torch.dtype], Callable],   # dtype -> apply, as for `block_krylov`
+    start: torch.Tensor,                           # (N, b) float64: first block
+    k: int,
+    tol: float,
+) -> tuple[torch.Tensor, torch.Tensor]:            # as from `block_krylov`, in float64
+    "`block_krylov` in float32 with a finish in float64 where that reaches tol, and in float64 otherwise."
+    if tol >= 1e-6:
+        with full_float32():
+            found = block_krylov(operator(torch.float32), start.float(), k, 0.7 * tol)
+        if found is not None and len(found[0]) == k:
+            values, vectors, residuals = _rayleigh_ritz(operator(torch.float64), found[1].double())
+            if (residuals <= tol * values.abs()).all():
+                return values, vectors
+    return block_krylov(operator(torch.float64), start, k, tol)
+
+
+def _rayleigh_ritz(apply: Callable, V: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    "Eigenvalues, eigenvectors and the norms of their residuals from the span of V."
+    OV, GV = apply(V)
+    plain = GV is V
+    gram = GV.T @ V
+    inverse = torch.linalg.inv(torch.linalg.cholesky((gram + gram.T) / 2))
+    H = inverse @ (GV.T @ OV) @ inverse.T
+    theta, Y = torch.linalg.eigh((H + H.T) / 2)
+    order = theta.abs().argsort(descending=True, stable=True)
+    theta, turn = theta[order], inverse.T @ Y[:, order]
+    V = V @ turn
+    rest = OV @ turn - V * theta
+    inner = rest if plain else apply(rest)[1]
+    return theta, V, (rest * inner).sum(0).clamp_min(0).sqrt()
+
 
 def leading_eigenpairs(graph: sp.csr_array, k: int, tol: float = 1e-6, seed: int | np.random.Generator = 0,
                        device: str | torch.device | None = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -257,9 +383,31 @@ def leading_eigenpairs(graph: sp.csr_array, k: int, tol: float = 1e-6, seed: int
         values, vectors = torch.linalg.eigh(torch.as_tensor(graph.toarray().astype(np.float64), device=device))
         order = values.abs().argsort(descending=True, stable=True)[:k]
         return values[order], fix_signs(vectors[:, order])
-    product = to_torch(graph, device)
-    values, vectors = block_krylov(lambda X: (product @ X, X), start_block(n, k, seed, device), k, tol)
-    return values, fix_signs(vectors)
+    unit = unit_of(graph)
+    order = near_order(graph)
+    graph = reordered(graph, order)
+    graph = graph / unit if unit != 1 else graph
+
+    def operator(dtype: torch.dtype) -> Callable:
+        A = to_torch(graph, device, dtype)
+        return lambda X: (A @ X, X)
+
+    values, vectors = operator_eigenpairs(operator, start_block(n, k, seed, device), k, tol)
+    return values * unit, fix_signs(in_order(vectors, order))
+
+
+def unit_of(graph: sp.csr_array) -> float:
+    "A power of two near the largest weight, where that is far from 1: the solver wants weights of order 1."
+    largest = abs(graph).max() if graph.nnz else 0
+    unit = 2.0 ** np.round(np.log2(largest)) if largest > 0 else 1.0
+    return 1.0 if 1e-3 < unit < 1e3 else unit
+
+
+def in_order(rows: torch.Tensor, order: np.ndarray) -> torch.Tensor:
+    "Rows that were computed for reordered vertices, put back."
+    back = torch.empty_like(rows)
+    back[torch.as_tensor(order, device=rows.device)] = rows
+    return back
 
 # %% ../nbs/02_rdpg.ipynb #be8929cf
 def profile_likelihood(

@@ -6,7 +6,7 @@ import torch
 
 import embgeo_nb as eg
 from embgeo_nb.calibration import SIMULATIONS, Calibration, Simulation, calibrate, false_discoveries
-from embgeo_nb.scales import _flip_until, cauchy_combination, multiscale_test, neighbor_jaccard, ranking_auc, recommend
+from embgeo_nb.multiscale import _flip_until, cauchy_combination, multiscale_test, neighbor_jaccard, ranking_auc, recommend
 
 
 def reruns(m=4, n=150, noise=0.1, seed=0):

@@ -1,0 +1,250 @@
+"""Large work in pieces: coarse nominations, data and graphs on disk, estimates, and a cluster that loses a worker."""
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from scipy.sparse.linalg import eigsh
+
+import embgeo_nb as eg
+from embgeo_nb import kernel as kernel_module
+from embgeo_nb.kernel import METRICS
+from embgeo_nb.omnibus import as_graphs
+from embgeo_nb.rdpg import leading_eigenpairs, near_order, reordered
+from reference import random_graph, views
+
+
+# Neighbours -----------------------------------------------------------------------------------------------------------
+
+def crowded(n=900, p=40, copies=True, seed=0):
+    "Clustered rows, far from the origin, some of them copies."
+    rng = np.random.default_rng(seed)
+    Y = rng.normal(size=(20, p))[rng.integers(0, 20, n)] * 2 + rng.normal(size=(n, p)) + 1
+    if copies:
+        Y[:60] = Y[0]
+        Y[100:200] = Y[300:400]
+    return Y.astype("f4")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("copies", [False, True])
+def test_coarse_nominations_give_the_same_neighbours(metric, copies, monkeypatch):
+    Y, used = crowded(copies=copies), []
+    fine = eg.data_kernel(Y, 12, metric).neighbors
+    monkeypatch.setattr(kernel_module, "_coarse_pays", lambda *args: True)
+    coarse = kernel_module._coarse
+    monkeypatch.setattr(kernel_module._Rows, "coarse", lambda self, *args: used.append(1) or coarse(self, *args))
+    for batch_size in (64, 900):
+        assert (eg.data_kernel(Y, 12, metric, batch_size=batch_size).neighbors == fine).all()
+    assert used
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_bound_of_coarse_scores_holds(metric):
+    "No datum that was not nominated has an exact score above the bound."
+    Y = crowded(600, 300, False)
+    data = kernel_module._Rows(torch.as_tensor(Y), metric, "cpu")
+    rows = data._unit(0, 600) - data.center
+    exact = rows @ rows.T - (0 if data.offset is None else ((rows ** 2).sum(1) / 2))
+    for coarse in (True, False):
+        nominees, bound = kernel_module._nominees(data, 0, 600, 20, coarse)
+        left = exact.clone().fill_diagonal_(-torch.inf).scatter_(1, nominees, -torch.inf)
+        assert (left.amax(1) <= bound).all()
+        assert (bound - left.amax(1)).median() < (0.05 if coarse else 0.01) * exact.abs().max()       # and is not idle
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("coarse", [False, True])
+def test_pieces_change_nothing(metric, coarse, monkeypatch):
+    Y = crowded(2500, 16)
+    whole = eg.data_kernel(Y, 9, metric).neighbors
+    monkeypatch.setattr(kernel_module, "_PIECE", 16)               # the least: 1,024 rows a piece
+    monkeypatch.setattr(kernel_module, "_coarse_pays", lambda *args: coarse)
+    assert len(kernel_module._Rows(torch.as_tensor(Y), metric, "cpu").pieces) == 3
+    assert (eg.data_kernel(Y, 9, metric).neighbors == whole).all()
+
+
+def test_memory_mapped_rows(tmp_path):
+    Y = crowded()
+    np.save(tmp_path / "Y.npy", Y)
+    on_disk = np.load(tmp_path / "Y.npy", mmap_mode="r")
+    assert kernel_module._on_cpu(on_disk).data_ptr() == on_disk.ctypes.data                # no copy
+    assert (eg.data_kernel(on_disk, 10).neighbors == eg.data_kernel(Y, 10).neighbors).all()
+
+
+@pytest.mark.parametrize("width", [100, 333, 4000])
+@pytest.mark.parametrize("count", [1, 7, 90])
+def test_largest_by_groups(width, count):
+    scores = torch.as_tensor(np.random.default_rng(0).integers(0, 300, (20, width)).astype("f4"))
+    values, places = kernel_module._largest(scores, count)
+    assert (values.sort(1, descending=True).values == scores.topk(count).values).all()
+    assert (scores.gather(1, places) == values).all()
+    assert all(len(set(row)) == count for row in places.tolist())
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_faiss(metric):
+    pytest.importorskip("faiss")
+    Y = crowded()
+    exact = eg.data_kernel(Y, 12, metric)
+    assert (eg.data_kernel(Y, 12, metric, backend="faiss").neighbors == exact.neighbors).all() and exact.recall is None
+    near = eg.data_kernel(Y, 12, metric, backend="faiss-approximate")
+    shared = np.mean([len(set(a) & set(b)) / 12 for a, b in zip(near.neighbors.tolist(), exact.neighbors.tolist())])
+    assert 0.3 < near.recall <= 1 and near.recall == pytest.approx(shared, abs=0.05)
+    assert not (near.neighbors == np.arange(len(Y))[:, None]).any() and all(len(set(row)) == 12 for row in near.neighbors.tolist())
+
+
+def test_unknown_backend():
+    with pytest.raises(ValueError, match="backend must be one of"):
+        eg.data_kernel(crowded(), 5, backend="annoy")
+
+
+# The eigensolver ------------------------------------------------------------------------------------------------------
+
+def test_order_of_the_vertices():
+    graph = random_graph(300, 0.05, weights=lambda rng, size: rng.normal(size=size))
+    order = near_order(graph)
+    assert sorted(order) == list(range(300))
+    assert (reordered(graph, order).toarray() == graph.toarray()[order][:, order]).all()
+
+
+@pytest.mark.parametrize("tol", [1e-3, 1e-4, 1e-5, 1e-6])
+@pytest.mark.parametrize("d", [5, 40])
+def test_float32_work_ends_with_float64_residuals(tol, d):
+    graph = eg.data_kernel(views("a", 900)["a"], 12).graph
+    values, vectors = (part.numpy() for part in leading_eigenpairs(graph, d, tol))
+    truth = np.sort(np.abs(eigsh(graph.astype(float), d)[0]))[::-1]
+    assert (np.linalg.norm(graph @ vectors - vectors * values, axis=0) <= tol * np.abs(values)).all()
+    assert np.abs(np.abs(values) / truth - 1).max() < tol and np.abs(vectors.T @ vectors - np.eye(d)).max() < 1e-12
+
+
+def test_a_spectrum_too_steep_for_float32():
+    "Weights over seven orders of magnitude: the small eigenvalues are found in float64."
+    weights = np.repeat([1.0, 1e-3, 1e-6], 200)
+    graph = sp.csr_array(sp.block_diag([random_graph(200, 0.1, seed=t).astype(float) * weight for t, weight in enumerate(weights[::200])]))
+    truth = np.linalg.eigvalsh(graph.toarray())
+    truth = truth[np.argsort(-np.abs(truth))][:70]
+    kept = np.abs(truth) > 1e-9 * abs(truth[0])
+    values = leading_eigenpairs(graph, 70, 1e-5)[0].numpy()
+    assert np.abs(values[kept] / truth[kept] - 1).max() < 1e-5
+
+
+@pytest.mark.parametrize("m", [2, 3])
+def test_displacements_against_eigsh(m):
+    graphs = {name: eg.data_kernel(Y, 16).graph for name, Y in views("abc"[:m], 1500).items()}
+    A = [graph.astype(float) for graph in graphs.values()]
+    M = sp.block_array([[(s + t) / 2 for t in A] for s in A], format="csr")
+    values, vectors = eigsh(M, 20)
+    order = np.argsort(-np.abs(values))
+    truth = (vectors[:, order] * np.abs(values[order]) ** 0.5).reshape(m, -1, 20)
+    Z = eg.omnibus(graphs, 20).positions
+    wanted = truth[0] - truth[1]
+    found = (Z[0] - Z[1]) * np.sign((Z * truth).sum((0, 1)))
+    assert np.linalg.norm(found - wanted) < 1e-3 * np.linalg.norm(wanted)
+
+
+# Graphs on disk -------------------------------------------------------------------------------------------------------
+
+def population(m=4, n=300):
+    rng = np.random.default_rng(3)
+    latent = rng.normal(size=(n, 6))
+    return {f"m{t}": latent @ rng.normal(size=(6, 8)) + 0.5 * rng.normal(size=(n, 8)) for t in range(m)}
+
+
+def test_stored_graphs_are_the_graphs(tmp_path):
+    emb = eg.Embeddings(population(), ids=[f"id{i}" for i in range(300)])
+    stored, graphs = eg.save_graphs(emb, tmp_path / "a", 10), as_graphs(emb, 10)
+    again = eg.open_graphs(tmp_path / "a")
+    assert again.models == graphs.models and (again.ids == graphs.ids).all() and again.settings == graphs.settings
+    assert all((again[name] != graphs[name]).nnz == 0 and isinstance(again[name].indices, np.memmap) for name in graphs.models)
+    assert np.array_equal(eg.omnibus(stored, 8).positions, eg.omnibus(graphs, 8).positions)
+    assert np.array_equal(eg.datum_test(stored, "m0", "m2", n_components=8).pvalue, eg.datum_test(graphs, "m0", "m2", n_components=8).pvalue)
+    copied = eg.save_graphs(dict(graphs.graphs), tmp_path / "b")
+    assert copied.models == graphs.models and (copied["m1"] != graphs["m1"]).nnz == 0
+    with pytest.raises(ValueError, match="no graphs.json"):
+        eg.open_graphs(tmp_path)
+
+
+# Estimates ------------------------------------------------------------------------------------------------------------
+
+def test_estimates_grow_as_they_should():
+    cost = lambda n, m=2, **options: eg.estimate_cost(n, 128, n_models=m, n_components=32, memory=1e15, **options)
+    small, large = cost(50_000), cost(200_000)
+    assert large.operations["kernel"] == 16 * small.operations["kernel"]
+    assert large.operations["omnibus"] == pytest.approx(4 * small.operations["omnibus"])
+    assert 1.5 * small.peak_bytes < large.peak_bytes < 4 * small.peak_bytes and small.total_seconds == pytest.approx(sum(small.seconds.values()))
+    assert cost(50_000, 64).operations["omnibus"] < 5 * cost(50_000, 16).operations["omnibus"]
+    assert set(cost(1000, stages=["kernel"]).seconds) == {"kernel"}
+
+
+def test_what_cannot_fit_is_refused_with_advice():
+    with pytest.raises(MemoryError, match=r"needs about [\d.]+ GB.*open_graphs"):
+        eg.estimate_cost(200_000, 16, n_models=64, n_neighbors=64, n_components=8, memory=4e9)
+    with pytest.raises(MemoryError, match="on disk.*mmap_mode"):
+        eg.estimate_cost(1_000_000, 4096, n_neighbors=8, n_components=8, memory=4e9)
+    with pytest.raises(MemoryError, match="fewer components"):
+        eg.estimate_cost(1_000_000, 8, n_neighbors=8, n_components=512, memory=8e9)
+    found = eg.estimate_cost(1_000_000, 4096, memory=4e9, refuse=False)
+    assert not found.fits and found.advice and "does not fit" in found._repr_html_()
+
+
+@pytest.mark.parametrize("options, error", [(dict(stages=["kernel", "map"]), ValueError), (dict(n_neighbors=0), ValueError), (dict(n_components=2.5), TypeError), (dict(n=1), ValueError)])
+def test_bad_sizes(options, error):
+    with pytest.raises(error):
+        eg.estimate_cost(**{"n": 1000, "p": 8, **options})
+
+
+# A cluster ------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("dask.distributed")
+    import dask
+    with dask.config.set({"distributed.worker.daemon": False, "distributed.comm.timeouts.connect": "60s"}):
+        with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0) as local:
+            with distributed.Client(local) as client:
+                yield client
+
+
+def test_a_worker_is_killed_and_the_results_are_the_same(cluster, tmp_path):
+    graphs = as_graphs(population(3), 10)
+    engine, killed = eg.DaskEngine(cluster, tmp_path), []
+    before = cluster.run(os.getpid)
+
+    def kill():
+        while not any(cluster.processing().values()):                # once work is under way
+            time.sleep(0.05)
+        killed.append(next(iter(before.values())))
+        os.kill(killed[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    null = engine.bootstrap(graphs, "m0", "m1", 6, n_resamples=60, seed=5)
+    thread.join()
+    cluster.wait_for_workers(2, timeout=60)
+    assert killed and killed[0] not in cluster.run(os.getpid).values()
+    alone = eg.datum_test(graphs, "m0", "m1", null="bootstrap", n_components=6, n_resamples=60, seed=5)
+    assert np.allclose(null, alone.null_distribution, rtol=1e-3)
+    assert np.abs((1 + (null >= alone.statistic[:, None] * (1 - 1e-5)).sum(1)) / 61 - alone.pvalue).max() <= 1 / 61
+
+
+def test_every_kind_of_work(cluster, tmp_path):
+    emb = population(3)
+    engine, graphs = eg.DaskEngine(cluster, tmp_path), as_graphs(emb, 10)
+    stored = eg.save_graphs(emb, tmp_path / "graphs", 10, engine=engine)
+    assert all((stored[name] != graphs[name]).nnz == 0 for name in graphs.models)
+    for metric in METRICS:
+        assert (engine.kernel(emb["m0"], 9, metric, batch_size=100).neighbors == eg.data_kernel(emb["m0"], 9, metric).neighbors).all()
+    assert np.abs(engine.omnibus(stored, 6).positions - eg.omnibus(graphs, 6).positions).max() < 1e-9
+    found = engine.pairs(stored, [("m0", "m1"), ("m2", "m0")], n_components=6, n_resamples=199, seed=3)
+    for (a, b), (statistic, pvalue) in found.items():
+        alone = eg.datum_test(graphs, a, b, n_components=6, n_resamples=199, seed=3)
+        assert np.allclose(statistic, alone.statistic) and np.array_equal(pvalue, alone.pvalue)
+    assert sorted(path.name for path in Path(tmp_path).iterdir()) == ["graphs"]              # nothing is left behind
+    with pytest.raises(ValueError, match="no model 'm9'"):
+        engine.pairs(stored, [("m0", "m9")])

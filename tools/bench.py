@@ -1,0 +1,338 @@
+"""Ours and others, interleaved in one run: `make bench`, or `python tools/bench.py [NAME ...] [--rounds N] [--store]`.
+
+Every measurement is a process of its own, which reports its seconds and how far its memory grew. Peers that need
+numpy < 2 run in .venv-peers, which `make bench` sets up. Results are written to bench_output/, and with --store to
+nbs/data/scaling.json, from where the scaling study shows them.
+"""
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "bench_output"
+PEERS = ROOT / ".venv-peers" / "bin" / "python"
+THREADS = None
+sys.path.insert(0, str(ROOT))
+
+
+def rss():
+    "Peak resident memory of this process so far, in bytes."
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+CPU = []
+
+
+def seconds(work, times=1):
+    "Result and the shortest of a few runs; the processor time of that run goes to CPU."
+    best = float("inf")
+    for _ in range(times):
+        start, cpu = time.perf_counter(), time.process_time()
+        result = work()
+        took, cpu = time.perf_counter() - start, time.process_time() - cpu
+        if took < best:
+            best, CPU[:] = took, [cpu]
+    return result, best
+
+
+# Data -----------------------------------------------------------------------------------------------------------------
+
+def views(n, p=24, m=2, noise=0.35, clusters=60, seed=0):
+    "m noisy views of clustered points: graphs with the degrees, the clusters and the disagreements of real ones."
+    import numpy as np
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(clusters, p)) * 1.2
+    shares = rng.dirichlet(np.full(clusters, 2.0))
+    points = centres[rng.choice(clusters, n, p=shares)] + rng.normal(size=(n, p)) * rng.uniform(0.4, 1, size=(1, p))
+    for _ in range(m):
+        yield (points + noise * rng.normal(size=(n, p))).astype("f4")
+
+
+def wide(n, p, seed=0):
+    "Points of 32 dimensions in p, with noise in all."
+    import numpy as np
+    rng = np.random.default_rng(seed)
+    return ((rng.normal(size=(n, 32)) @ rng.normal(size=(32, p))) + 2 * rng.normal(size=(n, p))).astype("f4")
+
+
+def stored(n, k, m=2, noise=0.35):
+    "Paths of the graphs of noisy views, made once."
+    paths = [OUT / f"graph_{n}_{k}_{noise}_{t}.npz" for t in range(m)]
+    if not all(path.is_file() for path in paths):
+        import scipy.sparse as sp
+        import embgeo_nb as eg
+        for path, Y in zip(paths, views(n, m=m, noise=noise)):
+            sp.save_npz(path, eg.data_kernel(Y, k).graph)
+    return paths
+
+
+def load(paths):
+    import scipy.sparse as sp
+    return [sp.csr_array(sp.load_npz(path)) for path in paths]
+
+
+# What is measured: each returns seconds and, where they are compared, arrays -------------------------------------------
+
+def omnibus_ours(n, k, d, times=1):
+    import embgeo_nb as eg
+    graphs = dict(zip("ab", load(stored(n, k))))
+    eg.omnibus({name: graph[:500][:, :500] for name, graph in graphs.items()}, 4)          # libraries loaded, threads started
+    before = rss()
+    result, took = seconds(lambda: eg.omnibus(graphs, d), times)
+    return took, rss() - before, result.positions
+
+
+def omnibus_eigsh(n, k, d, times=1):
+    "scipy's defaults on the explicit sparse matrix."
+    import numpy as np
+    import scipy.sparse as sp
+    from scipy.sparse.linalg import eigsh
+    A, B = (graph.astype(float) for graph in load(stored(n, k)))
+    before = rss()
+
+    def work():
+        M = sp.block_array([[A, (A + B) / 2], [(A + B) / 2, B]], format="csr")
+        values, vectors = eigsh(M, d)
+        order = np.argsort(-np.abs(values), kind="stable")
+        return (vectors[:, order] * np.abs(values[order]) ** 0.5).reshape(2, n, d)
+
+    result, took = seconds(work, times)
+    return took, rss() - before, result
+
+
+def omnibus_graspologic(n, k, d, times=1, algorithm="randomized"):
+    from graspologic.embed import OmnibusEmbed
+    graphs = [graph.toarray().astype(float) for graph in load(stored(n, k))]
+    before = rss()
+    result, took = seconds(lambda: OmnibusEmbed(n_components=d, algorithm=algorithm).fit_transform(graphs), times)
+    return took, rss() - before, result
+
+
+def test_ours(n, d, null="paired", method=None, n_resamples=None, times=1):
+    import embgeo_nb as eg
+    graphs = dict(zip("ab", load(stored(n, 32))))
+    options = dict(null=null, n_components=d, n_resamples=n_resamples, method=method)
+    if null == "paired":
+        eg.datum_test(graphs, "a", "b", **options)
+    result, took = seconds(lambda: eg.datum_test(graphs, "a", "b", **options), times)
+    return took, 0, result.pvalue
+
+
+def replicates_graspologic(n, d, replicates=4):
+    "The published bootstrap: a draw from the fit to the first graph, embedded with the first graph (Duderstadt et al. 2023, section 3)."
+    import numpy as np
+    from graspologic.embed import AdjacencySpectralEmbed, OmnibusEmbed
+    from graspologic.simulations import rdpg
+    A, _ = (graph.toarray().astype(float) for graph in load(stored(n, 32)))
+    Z = AdjacencySpectralEmbed(n_components=d).fit_transform(A)
+    np.random.seed(0)
+
+    def replicate():
+        both = OmnibusEmbed(n_components=d).fit_transform([A, rdpg(Z, rescale=False, loops=False)])
+        return np.linalg.norm(both[0] - both[1], axis=1)
+
+    took = [seconds(replicate)[1] for _ in range(replicates)]
+    return sum(took) / replicates, 0, None
+
+
+def neighbors_ours(n, p, k):
+    import embgeo_nb as eg
+    Y = wide(n, p)
+    eg.data_kernel(Y[:5000], k)
+    before = rss()
+    result, took = seconds(lambda: eg.data_kernel(Y, k, batch_size=512))
+    return took, rss() - before, result.neighbors
+
+
+def neighbors_faiss(n, p, k):
+    import faiss
+    import numpy as np
+    Y = wide(n, p)
+
+    def work():
+        unit = Y / np.linalg.norm(Y, axis=1, keepdims=True)
+        index = faiss.IndexFlatIP(p)
+        index.add(unit)
+        return index.search(unit, k + 1)[1]
+
+    before = rss()
+    result, took = seconds(work)
+    return took, rss() - before, result[:, 1:]
+
+
+def neighbors_sklearn(n, p, k):
+    from sklearn.neighbors import NearestNeighbors
+    Y = wide(n, p)
+    before = rss()
+    result, took = seconds(lambda: NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(Y).kneighbors(return_distance=False))
+    return took, rss() - before, result
+
+
+def population_ours(n, k, d, m):
+    "Joint omnibus and distances of m models; the memory it takes beyond its graphs is told in units of theirs."
+    import embgeo_nb as eg
+    graphs = {f"m{t}": graph for t, graph in enumerate(load(stored(n, k, 64)[:m]))}
+    eg.omnibus({name: graph[:500][:, :500] for name, graph in list(graphs.items())[:3]}, 4)
+    before = rss()
+    result, took = seconds(lambda: eg.model_distance(eg.omnibus(graphs, d)))
+    return took, rss() - before, None
+
+
+def vocabulary_ours(n, p, k, d):
+    "Kernels, omnibus and paired p-values of two models, end to end, against the estimate made before."
+    import embgeo_nb as eg
+    from embgeo_nb.omnibus import as_graphs
+    arrays = dict(zip("ab", views(n, p, clusters=400)))
+    expected = eg.estimate_cost(n, p, n_neighbors=k, n_components=d, memory=24e9)
+    start, before, took = time.perf_counter(), rss(), {}
+    graphs, took["kernel"] = seconds(lambda: as_graphs(arrays, k))
+    joint, took["omnibus"] = seconds(lambda: eg.omnibus(graphs, d))
+    coordinates, took["frame"] = seconds(lambda: eg.frame(graphs.mean, d))
+    result, took["test"] = seconds(lambda: eg.datum_test(graphs, "a", "b", n_components=d))
+    took["paired"] = took.pop("test") - took["frame"]
+    whole = time.perf_counter() - start - took["frame"]
+    CPU[:] = [time.process_time()]
+    story = {"expected": {name: float(value) for name, value in expected.seconds.items()}, "measured": took, "expected total": float(expected.total_seconds),
+             "measured total": whole, "expected bytes": float(expected.peak_bytes), "measured bytes": rss(), "operations": {name: float(value) for name, value in expected.operations.items()},
+             "edges": int(graphs["a"].nnz), "differing": float((result.n_differing.sum() / 2) / (graphs["a"].nnz + graphs["b"].nnz) * 2), "rejected": float((result.pvalue <= 0.05).mean())}
+    return whole, rss() - before, story
+
+
+# Comparisons ----------------------------------------------------------------------------------------------------------
+
+def agree(kind, ours, theirs):
+    "How far two results are apart."
+    import numpy as np
+    if kind == "neighbours":
+        return f"{np.mean([len(set(a) & set(b)) / len(a) for a, b in zip(ours.tolist(), theirs.tolist())]):.5f} of the neighbours shared"
+    signs = np.sign((ours * theirs).sum((0, 1)))
+    if kind == "positions":
+        return f"positions differ by {np.linalg.norm(ours * signs - theirs) / np.linalg.norm(theirs):.1e}"
+    difference = theirs[0] - theirs[1]
+    return f"displacements differ by {np.linalg.norm((ours[0] - ours[1]) * signs - difference) / np.linalg.norm(difference):.1e}"
+
+
+def pair(n, k, d):
+    return dict(ours=("omnibus_ours", dict(n=n, k=k, d=d)), theirs=("omnibus_eigsh", dict(n=n, k=k, d=d)), kind="displacements")
+
+
+def replicated(factors, **ours):
+    return dict(ours=("test_ours", dict(n=2000, d=10, **ours)), theirs=("replicates_graspologic", dict(n=2000, d=10)), times=factors, peers=True)
+
+
+NAMES = {
+    "pair of 4,000 (k 32, d 10) | graspologic": dict(ours=("omnibus_ours", dict(n=4000, k=32, d=10, times=3)), theirs=("omnibus_graspologic", dict(n=4000, k=32, d=10)), peers=True),
+    "the same | graspologic, truncated": dict(ours=("omnibus_ours", dict(n=4000, k=32, d=10, times=3)), theirs=("omnibus_graspologic", dict(n=4000, k=32, d=10, algorithm="truncated")), peers=True, kind="positions"),
+    "pair of 10,000 (k 32, d 200) | eigsh": pair(10000, 32, 200),
+    "pair of 20,000 (k 64, d 64) | eigsh": pair(20000, 64, 64),
+    "pair of 50,000 (k 64, d 64) | eigsh": pair(50000, 64, 64),
+    "paired test, analytic tail | 200 replicates": replicated((1, 200), method="tail", times=3),
+    "paired test, 9,999 flips | 200 replicates": replicated((1, 200)),
+    "two-copy bootstrap | 200 replicates": replicated((10, 200), null="bootstrap", n_resamples=20),
+    "neighbours (20,000 x 768, k 64) | faiss": dict(ours=("neighbors_ours", dict(n=20000, p=768, k=64)), theirs=("neighbors_faiss", dict(n=20000, p=768, k=64)), kind="neighbours"),
+    "neighbours (20,000 x 768, k 64) | scikit-learn": dict(ours=("neighbors_ours", dict(n=20000, p=768, k=64)), theirs=("neighbors_sklearn", dict(n=20000, p=768, k=64)), kind="neighbours"),
+    "16 models of 5,000 | 64 models": dict(ours=("population_ours", dict(n=5000, k=32, d=32, m=16)), theirs=("population_ours", dict(n=5000, k=32, d=32, m=64))),
+    "vocabulary of 100,000": dict(ours=("vocabulary_ours", dict(n=100_000, p=256, k=64, d=32))),
+}
+
+
+def measure(function, arguments, python=sys.executable):
+    "(seconds, bytes, result, processor seconds) of one function in a process of its own."
+    import numpy as np
+    file = OUT / f"result_{os.getpid()}.npy"
+    done = subprocess.run([str(python), __file__, "--task", function, json.dumps(arguments), str(file)], capture_output=True, text=True, cwd=ROOT,
+                          env={**os.environ, **{f"{name}_NUM_THREADS": str(THREADS) for name in ("OMP", "MKL", "OPENBLAS") if THREADS}})
+    if done.returncode:
+        raise RuntimeError(done.stderr[-3000:])
+    took, grown, story, cpu = json.loads(done.stdout.strip().splitlines()[-1])
+    result = np.load(file) if file.is_file() else story
+    file.unlink(missing_ok=True)
+    return took, grown, result, cpu
+
+
+def task(function, arguments, file):
+    import numpy as np
+    took, grown, result = globals()[function](**json.loads(arguments))
+    if isinstance(result, np.ndarray):
+        np.save(file, result)
+        result = None
+    print(json.dumps([took, grown, result, CPU[0]]))
+
+
+def prepare(names):
+    "Graphs, before the clock runs."
+    for name in names:
+        for side in ("ours", "theirs"):
+            arguments = NAMES[name].get(side, ("", {}))[1]
+            if "n" in arguments and "p" not in arguments:
+                stored(arguments["n"], arguments.get("k", 32), 64 if "m" in arguments else 2)
+
+
+def compare(name, rounds):
+    "One comparison: medians over rounds in which both sides take turns."
+    import numpy as np
+    what, found = NAMES[name], []
+    mine, theirs = what.get("times", (1, 1))
+    for _ in range(1 if "theirs" not in what else rounds):
+        ours = measure(*what["ours"])
+        other = measure(*what["theirs"], python=PEERS if what.get("peers") else sys.executable) if "theirs" in what else None
+        found.append((ours, other))
+    row = {"ours": float(np.median([ours[0] for ours, _ in found])) * mine, "our bytes": float(np.median([ours[1] for ours, _ in found])),
+           "our cpu": float(np.median([ours[3] for ours, _ in found])) * mine, "load": os.getloadavg()[0], "threads": THREADS or os.cpu_count()}
+    if "theirs" in what:
+        row |= {"theirs": float(np.median([other[0] for _, other in found])) * theirs, "their bytes": float(np.median([other[1] for _, other in found])),
+                "ratio": float(np.median([other[0] * theirs / (ours[0] * mine) for ours, other in found])), "rounds": rounds,
+                "their cpu": float(np.median([other[3] for _, other in found])) * theirs,
+                "cpu ratio": float(np.median([other[3] * theirs / (ours[3] * mine) for ours, other in found]))}
+    if "kind" in what:
+        row["agreement"] = agree(what["kind"], found[0][0][2], found[0][1][2])
+    elif isinstance(found[0][0][2], dict):
+        row["story"] = found[0][0][2]
+    return row
+
+
+def machine():
+    import torch
+    with open("/proc/cpuinfo") as file:
+        name = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), platform.processor())
+    return {"processor": name, "cores": os.cpu_count(), "torch": torch.__version__, "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="parts of names; all comparisons but the vocabulary by default: " + "; ".join(NAMES))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--store", action="store_true", help="keep the results in nbs/data/scaling.json")
+    parser.add_argument("--threads", type=int, help="threads for both sides; on a machine with other work, 1 measures best")
+    options = parser.parse_args()
+    global THREADS
+    THREADS = options.threads
+    names = [name for name in NAMES if any(part in name for part in options.names) or (not options.names and "theirs" in NAMES[name])]
+    OUT.mkdir(exist_ok=True)
+    prepare(names)
+    results = {}
+    for name in names:
+        results[name] = compare(name, options.rounds)
+        row = results[name]
+        line = f"{name}: ours {row['ours']:.3g} s, {row['our bytes'] / 1e6:.0f} MB"
+        if "theirs" in row:
+            line += f"; theirs {row['theirs']:.3g} s, {row['their bytes'] / 1e6:.0f} MB; ratio {row['ratio']:.3g} (processor time {row['cpu ratio']:.3g})"
+        print(line, row.get("agreement", ""), flush=True)
+        for path in [OUT / "bench.json"] + [ROOT / "nbs" / "data" / "scaling.json"] * options.store:
+            held = json.loads(path.read_text()) if path.is_file() else {"results": {}}
+            held["machine"] = machine()
+            held["results"] |= {name: row}
+            path.write_text(json.dumps(held, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--task"]:
+        task(*sys.argv[2:])
+    else:
+        main()
