@@ -250,7 +250,7 @@ def _narrowed(kernels: Mapping[str, DataKernel], k: int, emb: Any) -> Graphs:
     first = next(iter(kernels.values()))
     return Graphs({name: kernel.graph for name, kernel in kernels.items()}, emb.ids, emb, kernels, dict(n_neighbors=k, metric=first.metric, symmetrize=first.symmetrize))
 
-# %% ../nbs/05a_multiscale.ipynb #4f3c9b5e
+# %% ../nbs/05a_multiscale.ipynb #9f25e68d
 @dataclass(frozen=True, eq=False)
 class Recommendation:
     """k and d for two models: what `recommend` returns.
@@ -337,7 +337,7 @@ def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64
     reach = max(2, emb.n // 16)
     kernels = [data_kernel(emb[name], max(ks[-1], 2 * reach), metric, symmetrize, device) for name in (a, b)]
     while reach > 2 and _auc_grid(*_exchanged(*kernels, moved, reach, seed), (default[0],), (default[1],), device)[0, 0] > 0.9:
-        reach //= 2
+        reach = max(2, reach // 2)
     auc = np.stack([_auc_grid(*_exchanged(*kernels, moved, reach, seed + 1 + repeat), ks, ds, device) for repeat in progress(range(n_repeats), "exchanges")], axis=2)
     mean = auc.mean(2)
     best = np.unravel_index(mean.argmax(), mean.shape)

@@ -66,13 +66,14 @@ def test_power_grows_with_the_planted_displacement():
 
 @pytest.mark.parametrize("null", ["paired", "independent", "bootstrap"])
 def test_nulls_hold_on_their_own_ground(null):
-    C = calibrate(Simulation("block", n=150), null, n_components=3, n_resamples=99 if null == "bootstrap" else 199, n_pairs=8 if null == "bootstrap" else 16)
-    assert abs(C.rates(null, 0.05).mean() - 0.05) < 0.02
+    n, n_resamples, n_pairs = (100, 59, 5) if null == "bootstrap" else (150, 199, 16)
+    C = calibrate(Simulation("block", n=n), null, n_components=3, n_resamples=n_resamples, n_pairs=n_pairs)
+    assert abs(C.rates(null, 0.05).mean() - 0.05) < 0.03
     assert C.verdict(null, 0.05) != "rejects too often"
 
 
 def test_the_published_null_is_caught():
-    C = calibrate(Simulation("block", n=150), ("paired", "single-copy"), n_components=3, n_resamples=99, n_pairs=3)
+    C = calibrate(Simulation("block", n=120), ("paired", "single-copy"), n_components=3, n_resamples=59, n_pairs=3)
     assert C.verdict("single-copy", 0.05) == "rejects too often" and "single-copy" in C.sentence
     low, _ = C.interval("single-copy", 0.05)
     assert low > 0.1 > C.rates("paired", 0.05).mean()
@@ -221,10 +222,31 @@ def test_recommend_prefers_what_finds_the_planted():
     models = {name: X + 0.1 * rng.normal(size=X.shape) for name in "ab"}
     found = recommend(models, "a", "b", n_neighbors=(4, 16, 32), n_components=(2, 16, 32, 500), n_repeats=2)
     table = found.to_frame()
-    assert found.ds == (2, 16, 32) and table.shape == (3, 3) and 0 < found.strength < 1
+    assert found.ds == (2, 16, 32) and table.shape == (3, 3) and 2 <= found.reach <= 15
     assert table.loc[found.n_neighbors, found.n_components] >= table.to_numpy().max() - 0.05 and (found.n_neighbors, found.n_components) != (4, 2)
     again = recommend(models, "a", "b", n_neighbors=(4, 16, 32), n_components=(2, 16, 32), n_repeats=2)
     assert np.array_equal(found.auc, again.auc) and "Recommended" in found._repr_html_()
+
+
+def test_exchanged_data_keep_the_kernel_up_to_names():
+    from embgeo_nb.multiscale import _exchanged
+    Y = reruns(1, n=120)["run 0"]
+    K = eg.data_kernel(Y, 20)
+    _, other, changed = _exchanged(K, K, 0.2, 5, seed=0)
+    assert 20 <= changed.sum() <= 24
+    moved = np.flatnonzero(changed)
+    for i in moved:                                                        # whose row is it now? of one of its own neighbours
+        twin = [j for j in moved if j != i and np.array_equal(np.sort(K.neighbors[j]), np.sort(undo(other.neighbors[i], K, other, moved)))]
+        assert len(twin) == 1 and twin[0] in set(K.neighbors[i][4:10]) | {j for j in moved if i in K.neighbors[j][4:10]}
+
+
+def undo(names, K, other, moved):
+    "Neighbours by their old names: the exchange is found from the rows of the data that stayed."
+    still = [i for i in range(K.n) if i not in set(moved)]
+    to = {}
+    for i in still:
+        to |= dict(zip(other.neighbors[i].tolist(), K.neighbors[i].tolist()))
+    return np.array([to.get(name, name) for name in names.tolist()])
 
 
 @pytest.mark.parametrize("options, name", [({"n_neighbors": (1000,)}, "n_neighbors"), ({"moved": 0.0}, "moved"), ({"n_components": (5.5,)}, "n_components")])
