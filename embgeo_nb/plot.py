@@ -545,7 +545,7 @@ def plot_sizes(table: Any, level: float = 0.05, band: tuple[float, float] | None
         raise ValueError(f"table: at most {len(PALETTE)} groups can be told apart; got {len(groups)}.")
     offsets = np.linspace(0.24, -0.24, len(groups)) if len(groups) > 1 else [0.0]
     with style():
-        ax = _axes(ax, 5, 0.6 + 0.3 * len(rows))
+        ax = _axes(ax, 5, 1.1 + 0.3 * len(rows))
         if band is not None:
             ax.axvspan(100 * band[0], 100 * band[1], color="#E5E5E5", linewidth=0, zorder=0)
         ax.axvline(100 * level, color=GREY, linewidth=0.8, zorder=1)
@@ -558,5 +558,5 @@ def plot_sizes(table: Any, level: float = 0.05, band: tuple[float, float] | None
         ax.set_yticks([place[row] for row in rows], names)
         ax.set(xlabel=f"rejected at {100 * level:g} %, in %", ylim=(-len(rows) + 0.4, 0.6))
         ax.tick_params(axis="y", length=0)
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.5 / (0.6 + 0.3 * len(rows))), ncols=len(groups), borderaxespad=0.5, columnspacing=1.2, handletextpad=0.2)
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(groups), borderaxespad=0.2, columnspacing=1.2, handletextpad=0.2)
     return ax
