@@ -545,7 +545,7 @@ def plot_sizes(table: Any, level: float = 0.05, band: tuple[float, float] | None
         raise ValueError(f"table: at most {len(PALETTE)} groups can be told apart; got {len(groups)}.")
     offsets = np.linspace(0.24, -0.24, len(groups)) if len(groups) > 1 else [0.0]
     with style():
-        ax = _axes(ax, 5, 1.1 + 0.3 * len(rows))
+        ax = _axes(ax, 7, 1.1 + 0.3 * len(rows))
         if band is not None:
             ax.axvspan(100 * band[0], 100 * band[1], color="#E5E5E5", linewidth=0, zorder=0)
         ax.axvline(100 * level, color=GREY, linewidth=0.8, zorder=1)
