@@ -166,6 +166,15 @@ def test_smallest_pvalues_are_reached_and_not_passed():
     assert test(emb, method="single").pvalue.min() == pytest.approx(1 / 35)
 
 
+def test_one_against_the_rest():
+    emb = runs(8, noise=0.2, moved=20)
+    names = list(emb)
+    R = eg.replicate_test(emb, names[-1:], names[:4], **OPTIONS)                   # four of the old kind, one of the new
+    assert R.n_resamples == 5 and (R.pvalue[:20] <= 0.05).mean() > 0.7 > 0.15 > (R.pvalue[20:] <= 0.05).mean() and R.models[0] == names[-1]
+    same = eg.replicate_test(emb, names[:1], names[1:4], **OPTIONS, method="rotation", n_resamples=999)
+    assert (same.pvalue <= 0.05).mean() < 0.12
+
+
 def test_many_runs_are_relabelled_at_random():
     emb = runs(14, n=60)
     R = test(emb, n_resamples=199)
@@ -189,7 +198,7 @@ def test_few_relabellings_warn():
 
 
 @pytest.mark.parametrize("a, b, error, message", [
-    (["r0"], ["r1", "r2"], ValueError, "group_a must name at least two"), (["r0", "r1"], ["r2", "r2"], ValueError, "group_b"),
+    (["r0"], ["r1", "r2"], ValueError, "at least four runs together"), (["r0", "r1"], ["r2", "r2"], ValueError, "group_b"), ([], ["r0", "r1", "r2", "r3"], ValueError, "group_a"),
     (["r0", "r1"], ["r1", "r2"], ValueError, "r1 in both"), ("r0", ["r1", "r2"], TypeError, "group_a must be a list"),
     (["r0", "r1"], ["r2", "x"], ValueError, "no model 'x'"), (["r0", 1], ["r2", "r3"], TypeError, "group_a"),
 ])
