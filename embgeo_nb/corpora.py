@@ -22,11 +22,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 # %% auto #0
-__all__ = ['Corpus', 'docstrings', 'dbpedia']
+__all__ = ['Corpus', 'docstrings', 'dbpedia', 'optional_data']
 
 # %% ../nbs/10_corpora.ipynb #8da90345
 @dataclass(frozen=True, eq=False, repr=False)
@@ -392,14 +393,16 @@ def docstrings(
     return Corpus(*zip(*rows)) if rows else Corpus((), (), ())
 
 # %% ../nbs/10_corpora.ipynb #4e741051
-def dbpedia(path: str | os.PathLike) -> Corpus:
-    """Read a labelled corpus, such as DBpedia abstracts, from a local table.
+def dbpedia(path: Any) -> Corpus:
+    """Read a labelled corpus, such as DBpedia abstracts, from a local table or a dataset that is loaded already.
 
     Parameters
     ----------
-    path : str or path
+    path : str, path or datasets.Dataset
         A ``.csv`` (UTF-8, with a header) or ``.parquet`` file with the columns ``doc_id``, ``text``
-        and ``class_name`` or, where that is absent, ``label``.
+        and ``class_name`` or, where that is absent, ``label``. Or what the `datasets` library loads, for instance
+        ``datasets.load_dataset("fancyzhx/dbpedia_14", split="test")``: then ``content`` may stand for the text,
+        labels get their names, and row numbers stand for absent ids.
 
     Returns
     -------
@@ -412,6 +415,8 @@ def dbpedia(path: str | os.PathLike) -> Corpus:
     ImportError
         If a parquet file is given and pyarrow is not installed.
     """
+    if hasattr(path, "to_dict") and hasattr(path, "features"):
+        return _of_dataset(path)
     path = Path(path)
     if path.suffix == ".csv":
         with path.open(newline="", encoding="utf-8") as file:
@@ -425,8 +430,55 @@ def dbpedia(path: str | os.PathLike) -> Corpus:
         table = parquet.read_table(path).to_pydict()
     else:
         raise ValueError(f"path must end in .csv or .parquet; got {path.name!r}")
+    return _of_table(table, path.name)
+
+
+def _of_table(table: dict[str, Sequence], name: str) -> Corpus:
+    "The columns of a corpus, from a table that may have others."
     label = "class_name" if "class_name" in table else "label"
     missing = [column for column in ("doc_id", "text", label) if column not in table]
     if missing:
-        raise ValueError(f"{path.name} has no column {', '.join(missing)}; its columns are {', '.join(table) or 'none'}")
+        raise ValueError(f"{name} has no column {', '.join(missing)}; its columns are {', '.join(table) or 'none'}")
     return Corpus(table["doc_id"], table["text"], table[label])
+
+
+def _of_dataset(dataset: Any) -> Corpus:
+    "The same from a `datasets.Dataset`."
+    table = dict(dataset.to_dict())
+    if "text" not in table and "content" in table:
+        table["text"] = [str(text).strip() for text in table.pop("content")]
+    names = getattr(dataset.features.get("label"), "names", None)
+    if names and "class_name" not in table:
+        table["class_name"] = [names[number] for number in table["label"]]
+    table.setdefault("doc_id", [f"row-{row}" for row in range(len(table.get("text", ())))])
+    return _of_table(table, "the dataset")
+
+# %% ../nbs/10_corpora.ipynb #e069ed26
+def optional_data(name: str, required: bool = False) -> Path | None:
+    """Where an optional data file is, or None where it is not.
+
+    Looked for in the folder named by the environment variable ``EMBGEO_DATA`` if it is set, else in ``shared/data`` in the
+    working directory and in the folders around it.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    required : bool
+        Raise an error if the file is missing, instead of returning None.
+
+    Returns
+    -------
+    pathlib.Path or None
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is required and missing.
+    """
+    chosen = os.environ.get("EMBGEO_DATA")
+    folders = [Path(chosen)] if chosen else [folder / "shared" / "data" for folder in (Path.cwd(), *Path.cwd().parents)]
+    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if found is None and required:
+        raise FileNotFoundError(f"{name} is not there; set the environment variable EMBGEO_DATA to the folder that holds it")
+    return found

@@ -599,6 +599,7 @@ def masked_lm(
     learning_rate: float = 2e-3,
     seed: int = 0,
     progress: bool = False,
+    tokenizer: Any = None,
 ) -> MaskedLM:
     """Train a small masked language model from scratch.
 
@@ -624,6 +625,9 @@ def masked_lm(
         The same seed gives the same model.
     progress : bool
         Show a progress bar, if tqdm is installed.
+    tokenizer : tokenizers.Tokenizer, optional
+        Word pieces to use instead of learning them: another model's `tokenizer`. Perplexities are comparable between
+        models that read the same pieces.
 
     Returns
     -------
@@ -641,12 +645,12 @@ def masked_lm(
     J. Devlin, M.-W. Chang, K. Lee and K. Toutanova, "BERT: Pre-training of deep bidirectional
     transformers for language understanding", NAACL 2019.
     """
-    recipe = {name: value for name, value in locals().items() if name not in ("texts", "progress")}
+    recipe = {name: value for name, value in locals().items() if name not in ("texts", "progress", "tokenizer")}
     texts = _as_texts(texts)
     _positive(dim=dim, layers=layers, heads=heads, vocab_size=vocab_size, max_length=max_length, steps=steps, batch_size=batch_size)
     if dim % heads:
         raise ValueError(f"dim must be a multiple of heads; got dim={dim} and heads={heads}")
-    tokenizer = _train_tokenizer(texts, vocab_size)
+    tokenizer = _train_tokenizer(texts, vocab_size) if tokenizer is None else tokenizer
     stream = torch.tensor([i for e in tokenizer.encode_batch(texts) for i in e.ids])
     if len(stream) <= max_length:
         raise ValueError(f"texts hold {len(stream)} word pieces, not more than one window of max_length={max_length}")

@@ -6,19 +6,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from .embeddings import html_table, need
-from .kernel import check_count, check_option
-from .omnibus import Omnibus, progress
+from .embeddings import Embeddings, as_embeddings, html_table, need
+from .kernel import DataKernel, check_count, check_option, data_kernel
+from .omnibus import Omnibus, as_graphs, omnibus, progress
+from .rdpg import as_graph
 
 # %% auto #0
-__all__ = ['DISTANCES', 'DistanceKind', 'ModelDistance', 'model_distance', 'ModelManifold', 'model_manifold', 'Association']
+__all__ = ['DISTANCES', 'KINDS', 'DistanceKind', 'ModelDistance', 'model_distance', 'ModelManifold', 'model_manifold',
+           'ModelTree', 'model_tree', 'distances_from', 'Association', 'associate']
 
 # %% ../nbs/06_manifold.ipynb #f085e81b
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class DistanceKind:
     upper_bound: float | None = None
     symmetric: bool = True
     invariances: tuple[str, ...] = ("rotation", "scaling")   # of one model's embeddings, by cosine or Euclidean kernels
+    compares: str = "positions"                              # of the data in a frame; or "neighbors", or "embeddings"
 
 
 DISTANCES = {   # (kind, relative)
@@ -38,7 +42,14 @@ DISTANCES = {   # (kind, relative)
     ("frobenius", True): DistanceKind("2 |Z_s - Z_r|_F / (|Z_s|_F + |Z_r|_F)", metric=True, euclidean=True, upper_bound=2.0),
     ("spectral", False): DistanceKind("|Z_s - Z_r|_2 / sqrt(n)", metric=True, euclidean=False),
     ("spectral", True): DistanceKind("2 |Z_s - Z_r|_2 / (|Z_s|_2 + |Z_r|_2)", metric=False, euclidean=False, upper_bound=2.0),
+    ("knn", False): DistanceKind("1 - mean share of common neighbours", metric=True, euclidean=False, upper_bound=1.0, compares="neighbors"),
+    ("cka", False): DistanceKind("sqrt(2 - 2 CKA), linear", metric=True, euclidean=True, upper_bound=2 ** 0.5,
+                                 invariances=("rotation", "scaling", "translation"), compares="embeddings"),
+    ("rsa", False): DistanceKind("sqrt(2 - 2 rank correlation of the cosine dissimilarities)", metric=True, euclidean=True, upper_bound=2.0, compares="embeddings"),
+    ("procrustes", False): DistanceKind("min_Q |X_s - X_r Q|_F, centred, |X|_F = 1", metric=True, euclidean=False, upper_bound=2 ** 0.5,
+                                        invariances=("rotation", "scaling", "translation"), compares="embeddings"),
 }
+KINDS = tuple(dict.fromkeys(kind for kind, _ in DISTANCES))
 
 # %% ../nbs/06_manifold.ipynb #fcbc37fd
 def _frobenius(positions: np.ndarray) -> np.ndarray:
@@ -56,7 +67,7 @@ def _spectral(positions: np.ndarray) -> np.ndarray:
     from scipy.spatial.distance import squareform
 
     pairs = list(combinations(range(len(positions)), 2))
-    return squareform(np.array([_spectral_norm(positions[s] - positions[r]) for s, r in progress(pairs, "distances")]))
+    return squareform(np.array([_spectral_norm(positions[s] - positions[r]) for s, r in pairs]))
 
 
 def _spectral_norm(X: np.ndarray) -> float:
@@ -65,6 +76,62 @@ def _spectral_norm(X: np.ndarray) -> float:
 
 
 _NORMS = {"frobenius": (_frobenius, np.linalg.norm), "spectral": (_spectral, _spectral_norm)}   # kind: all pairs, one model
+
+
+def _of_positions(positions: np.ndarray, kind: str, relative: bool) -> np.ndarray:
+    "Distances (m, m) from positions (m, n, d) in one frame."
+    pairs, norm = _NORMS[kind]
+    matrix, size = pairs(positions), np.array([norm(Z) for Z in positions])
+    scale = (size[:, None] + size) / 2 if relative else np.full(matrix.shape, np.sqrt(positions.shape[1]))
+    return np.divide(matrix, scale, out=np.zeros_like(matrix), where=scale > 0)
+
+# %% ../nbs/06_manifold.ipynb #8163fea4
+def _knn(kernels: Sequence[DataKernel]) -> np.ndarray:
+    "1 - share of common neighbours, for every pair of models and every datum: (pairs, n)."
+    return np.stack([1 - np.asarray(A.directed.multiply(B.directed).sum(1)).ravel() / A.n_neighbors for A, B in combinations(kernels, 2)])
+
+
+def _unit(Y: np.ndarray, norm: Callable[[np.ndarray], float]) -> np.ndarray:
+    "Centred, and of norm one; zero if all rows are the same."
+    Y = Y - Y.mean(0)
+    size = norm(Y)
+    return Y / size if size > 0 else Y
+
+
+def _chords(similarity: np.ndarray) -> np.ndarray:
+    "Distances between points of the unit sphere from their cosines."
+    distances = np.sqrt(np.maximum(2 - 2 * similarity, 0))
+    np.fill_diagonal(distances, 0)
+    return distances
+
+
+def _symmetric(pairs: Iterable[float], m: int) -> np.ndarray:
+    from scipy.spatial.distance import squareform
+    return squareform(np.fromiter(pairs, float, m * (m - 1) // 2))
+
+
+def _cka(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    unit = [_unit(Y, lambda Y: np.linalg.norm(Y.T @ Y) ** 0.5) for Y in arrays]
+    return _chords(_symmetric((np.linalg.norm(X.T @ Y) ** 2 for X, Y in combinations(unit, 2)), len(unit)))
+
+
+def _rsa(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    from scipy.spatial.distance import pdist
+    from scipy.stats import rankdata
+
+    ranks = np.stack([_unit(rankdata(pdist(Y, "cosine")), np.linalg.norm) for Y in arrays])
+    return _chords(ranks @ ranks.T)
+
+
+def _procrustes(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    from scipy.linalg import orthogonal_procrustes
+
+    width = max(Y.shape[1] for Y in arrays)
+    unit = [np.pad(_unit(Y, np.linalg.norm), ((0, 0), (0, width - Y.shape[1]))) for Y in arrays]
+    return _chords(_symmetric((orthogonal_procrustes(X, Y)[1] for X, Y in combinations(unit, 2)), len(unit)))
+
+
+_OF_EMBEDDINGS = {"cka": _cka, "rsa": _rsa, "procrustes": _procrustes}
 
 # %% ../nbs/06_manifold.ipynb #7fbce95f
 @dataclass(frozen=True, eq=False)
@@ -78,10 +145,17 @@ class ModelDistance:
     matrix : ndarray of shape (m, m), float64
         Symmetric, with a zero diagonal.
     models : tuple of m names
-    kind : {'frobenius', 'spectral'}
+    kind : str
+        A kind of `DISTANCES`, or of another module.
     relative : bool
     settings : dict
-        Of the omnibus embedding: n, n_components, and those of the data kernels where they are known.
+        n, n_components, and those of the data kernels, where they are known.
+    properties : DistanceKind
+        What this kind of distance claims to be.
+    frame : {'joint', 'pairwise'} or None
+        Where positions were compared, if they were.
+    draws : ndarray of shape (B, m, m) or None
+        The same distances on random halves of the data.
     """
 
     matrix: np.ndarray = field(repr=False)
@@ -89,11 +163,13 @@ class ModelDistance:
     kind: str
     relative: bool
     settings: Mapping[str, Any] = field(default_factory=dict)
+    properties: DistanceKind | None = field(default=None, repr=False)
+    frame: str | None = field(default=None, repr=False)
+    draws: np.ndarray | None = field(default=None, repr=False)
 
-    @property
-    def properties(self) -> DistanceKind:
-        "What this kind of distance claims to be."
-        return DISTANCES[self.kind, self.relative]
+    def __post_init__(self) -> None:
+        if self.properties is None:
+            object.__setattr__(self, "properties", DISTANCES.get((self.kind, self.relative)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.matrix, dtype=dtype, copy=copy)
@@ -105,14 +181,41 @@ class ModelDistance:
         row = self.matrix[_index(first, self.models)]
         return float(row[_index(second[0], self.models)]) if second else dict(zip(self.models, row.tolist()))
 
+    @property
+    def standard_error(self) -> np.ndarray:
+        "Of every distance, (m, m), from the resamples."
+        return self._drawn().std(0)
+
+    def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Confidence limits of every distance.
+
+        Parameters
+        ----------
+        level : float, default 0.95
+
+        Returns
+        -------
+        (lower, upper) : ndarrays of shape (m, m)
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must be between 0 and 1; got {level}.")
+        drawn = self._drawn()
+        low, high = np.quantile(drawn - drawn.mean(0), [(1 - level) / 2, (1 + level) / 2], axis=0)
+        return np.maximum(self.matrix - high, 0), self.matrix - low
+
+    def _drawn(self) -> np.ndarray:
+        if self.draws is None:
+            raise ValueError("These distances were not resampled; ask for it with n_resamples, e.g. model_distance(O, n_resamples=200).")
+        return self.draws
+
     def to_frame(self) -> Any:
         "A square pandas DataFrame with the models' names on both sides."
         return need("pandas", "plot").DataFrame(self.matrix, index=list(self.models), columns=list(self.models))
 
     def _repr_html_(self) -> str:
-        unit = "relative to the size of the models" if self.relative else "root mean square per datum"
+        unit = "relative to the size of the models" if self.relative else self.properties.definition if self.properties else "as given"
         rows = [(name, *(f"{value:.3g}" for value in row)) for name, row in zip(self.models, self.matrix)]
-        return f"<p><b>{self.kind.capitalize()} distances</b> of {len(self.models)} models, {unit}</p>" + html_table(("", *self.models), rows)
+        return f"<p><b>{self.kind.capitalize()} distances</b> of {len(self.models)} models, {escape(unit)}</p>" + html_table(("", *self.models), rows)
 
 
 def _index(model: str, models: Sequence[str]) -> int:
@@ -121,17 +224,31 @@ def _index(model: str, models: Sequence[str]) -> int:
     return models.index(model)
 
 # %% ../nbs/06_manifold.ipynb #a3bde326
-def model_distance(O: Omnibus, kind: str = "frobenius", relative: bool = False) -> ModelDistance:
-    """Distances between the models of an omnibus embedding, in its one frame.
+def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, frame: str = "joint", n_resamples: int = 0,
+                   refit: bool = True, seed: int | np.random.Generator = 0) -> ModelDistance:
+    """Distances between all models of a population.
 
     Parameters
     ----------
     O : Omnibus
-        All the models that are to be compared, embedded jointly.
-    kind : {'frobenius', 'spectral'}
-        Root-mean-square displacement of a datum, or the largest one along a single direction.
+        All the models that are to be compared, embedded jointly. The kinds that need no frame ('knn', 'cka', 'rsa',
+        'procrustes') also take embeddings, and 'knn' a dict of DataKernels.
+    kind : {'frobenius', 'spectral', 'knn', 'cka', 'rsa', 'procrustes'}
+        Root-mean-square displacement of a datum, or the largest one along a single direction; or a baseline. What each
+        claims to be is in `DISTANCES`.
     relative : bool, default False
-        Divide by the mean of the two models' own norms, of the same kind. The result is between 0 and 2.
+        Divide by the mean of the two models' own norms, of the same kind. The result is between 0 and 2. Only
+        'frobenius' and 'spectral' have this option.
+    frame : {'joint', 'pairwise'}
+        Compare positions in the frame of all models, or embed every pair anew: m(m - 1)/2 eigenproblems, of which
+        none depends on the other models, but which are no longer distances in one space.
+    n_resamples : int, default 0
+        Also compute the distances on so many random halves of the data, for `.interval` and `.standard_error`.
+    refit : bool, default True
+        Make graphs and frame anew for every half, with half as many neighbours; needs the embeddings. False leaves both
+        as they are: quick, and too sure of itself (see the chapter).
+    seed : int or numpy.random.Generator
+        For the halves.
 
     Returns
     -------
@@ -141,23 +258,95 @@ def model_distance(O: Omnibus, kind: str = "frobenius", relative: bool = False) 
     Raises
     ------
     TypeError
-        If `O` is not an Omnibus or `relative` not a bool.
+        If `O` is not an Omnibus where the kind needs one, or `relative` not a bool.
     ValueError
-        For an unknown kind.
+        For an unknown kind, a combination that does not exist, or embeddings that are needed and not there.
 
     References
     ----------
-    Duderstadt, Helm & Priebe (2023), arXiv:2305.05126.
+    Duderstadt, Helm & Priebe (2023), arXiv:2305.05126; Kornblith et al. (2019), arXiv:1905.00414, for CKA; Kriegeskorte,
+    Mur & Bandettini (2008) for RSA; Williams et al. (2021), arXiv:2110.14739, for Procrustes; Politis, Romano & Wolf
+    (1999), Subsampling, for the intervals.
     """
-    if not isinstance(O, Omnibus):
+    check_option("kind", kind, KINDS)
+    check_option("frame", frame, ("joint", "pairwise"))
+    if kind in _NORMS and not isinstance(O, Omnibus):
         raise TypeError(f"O must be an Omnibus; got {type(O).__name__}. Make one of embeddings, kernels or graphs with `omnibus`.")
     if not isinstance(relative, (bool, np.bool_)):
         raise TypeError(f"relative must be True or False; got {relative!r}.")
-    pairs, norm = _NORMS[check_option("kind", kind, tuple(_NORMS))]
-    matrix, size = pairs(O.positions), np.array([norm(Z) for Z in O.positions])
-    scale = (size[:, None] + size) / 2 if relative else np.full(matrix.shape, np.sqrt(O.n))
-    matrix = np.divide(matrix, scale, out=np.zeros_like(matrix), where=scale > 0)
-    return ModelDistance(matrix, O.models, kind, bool(relative), dict(n=O.n, n_components=O.n_components, **O.graphs.settings))
+    if (kind, bool(relative)) not in DISTANCES:
+        raise ValueError(f"relative: there is no relative {kind!r} distance, it has no unit; leave `relative` out.")
+    O = O if isinstance(O, (Omnibus, Embeddings)) or _of_kernels(O) else as_embeddings(O)
+    count = check_count("n_resamples", n_resamples, 0)
+    models, n = (O.models, O.n) if hasattr(O, "models") else (tuple(O), next(iter(O.values())).n)
+    subsets = [slice(None), *_halves(n, count, seed)]
+    if refit and count and kind not in _OF_EMBEDDINGS:
+        matrices = np.stack([_distances(O, kind, bool(relative), frame, subsets[:1])[0],
+                             *(_distances(_on_half(O, rows, kind), kind, bool(relative), frame, subsets[:1])[0] for rows in progress(subsets[1:], "halves"))])
+    else:
+        matrices = _distances(O, kind, bool(relative), frame, subsets)
+    claims = DISTANCES[kind, bool(relative)]
+    if kind in _NORMS and frame == "pairwise":
+        claims = replace(claims, metric=False, euclidean=False)
+    settings = dict(n=n, n_components=O.n_components, **O.graphs.settings) if isinstance(O, Omnibus) else dict(n=n)
+    return ModelDistance(matrices[0], models, kind, bool(relative), settings, claims, frame if kind in _NORMS else None, matrices[1:] if count else None)
+
+
+def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[slice | np.ndarray]) -> np.ndarray:
+    "Distances on each of some subsets of the data, with graphs and frame as they are: (subsets, m, m)."
+    if kind in _NORMS and frame == "joint":
+        return np.stack([_of_positions(O.positions[:, rows], kind, relative) for rows in progress(subsets, "distances")])
+    if kind in _NORMS:
+        matrices = np.zeros((len(subsets), len(O.models), len(O.models)))
+        for s, r in progress(list(combinations(range(len(O.models)), 2)), "pairs"):
+            pair = omnibus({name: O.graphs[name] for name in (O.models[s], O.models[r])}, n_components=O.n_components, tol=O.tol)
+            matrices[:, s, r] = matrices[:, r, s] = [_of_positions(pair.positions[:, rows], kind, relative)[0, 1] for rows in subsets]
+        return matrices
+    if kind == "knn":
+        kernels = list(_kernels(O).values())
+        if len({kernel.n_neighbors for kernel in kernels}) > 1:
+            raise ValueError("kind='knn' compares as many neighbours of one model as of the other, but these kernels differ in n_neighbors.")
+        apart = _knn(kernels)
+        return np.stack([_symmetric(apart[:, rows].mean(1), len(kernels)) for rows in subsets])
+    arrays = [np.asarray(Y, dtype=float) for Y in _embeddings(O, f"kind={kind!r}").arrays.values()]
+    return np.stack([_OF_EMBEDDINGS[kind]([Y[rows] for Y in arrays]) for rows in progress(subsets, "distances")])
+
+
+def _of_kernels(O: Any) -> bool:
+    return isinstance(O, Mapping) and bool(O) and all(isinstance(value, DataKernel) for value in O.values())
+
+
+def _embeddings(O: Any, kind: str) -> Embeddings:
+    emb = O.graphs.emb if isinstance(O, Omnibus) else O if isinstance(O, Embeddings) else None
+    if emb is None:
+        raise ValueError(f"{kind} needs embeddings, but this was made from graphs." + (" Use refit=False." if "refit" in kind else " Give `model_distance` the embeddings."))
+    return emb
+
+
+def _kernels(O: Any) -> Mapping[str, DataKernel]:
+    if _of_kernels(O):
+        return O
+    kernels = O.graphs.kernels if isinstance(O, Omnibus) else as_graphs(O).kernels
+    if kernels is None:
+        raise ValueError("kind='knn' compares lists of neighbours, but this omnibus was made from graphs. Give `model_distance` the dict of DataKernels.")
+    return kernels
+
+
+def _halves(n: int, count: int, seed: int | np.random.Generator) -> list[np.ndarray]:
+    "Random halves of n data, sorted row numbers."
+    if count and n < 8:
+        raise ValueError(f"n_resamples: half of {n} data is too little to compare models on.")
+    rng = np.random.default_rng(seed)
+    return [np.sort(rng.permutation(n)[: n // 2]) for _ in range(count)]
+
+
+def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
+    "The same analysis on some of the data, with a share of the neighbours that is the share of the data: kernels, or an omnibus of them."
+    emb = _embeddings(O, "refit=True")
+    settings = dict(O.graphs.settings) if isinstance(O, Omnibus) else dict(n_neighbors=32)
+    settings["n_neighbors"] = max(1, round(settings["n_neighbors"] * len(rows) / emb.n))
+    kernels = {name: data_kernel(Y[rows], **settings) for name, Y in emb.arrays.items()}
+    return kernels if kind == "knn" else omnibus(kernels, n_components=min(O.n_components, len(rows)), tol=O.tol)
 
 # %% ../nbs/06_manifold.ipynb #65907144
 @dataclass(frozen=True, eq=False)
@@ -177,6 +366,10 @@ class ModelManifold:
         How many of the models, the first ones, made the map. The others were added.
     settings : dict
         Where the distances came from, as far as known.
+    covariances : ndarray of shape (m, c, c) or None
+        Of each model's coordinates, where the distances were resampled; NaN for models added later.
+    n_steps : int or None
+        For an Isomap: how many nearest models each was joined to. Its `distances` are those along the joins.
     """
 
     coordinates: np.ndarray = field(repr=False)
@@ -185,6 +378,8 @@ class ModelManifold:
     models: tuple[str, ...]
     n_fitted: int
     settings: Mapping[str, Any] = field(default_factory=dict)
+    covariances: np.ndarray | None = field(default=None, repr=False)
+    n_steps: int | None = None
 
     @property
     def n_components(self) -> int:
@@ -221,7 +416,8 @@ def _axes(c: int) -> list[str]:
     return [f"x{axis + 1}" for axis in range(c)]
 
 # %% ../nbs/06_manifold.ipynb #bc6d6ebb
-def model_manifold(D: Any, n_components: int = 2, models: Sequence[str] | None = None) -> ModelManifold:
+def model_manifold(D: Any, n_components: int = 2, models: Sequence[str] | None = None, method: str = "classical",
+                   n_neighbors: int = 5) -> ModelManifold:
     """Coordinates of models from their distances, by classical multidimensional scaling of the distance matrix.
 
     Parameters
@@ -232,6 +428,10 @@ def model_manifold(D: Any, n_components: int = 2, models: Sequence[str] | None =
         c: at most the number of positive eigenvalues.
     models : sequence of m names, optional
         For an array; 'model 0', 'model 1', ... by default. A ModelDistance has its own.
+    method : {'classical', 'isomap'}
+        'isomap' first replaces every distance by the shortest way from model to nearby model.
+    n_neighbors : int, default 5
+        For an Isomap: each model is joined to so many nearest ones.
 
     Returns
     -------
@@ -241,7 +441,8 @@ def model_manifold(D: Any, n_components: int = 2, models: Sequence[str] | None =
     Raises
     ------
     ValueError
-        If `D` is no distance matrix, or has fewer than `n_components` positive eigenvalues.
+        If `D` is no distance matrix, or has fewer than `n_components` positive eigenvalues; or if an Isomap's joins
+        do not reach all models.
 
     Warns
     -----
@@ -250,7 +451,8 @@ def model_manifold(D: Any, n_components: int = 2, models: Sequence[str] | None =
 
     References
     ----------
-    Torgerson (1952), Psychometrika 17; Gower (1968), Biometrika 55, for `add`.
+    Torgerson (1952), Psychometrika 17; Gower (1968), Biometrika 55, for `add`; Tenenbaum, de Silva & Langford (2000),
+    Science 290, for Isomap.
 
     Examples
     --------
@@ -264,16 +466,51 @@ def model_manifold(D: Any, n_components: int = 2, models: Sequence[str] | None =
     m = len(distances)
     names = D.models if isinstance(D, ModelDistance) else _names(models, m)
     c = check_count("n_components", n_components, 1)
+    isomap = check_option("method", method, ("classical", "isomap")) == "isomap"
+    if isomap:
+        distances = _along_joins(distances, check_count("n_neighbors", n_neighbors, 1, m - 1))
+    coordinates, values = _scaled(distances, c)
+    _warn_of_ties(values, c)
+    draws = getattr(D, "draws", None)
+    covariances = None if draws is None or isomap else _spread(draws, coordinates)
+    return ModelManifold(coordinates, values, distances, names, m, settings, covariances, n_neighbors if isomap else None)
+
+
+def _scaled(distances: np.ndarray, c: int) -> tuple[np.ndarray, np.ndarray]:
+    "Coordinates (m, c) and all eigenvalues, by classical scaling."
     values, vectors = np.linalg.eigh(_centred(distances))
     values, vectors = values[::-1], vectors[:, ::-1]
     positive = int((values > 1e-9 * np.abs(values).max()).sum()) if distances.any() else 0
     if c > positive:
         raise ValueError(f"n_components: these distances have only {positive} positive directions; got {c}." +
                          ("" if positive else " All models are at distance 0 from each other."))
-    _warn_of_ties(values, c)
     vectors = vectors[:, :c]
     vectors = vectors * np.where(np.take_along_axis(vectors, np.abs(vectors).argmax(0)[None], 0)[0] < 0, -1.0, 1.0)
-    return ModelManifold(vectors * np.sqrt(values[:c]), values, distances, names, m, settings)
+    return vectors * np.sqrt(values[:c]), values
+
+
+def _spread(draws: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
+    "Covariance (m, c, c) of the coordinates over resampled distances, each map rotated onto the one that is drawn."
+    from scipy.linalg import orthogonal_procrustes
+
+    maps = [_scaled(distances, coordinates.shape[1])[0] for distances in draws]
+    maps = np.stack([own @ orthogonal_procrustes(own, coordinates)[0] for own in maps])
+    away = maps - maps.mean(0)
+    return np.einsum("bmi,bmj->mij", away, away) / len(draws)
+
+
+def _along_joins(distances: np.ndarray, k: int) -> np.ndarray:
+    "Shortest ways in the graph that joins each model to its k nearest, (m, m)."
+    from scipy.sparse.csgraph import csgraph_from_dense, shortest_path
+
+    nearest = np.argsort(distances + np.diag(np.full(len(distances), np.inf)), axis=1, kind="stable")[:, :k]
+    joins = np.full(distances.shape, np.inf)
+    np.put_along_axis(joins, nearest, np.take_along_axis(distances, nearest, 1), 1)
+    ways = shortest_path(csgraph_from_dense(np.minimum(joins, joins.T), null_value=np.inf), directed=False)
+    if not np.isfinite(ways).all():
+        apart = int((~np.isfinite(ways[0])).sum())
+        raise ValueError(f"n_neighbors: joined to their {k} nearest, {apart} models cannot be reached from the others; use more neighbours.")
+    return ways
 
 
 def _centred(distances: np.ndarray) -> np.ndarray:
@@ -327,6 +564,79 @@ def _plot(self: ModelManifold, **options: Any) -> Any:
 
 ModelManifold.plot = _plot
 
+# %% ../nbs/06_manifold.ipynb #d815a869
+@dataclass(frozen=True, eq=False)
+class ModelTree:
+    """A population of models as a tree: what `model_tree` returns.
+
+    Attributes
+    ----------
+    linkage : ndarray of shape (m - 1, 4)
+        Each row joins two clusters: their numbers, the height of the join, and how many models it holds (scipy's format).
+    models : tuple of m names
+    method : str
+        How the distance between two groups follows from those of their members.
+    cophenetic : float
+        Correlation between the given distances and those in the tree.
+    """
+
+    linkage: np.ndarray = field(repr=False)
+    models: tuple[str, ...]
+    method: str
+    cophenetic: float
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        "Models in the order of the leaves, near ones beside each other."
+        from scipy.cluster.hierarchy import leaves_list
+        return tuple(self.models[leaf] for leaf in leaves_list(self.linkage))
+
+    def clusters(self, n_clusters: int) -> dict[str, int]:
+        "Model name to cluster number, from 1, after cutting the tree into `n_clusters`."
+        from scipy.cluster.hierarchy import fcluster
+        check_count("n_clusters", n_clusters, 1, len(self.models))
+        return dict(zip(self.models, fcluster(self.linkage, n_clusters, "maxclust").tolist()))
+
+    def plot(self, **options: Any) -> Any:
+        "Dendrogram; see `plot_tree` for the options."
+        from embgeo_nb.plot import plot_tree
+        return plot_tree(self, **options)
+
+
+def model_tree(D: Any, method: str = "average", models: Sequence[str] | None = None) -> ModelTree:
+    """A taxonomy of models from their distances, by agglomerative clustering.
+
+    Parameters
+    ----------
+    D : ModelDistance or array (m, m)
+    method : {'average', 'complete', 'single', 'weighted'}
+        Distance between two groups: the mean over their pairs of members, the largest, the smallest, or the mean of two halves.
+    models : sequence of m names, optional
+        For an array.
+
+    Returns
+    -------
+    ModelTree
+
+    Raises
+    ------
+    ValueError
+        If `D` is no distance matrix or the method unknown.
+
+    References
+    ----------
+    Sokal & Michener (1958), University of Kansas Science Bulletin 38, for 'average'.
+    """
+    from scipy.cluster.hierarchy import cophenet, linkage
+    from scipy.spatial.distance import squareform
+
+    check_option("method", method, ("average", "complete", "single", "weighted"))
+    pairs = squareform(_distance_matrix(D), checks=False)
+    joins = linkage(pairs, method, optimal_ordering=True)
+    with np.errstate(invalid="ignore"):
+        fidelity = float(cophenet(joins, pairs)[0])
+    return ModelTree(joins, D.models if isinstance(D, ModelDistance) else _names(models, len(np.asarray(D))), method, fidelity)
+
 # %% ../nbs/06_manifold.ipynb #d4bdd433
 def _place(self: ModelManifold, distances: Any) -> np.ndarray:
     """Coordinates of models on this map, from their distances to the models that made it.
@@ -341,8 +651,16 @@ def _place(self: ModelManifold, distances: Any) -> np.ndarray:
     ndarray of shape (c,) or (q, c)
     """
     delta = _distances_to(self, distances)
+    if self.n_steps:
+        delta = _along_new_joins(delta, self.distances[:self.n_fitted, :self.n_fitted], self.n_steps)
     inner = _centred(self.distances[:self.n_fitted, :self.n_fitted]).diagonal()
     return (inner - delta ** 2) @ self.coordinates[:self.n_fitted] / (2 * self.eigenvalues[:self.n_components])
+
+
+def _along_new_joins(delta: np.ndarray, ways: np.ndarray, k: int) -> np.ndarray:
+    "Shortest ways from new models, joined to their k nearest, to the models of an Isomap."
+    nearest = np.argsort(delta, axis=-1, kind="stable")[..., :k]
+    return (np.take_along_axis(delta, nearest, -1)[..., None] + ways[nearest]).min(-2)
 
 
 def _distances_to(self: ModelManifold, distances: Any) -> np.ndarray:
@@ -385,14 +703,61 @@ def _add(self: ModelManifold, distances: Any, name: str) -> ModelManifold:
     placed = _place(self, distances)
     if placed.ndim != 1:
         raise ValueError("distances must be those of one model; add several one after the other, or use `place`.")
-    m = len(self.models)
+    m, c = self.coordinates.shape
     known = np.full((m + 1, m + 1), np.nan)
     known[:m, :m], known[m, m] = self.distances, 0
-    known[m, :self.n_fitted] = known[:self.n_fitted, m] = _distances_to(self, distances)
-    return replace(self, coordinates=np.vstack([self.coordinates, placed]), distances=known, models=(*self.models, name))
+    delta = _distances_to(self, distances)
+    if self.n_steps:
+        delta = _along_new_joins(delta, self.distances[:self.n_fitted, :self.n_fitted], self.n_steps)
+    known[m, :self.n_fitted] = known[:self.n_fitted, m] = delta
+    spread = None if self.covariances is None else np.concatenate([self.covariances, np.full((1, c, c), np.nan)])
+    return replace(self, coordinates=np.vstack([self.coordinates, placed]), distances=known, models=(*self.models, name), covariances=spread)
 
 
 ModelManifold.place, ModelManifold.add = _place, _add
+
+# %% ../nbs/06_manifold.ipynb #1eab7bf3
+def distances_from(O: Omnibus, model: Any, kind: str = "frobenius", relative: bool = False, device: Any = None) -> dict[str, float]:
+    """Distances of a new model to all models of an omnibus embedding, in the frame that is there.
+
+    One product of a sparse graph with an (n, d) matrix, and one comparison with each model; `ModelManifold.add` takes the result.
+
+    Parameters
+    ----------
+    O : Omnibus
+    model : array (n, p), DataKernel or scipy sparse graph
+        On the same data in the same order. An array gets the settings the other kernels were made with.
+    kind : {'frobenius', 'spectral'}
+    relative : bool
+    device
+        As in `data_kernel`.
+
+    Returns
+    -------
+    dict of model name to distance
+
+    Raises
+    ------
+    TypeError
+        If `O` is not an Omnibus, or was made from graphs with unknown settings and `model` is an array.
+    ValueError
+        If the model is on other data.
+    """
+    if not isinstance(O, Omnibus):
+        raise TypeError(f"O must be an Omnibus; got {type(O).__name__}.")
+    check_option("kind", kind, tuple(_NORMS))
+    if not (isinstance(model, DataKernel) or hasattr(model, "tocsr")):
+        if len(O.graphs.settings) < 3:
+            raise TypeError("model must be a DataKernel or a sparse graph, because the settings of this omnibus' graphs are not known.")
+        model = data_kernel(model, device=device, **O.graphs.settings)
+    graph = as_graph(model, "model")
+    if graph.shape[0] != O.n:
+        raise ValueError(f"model must be on the same {O.n} data; got {graph.shape[0]}.")
+    first = O.models[0]
+    change = graph.astype(np.float64) - O.graphs[first]
+    change.eliminate_zeros()
+    Z = O[first] + (change @ O.loadings) / 2
+    return {name: float(_of_positions(np.stack([own, Z]), kind, relative)[0, 1]) for name, own in zip(O.models, O.positions)}
 
 # %% ../nbs/06_manifold.ipynb #312dc071
 @dataclass(frozen=True, eq=False)
@@ -427,6 +792,11 @@ class Association:
     n_permutations: int
     seed: int
 
+    @property
+    def variance_explained(self) -> float | None:
+        "1 - squared error of the predictions / variance of the metric: a little stricter than `r_squared`, whose comparison is with the mean of the *others*."
+        return None if self.predictions is None else float(1 - ((self.metric - self.predictions) ** 2).sum() / ((self.metric - self.metric.mean()) ** 2).sum())
+
     def _repr_html_(self) -> str:
         rows = [(f"Mantel correlation ({self.method})", f"{self.statistic:.3f}", f"{self.pvalue:.4f}")]
         if self.r_squared is not None:
@@ -436,19 +806,30 @@ class Association:
                 + html_table(("", "value", "p"), rows))
 
 # %% ../nbs/06_manifold.ipynb #0e05900b
-def _left_out(coordinates: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "(m, m) matrices that turn the metric into left-out predictions by regression, and by the mean of the others."
+def _left_out(coordinates: np.ndarray, groups: np.ndarray, distances: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    "(m, m) matrices that turn the metric into left-out predictions by regression, and by the mean of the others. Given distances, the map is made anew without those left out."
     m, c = coordinates.shape
-    design = np.column_stack([np.ones(m), coordinates])
     fitted, mean = np.zeros((2, m, m))
     for group in np.unique(groups):
         out = groups == group
         if (~out).sum() < c + 2:
             raise ValueError(f"n_components: a regression on {c} coordinates needs at least {c + 2} models beside those left out; "
                              f"leaving out {group!r} leaves {(~out).sum()}. Make the map with fewer components.")
+        X = coordinates if distances is None else _map_without(distances, out, c)
+        design = np.column_stack([np.ones(m), X])
         fitted[np.ix_(out, ~out)] = design[out] @ np.linalg.pinv(design[~out])
         mean[np.ix_(out, ~out)] = 1 / (~out).sum()
     return fitted, mean
+
+
+def _map_without(distances: np.ndarray, out: np.ndarray, c: int) -> np.ndarray:
+    "Coordinates (m, c) on the map that the models not left out make; the others are placed on it."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)                # axes within their plane are all the same to a regression
+        kept = model_manifold(distances[np.ix_(~out, ~out)], c)
+    X = np.empty((len(out), c))
+    X[~out], X[out] = kept.coordinates, kept.place(distances[np.ix_(out, ~out)])
+    return X
 
 
 def _permutations(groups: np.ndarray | None, m: int, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -465,7 +846,7 @@ def _permutations(groups: np.ndarray | None, m: int, count: int, rng: np.random.
 
 # %% ../nbs/06_manifold.ipynb #0cf8a3f4
 def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator = 0, n_permutations: int = 9999,
-               method: str = "pearson", groups: Sequence | Mapping[str, Any] | None = None) -> Association:
+               method: str = "pearson", groups: Sequence | Mapping[str, Any] | None = None, unseen: bool = False) -> Association:
     """Whether models that are close perform alike, and whether performance can be predicted from the place on the map.
 
     Parameters
@@ -479,6 +860,9 @@ def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator
         Correlation of the distances in the Mantel test; 'spearman' asks for any increasing relation.
     groups : sequence of m labels, or dict of model name to label, optional
         Families of models. Permutations and the left-out models respect them.
+    unseen : bool, default False
+        Make the map anew without the models that are left out, and place them on it: what a prediction would be for
+        models that arrive after the map. By default they take part in the map, and only their metric is unknown.
 
     Returns
     -------
@@ -516,7 +900,9 @@ def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator
     if values.ndim == 2:
         r_squared, predictions = None, None
     else:
-        fitted, mean = _left_out(self.coordinates, np.arange(m) if groups is None else groups)
+        if unseen and self.n_steps:
+            raise ValueError("unseen: an Isomap is not made anew for each model left out; use the classical map.")
+        fitted, mean = _left_out(self.coordinates, np.arange(m) if groups is None else groups, self.distances if unseen else None)
         permuted = values[np.vstack([np.arange(m), permutations])].T                              # (m, 1 + B)
         r_squared = 1 - ((permuted - fitted @ permuted) ** 2).sum(0) / ((permuted - mean @ permuted) ** 2).sum(0)
         predictions = fitted @ values
@@ -545,3 +931,34 @@ def _mantel(distances: np.ndarray, differences: np.ndarray, method: str, permuta
 
 
 ModelManifold.correlate = _correlate
+
+# %% ../nbs/06_manifold.ipynb #20e6df43
+def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components: int = 2, seed: int = 0, **options: Any) -> Any:
+    """How several distances between the same models go with one metric.
+
+    Parameters
+    ----------
+    distances : dict of name to ModelDistance (or distance matrix)
+        Of the same models in the same order.
+    metric, seed
+        As in `ModelManifold.correlate`.
+    n_components : int
+        Coordinates of each map.
+    **options
+        n_permutations, method, groups, unseen: as in `ModelManifold.correlate`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per distance, with columns mantel, mantel_p, r_squared and r_squared_p (None for a metric given as distances).
+    """
+    if not isinstance(distances, Mapping) or not distances:
+        raise TypeError("distances must be a dict of name to ModelDistance, with at least one entry.")
+    orders = {D.models for D in distances.values() if isinstance(D, ModelDistance)}
+    if len(orders) > 1:
+        raise ValueError("distances must be of the same models in the same order.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)                # a regression does not mind how axes lie in their plane
+        found = {name: model_manifold(D, n_components).correlate(metric, seed=seed, **options) for name, D in distances.items()}
+    rows = [(A.statistic, A.pvalue, A.r_squared, A.r_squared_pvalue) for A in found.values()]
+    return need("pandas", "plot").DataFrame(rows, index=list(found), columns=["mantel", "mantel_p", "r_squared", "r_squared_p"])

@@ -13,11 +13,12 @@ import numpy as np
 
 from .embeddings import need
 from .kernel import check_count, check_option
-from .manifold import ModelManifold
+from .manifold import ModelManifold, ModelTree
 
 # %% auto #0
-__all__ = ['PALETTE', 'MARKERS', 'LINES', 'GREY', 'style', 'plot_manifold', 'plot_eigenvalues', 'uniform_band', 'plot_pvalues',
-           'plot_test', 'plot_displacement', 'plot_explanation', 'plot_calibration', 'plot_sizes']
+__all__ = ['PALETTE', 'MARKERS', 'LINES', 'GREY', 'style', 'plot_manifold', 'plot_eigenvalues', 'plot_tree', 'plot_query_curve',
+           'uniform_band', 'plot_pvalues', 'plot_test', 'plot_displacement', 'plot_explanation', 'plot_calibration',
+           'plot_sizes']
 
 # %% ../nbs/08_plot.ipynb #545e4cf6
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")   # Okabe & Ito
@@ -106,7 +107,7 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
     Parameters
     ----------
     M : ModelManifold
-        Models added later are drawn as hollow markers.
+        Models added later are drawn as hollow markers. Where the places' covariances are known, ellipses (95 %) are drawn.
     color : sequence of m, or dict of model name to value, optional
         Numbers become a colour scale; anything else becomes groups with a colour and a marker each, and a legend.
     labels : bool or sequence of model names
@@ -150,6 +151,8 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
             ax.legend(title=color_name or None, loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0)
         else:
             _scatter(ax, points, fitted, np.repeat([PALETTE[0]], m), "o")
+        if M.covariances is not None and up is not None:
+            _ellipses(ax, points, M.covariances[:, [across, up]][:, :, [across, up]])
         _label_axes(ax, M, across, up)
         keep = [index for index, name in enumerate(M.models) if name in shown]
         if keep:
@@ -179,6 +182,18 @@ def _scatter(ax: Any, points: np.ndarray, fitted: np.ndarray, colors: np.ndarray
     ax.scatter(*points[fitted].T, c=colors[fitted], marker=marker, s=42, linewidths=0.5, edgecolors="white", zorder=3)
     if not fitted.all():
         ax.scatter(*points[~fitted].T, facecolors="none", edgecolors=colors[~fitted], marker=marker, s=42, linewidths=1.6, zorder=3)
+
+
+def _ellipses(ax: Any, centers: np.ndarray, covariances: np.ndarray, level: float = 0.95) -> None:
+    "Ellipses that hold `level` of a normal distribution with these covariances, (m, 2, 2); none where they are unknown."
+    from scipy.stats import chi2
+    patches = need("matplotlib.patches", "plot")
+    for center, covariance in zip(centers, covariances):
+        if np.isfinite(covariance).all():
+            values, vectors = np.linalg.eigh(covariance)
+            width, height = 2 * np.sqrt(chi2.ppf(level, 2) * np.maximum(values[::-1], 0))
+            angle = np.degrees(np.arctan2(*vectors[::-1, 1]))
+            ax.add_patch(patches.Ellipse(center, width, height, angle=angle, facecolor="#00000010", edgecolor=GREY, linewidth=0.7, zorder=2))
 
 
 def _label_axes(ax: Any, M: ModelManifold, across: int, up: int | None) -> None:
@@ -220,6 +235,72 @@ def plot_eigenvalues(M: ModelManifold, ax: Any = None) -> Any:
         ax.set_xlabel("eigenvalue, largest first")
         ax.set_ylabel("share of the sum of\nabsolute values")
         ax.legend()
+    return ax
+
+# %% ../nbs/08_plot.ipynb #603b3f2f
+def plot_tree(T: ModelTree, color: Any = None, color_name: str = "", ax: Any = None) -> Any:
+    """A population of models as a dendrogram, leaves to the right.
+
+    Parameters
+    ----------
+    T : ModelTree
+    color : sequence of m, or dict of model name to group, optional
+        Groups with a colour and a marker each at the leaves, and a legend.
+    color_name : str
+        Title of the legend.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    from scipy.cluster.hierarchy import dendrogram
+    m = len(T.models)
+    color = _per_model(color, T.models)
+    drawn = dendrogram(T.linkage, no_plot=True)
+    with style():
+        ax = _axes(ax, 6, 0.9 + 0.21 * m)
+        for across, along in zip(drawn["icoord"], drawn["dcoord"]):
+            ax.plot(along, across, color="#444444", linewidth=1, solid_joinstyle="miter", zorder=1)
+        height = {leaf: 5 + 10 * place for place, leaf in enumerate(drawn["leaves"])}
+        ax.set_yticks([height[leaf] for leaf in range(m)], T.models)
+        ax.yaxis.tick_right()
+        ax.tick_params(axis="y", length=0, pad=8)
+        for name, mask, shade, marker in [] if color is None else [(*group, *look) for group, look in zip(_groups(color), zip(PALETTE, MARKERS))]:
+            ax.scatter(np.zeros(mask.sum()), [height[leaf] for leaf in np.flatnonzero(mask)], color=shade, marker=marker, s=28, clip_on=False, zorder=3, label=name)
+        if color is not None:
+            ax.legend(title=color_name or None, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, alignment="left", borderaxespad=0)
+        ax.spines["left"].set_visible(False)
+        top = T.linkage[:, 2].max() or 1
+        ax.set(xlim=(1.04 * top, 0), ylim=(0, 10 * m), xlabel=f"distance at which groups join ({T.method})")
+    return ax
+
+# %% ../nbs/08_plot.ipynb #b610f687
+def plot_query_curve(curve: Any, others: Mapping[str, float] | None = None, ax: Any = None) -> Any:
+    """Variance explained against the number of queries.
+
+    Parameters
+    ----------
+    curve : QueryCurve
+    others : dict of name to number, optional
+        Levels to compare with, drawn as dashed lines.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    low, middle, high = np.quantile(curve.scores, [0.1, 0.5, 0.9], axis=1)
+    with style():
+        ax = _axes(ax, 5.5, 3.4)
+        ax.fill_between(curve.sizes, low, high, color=PALETTE[0], alpha=0.15, linewidth=0)
+        ax.plot(curve.sizes, middle, color=PALETTE[0], marker=MARKERS[0], markersize=5, label="from the answers")
+        for (name, level), color, line in zip((others or {}).items(), PALETTE[1:], LINES[1:]):
+            ax.axhline(level, color=color, linestyle=line, label=name)
+        ax.axhline(0, color="#444444", linewidth=0.8)
+        ax.set(xlabel="number of queries", ylabel="variance explained,\nunseen groups", ylim=(max(-1.0, min(0, low.min()) - 0.05), 1.25 * max(high.max(), 0.1)))
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.legend(loc="upper left")
     return ax
 
 # %% ../nbs/08_plot.ipynb #3cf72d65

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from embgeo_nb.corpora import Corpus, _plain, _public_modules, _without_names, dbpedia, docstrings
+from embgeo_nb.corpora import Corpus, _plain, _public_modules, _without_names, dbpedia, docstrings, optional_data
 
 PACKAGES = ("numpy", "scipy", "torch", "matplotlib", "pandas")
 
@@ -196,3 +196,27 @@ def test_dbpedia_says_what_is_missing(tmp_path):
         dbpedia(tmp_path / "t.csv")
     with pytest.raises(ValueError, match="csv or .parquet"):
         dbpedia(Path("t.json"))
+
+
+def test_dbpedia_takes_a_loaded_dataset():
+    "What the `datasets` library returns: columns by `to_dict`, and class names with the label's feature."
+    from types import SimpleNamespace
+    columns = {"label": [1, 0], "title": ["a", "b"], "content": [" Abies alba is a fir. ", "Bergen is a village."]}
+    loaded = SimpleNamespace(to_dict=lambda: columns, features={"label": SimpleNamespace(names=["Village", "Plant"])})
+    found = dbpedia(loaded)
+    assert found.ids == ("row-0", "row-1") and found.labels.tolist() == ["Plant", "Village"] and found.texts[0] == "Abies alba is a fir."
+    with pytest.raises(ValueError, match="no column text"):
+        dbpedia(SimpleNamespace(to_dict=lambda: {"label": [0]}, features={}))
+
+
+def test_optional_data(tmp_path, monkeypatch):
+    (tmp_path / "shared" / "data").mkdir(parents=True)
+    (tmp_path / "project" / "nbs").mkdir(parents=True)
+    (tmp_path / "shared" / "data" / "one.csv").write_text("x")
+    monkeypatch.chdir(tmp_path / "project" / "nbs")
+    monkeypatch.delenv("EMBGEO_DATA", raising=False)
+    assert optional_data("one.csv") == tmp_path / "shared" / "data" / "one.csv"
+    monkeypatch.setenv("EMBGEO_DATA", str(tmp_path / "project"))
+    assert optional_data("one.csv") is None
+    with pytest.raises(FileNotFoundError, match="EMBGEO_DATA"):
+        optional_data("one.csv", required=True)

@@ -337,3 +337,11 @@ def test_the_adapter_gives_what_the_library_gives(corpus):
 def test_what_cannot_encode_is_refused(model):
     with pytest.raises(TypeError, match="encode"):
         sentence_transformer(model)
+
+
+def test_models_can_share_word_pieces():
+    texts = ["the silver fir is a tree of the mountains", "the village lies at the foot of the mountains"] * 40
+    first = masked_lm(texts, dim=8, heads=2, layers=1, vocab_size=60, steps=2, max_length=16)
+    second = masked_lm(texts[::2], dim=8, heads=2, layers=1, vocab_size=30, steps=2, max_length=16, tokenizer=first.tokenizer)
+    assert second.tokenizer is first.tokenizer and len(second.counts) == len(first.counts) > 30
+    assert "tokenizer" not in second.recipe and np.isfinite(second.pseudo_perplexity(texts[1:2]))

@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from embgeo_nb.manifold import DISTANCES, Association, ModelDistance, ModelManifold, model_distance, model_manifold
+from embgeo_nb.embeddings import Embeddings
+from embgeo_nb.kernel import data_kernel
+from embgeo_nb.manifold import (DISTANCES, Association, ModelDistance, ModelManifold, associate, distances_from, model_distance, model_manifold,
+                                model_tree)
 from embgeo_nb.omnibus import omnibus
 
-each_distance = pytest.mark.parametrize("kind, relative", DISTANCES)
+each_distance = pytest.mark.parametrize("kind, relative", [key for key, claims in DISTANCES.items() if claims.compares == "positions"])
+each_baseline = pytest.mark.parametrize("kind", [kind for (kind, _), claims in DISTANCES.items() if claims.compares != "positions"])
 
 
 def views(m=6, n=120, noise=0.4, seed=0):
@@ -60,6 +64,7 @@ def test_definition(O, kind, relative):
     assert np.allclose(D.matrix, truth, atol=1e-12)
     assert D["m1", "m3"] == D.matrix[1, 3] == D["m3"]["m1"] and D.properties is DISTANCES[kind, relative]
     assert (D.models, D.kind, D.relative, D.settings["n_components"], D.settings["n_neighbors"]) == (O.models, kind, relative, 8, 10)
+    assert D.frame == "joint" and D.draws is None
 
 
 def random_positions(case):
@@ -86,7 +91,7 @@ def test_declared_properties(O, kind, relative, case):
 
 
 @pytest.mark.filterwarnings("ignore:Eigenvalues")
-def test_what_is_not_declared_is_not_so(O):
+def test_what_is_not_declared_of_positions_is_not_so(O):
     "The table is as strict as it can be: where a property is denied there is a counterexample."
     diagonal = np.array([np.diag(entries) for entries in ([-2.0, 2.0], [0.0, 4.0], [2.0, 2.0])])
     D = model_distance(at(O, diagonal), "spectral", relative=True)
@@ -137,8 +142,20 @@ def test_model_distance_refuses(O):
         model_distance(O.positions)
     with pytest.raises(TypeError, match="relative"):
         model_distance(O, relative="published")
-    with pytest.raises(ValueError, match="'frobenius', 'spectral'"):
+    with pytest.raises(ValueError, match="'frobenius', 'spectral', 'knn'"):
         model_distance(O, "nuclear")
+    with pytest.raises(ValueError, match="no relative 'cka'"):
+        model_distance(O, "cka", relative=True)
+    with pytest.raises(ValueError, match="frame"):
+        model_distance(O, frame="own")
+    from_graphs = omnibus(O.graphs.graphs, n_components=8)
+    for kind in ("knn", "cka"):
+        with pytest.raises(ValueError, match="made from graphs"):
+            model_distance(from_graphs, kind)
+    with pytest.raises(ValueError, match="refit=False"):
+        model_distance(from_graphs, n_resamples=2)
+    with pytest.raises(ValueError, match="differ in n_neighbors"):
+        model_distance({"a": data_kernel(views(1)["m0"], 5), "b": data_kernel(views(1)["m0"], 6)}, "knn")
     with pytest.raises(ValueError, match="nobody"):
         model_distance(O)["m0", "nobody"]
     with pytest.raises(ValueError, match="pair"):
@@ -154,6 +171,181 @@ def test_distance_as_table(O):
     assert D.matrix[0, 1] < 99
     html = ModelDistance(D.matrix, ("<b>", *D.models[1:]), D.kind, D.relative)._repr_html_()
     assert "&lt;b&gt;" in html and "<b></td>" not in html
+
+
+# Baselines ------------------------------------------------------------------------------------------------------------
+
+def plain(kind, X, Y):
+    "Each baseline the long way."
+    if kind == "knn":
+        return np.mean([1 - len(set(a) & set(b)) / 10 for a, b in zip(data_kernel(X, 10).neighbors, data_kernel(Y, 10).neighbors)])
+    if kind == "cka":
+        J = np.eye(len(X)) - 1 / len(X)
+        K, L = J @ X @ X.T @ J, J @ Y @ Y.T @ J
+        return np.sqrt(2 - 2 * (K * L).sum() / np.sqrt((K * K).sum() * (L * L).sum()))
+    if kind == "rsa":
+        cosine = lambda Z: 1 - (Z / np.linalg.norm(Z, axis=1, keepdims=True)) @ (Z / np.linalg.norm(Z, axis=1, keepdims=True)).T
+        pairs = np.triu_indices(len(X), 1)
+        return np.sqrt(2 - 2 * spearmanr(cosine(X)[pairs], cosine(Y)[pairs])[0])
+    from scipy.spatial import procrustes
+    pad = lambda Z: np.pad(Z, ((0, 0), (0, max(X.shape[1], Y.shape[1]) - Z.shape[1])))
+    return np.sqrt(2 - 2 * np.sqrt(1 - procrustes(pad(X), pad(Y))[2]))
+
+
+@each_baseline
+def test_baseline_definition(O, kind):
+    D, emb = model_distance(O, kind), views()
+    assert D["m0", "m4"] == pytest.approx(plain(kind, emb["m0"], emb["m4"]), abs=1e-7) and D["m2", "m2"] == 0
+    assert D.frame is None and D.properties is DISTANCES[kind, False] and D.models == O.models
+
+
+def test_baselines_take_embeddings_and_kernels(O):
+    emb = views()
+    for kind in ("cka", "rsa", "procrustes"):
+        assert np.allclose(model_distance(emb, kind).matrix, model_distance(O, kind).matrix)
+        assert model_distance(Embeddings(emb), kind).models == O.models
+    kernels = {name: data_kernel(Y, 10) for name, Y in emb.items()}
+    assert np.allclose(model_distance(kernels, "knn").matrix, model_distance(O, "knn").matrix)
+    assert model_distance(emb, "knn").models == O.models
+
+
+@each_baseline
+@pytest.mark.parametrize("case", range(12))
+def test_declared_properties_of_baselines(kind, case):
+    "Unlike models, nearly like ones, of low rank, of different widths."
+    rng = np.random.default_rng(case)
+    Y = rng.normal(size=(7, 40, 4))
+    emb = [lambda: Y, lambda: Y[0] + 0.05 * Y, lambda: Y * [1, 1, 0.01, 0.01], lambda: [np.hstack([y, y[:, :t]]) for t, y in enumerate(Y[:5])]][case % 4]()
+    D = model_distance({f"m{t}": y for t, y in enumerate(emb)}, kind) if kind != "knn" else model_distance({f"m{t}": data_kernel(y, 6) for t, y in enumerate(emb)}, kind)
+    assert (D.matrix >= 0).all() and not D.matrix.diagonal().any() and np.array_equal(D.matrix, D.matrix.T)
+    assert (D.matrix <= (D.matrix[:, :, None] + D.matrix[None]).min(1) + 1e-7).all() and D.properties.metric
+    assert D.matrix.max() <= D.properties.upper_bound + 1e-12
+    if D.properties.euclidean:
+        assert model_manifold(D, 1).negative_mass < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:Eigenvalues")
+def test_what_is_not_declared_of_baselines_is_not_so():
+    rng = np.random.default_rng(0)
+    few = {f"m{t}": data_kernel(rng.normal(size=(8, 2)), 2) for t in range(30)}
+    assert model_manifold(model_distance(few, "knn"), 1).negative_mass > 1e-3
+    one_dimensional = {f"m{t}": np.cos(angle) * np.array([[1.0], [-1], [0], [0]]) + np.sin(angle) * np.array([[0.0], [0], [1], [-1]])
+                       for t, angle in enumerate(np.arange(12) * np.pi / 12)}                # distances sqrt(2 - 2 |cos|) on a circle
+    assert model_manifold(model_distance(one_dimensional, "procrustes"), 1).negative_mass > 1e-3
+
+
+@pytest.mark.parametrize("kind", [kind for kind, relative in DISTANCES if not relative])
+def test_invariances_are_those_declared(kind):
+    base = views(2)
+    Y, rotation = base["m0"], np.linalg.qr(np.random.default_rng(5).normal(size=(5, 5)))[0]
+    variants = {"rotation": Y @ rotation, "scaling": 1e3 * Y, "translation": Y + 2, "stretching": Y * [1, 1, 1, 3, 9]}
+    O = omnibus({**base, **variants}, n_components=8, n_neighbors=10)
+    D = model_distance(O, kind)
+    assert {name for name in variants if D["m0", name] < 1e-6} == set(DISTANCES[kind, False].invariances)
+
+
+# Frames and resampling ------------------------------------------------------------------------------------------------
+
+@each_distance
+def test_pairwise_frame(O, kind, relative):
+    few = omnibus({name: O.graphs[name] for name in ("m0", "m1", "m4")}, n_components=8)
+    D, pair = model_distance(few, kind, relative, frame="pairwise"), omnibus({name: O.graphs[name] for name in ("m1", "m4")}, n_components=8)
+    for alone in (model_distance(pair, kind, relative), model_distance(pair, kind, relative, frame="pairwise")):   # nobody else matters
+        assert D["m1", "m4"] == pytest.approx(alone["m1", "m4"], rel=1e-3)
+    assert not D.properties.metric and not D.properties.euclidean and D.frame == "pairwise"
+
+
+@pytest.mark.parametrize("kind, frame", [("frobenius", "joint"), ("spectral", "joint"), ("frobenius", "pairwise"), ("knn", "joint"), ("cka", "joint")])
+def test_halves_with_fixed_graphs(O, kind, frame):
+    from embgeo_nb.manifold import _halves
+    O = O if frame == "joint" else omnibus(views(3), n_components=8, n_neighbors=10)
+    D = model_distance(O, kind, frame=frame, n_resamples=4, refit=False, seed=3)
+    assert D.draws.shape == (4, *D.matrix.shape) and np.allclose(D.matrix, model_distance(O, kind, frame=frame).matrix)
+    rows = _halves(O.n, 4, 3)[2]
+    assert len(rows) == 60 == len(set(rows))
+    if frame == "joint" and kind in ("frobenius", "spectral"):
+        assert np.allclose(D.draws[2], [[np.linalg.norm((O[a] - O[b])[rows], "fro" if kind == "frobenius" else 2) / np.sqrt(60) for b in O.models] for a in O.models])
+    if kind == "cka":
+        assert D.draws[2][0, 1] == pytest.approx(plain("cka", views()["m0"][rows], views()["m1"][rows]))
+    again, other = (model_distance(O, kind, frame=frame, n_resamples=4, refit=False, seed=seed).draws for seed in (3, 4))
+    assert np.array_equal(D.draws, again) and not np.array_equal(D.draws, other)
+
+
+def test_halves_refitted(O):
+    from embgeo_nb.manifold import _halves
+    D = model_distance(O, n_resamples=3, seed=1)
+    rows = _halves(O.n, 3, 1)[0]
+    alone = omnibus({name: Y[rows] for name, Y in views().items()}, n_components=8, n_neighbors=5)
+    assert np.allclose(D.draws[0], model_distance(alone).matrix, rtol=1e-3) and not np.allclose(D.draws[0], D.matrix, rtol=0.01)
+    lower, upper = D.interval(0.9)
+    assert (lower <= upper).all() and not lower.diagonal().any() and np.allclose(D.standard_error, D.draws.std(0))
+    for call, words in [(lambda: D.interval(0), "level"), (lambda: model_distance(O).standard_error, "n_resamples")]:
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_intervals_are_centred_on_the_estimate():
+    "A shift that all halves share is bias, not spread."
+    matrix = np.array([[0, 1.0], [1, 0]])
+    noise = np.random.default_rng(0).normal(size=4000) * 0.1
+    D = ModelDistance(matrix, ("a", "b"), "frobenius", False, draws=matrix * (1.5 + noise)[:, None, None])
+    lower, upper = D.interval()
+    assert lower[0, 1] == pytest.approx(1 - 0.196, abs=0.01) and upper[0, 1] == pytest.approx(1 + 0.196, abs=0.01)
+
+
+def test_ellipses_have_the_right_size():
+    rng = np.random.default_rng(0)
+    points, sigma = rng.normal(size=(25, 2)) * [3, 1], 0.02
+    noisy = np.stack([distances_of(points + sigma * rng.normal(size=points.shape)) for _ in range(400)])
+    M = model_manifold(ModelDistance(distances_of(points), tuple(f"m{t}" for t in range(25)), "frobenius", False, draws=noisy))
+    assert M.covariances.shape == (25, 2, 2)
+    assert np.median(np.linalg.eigvalsh(M.covariances)) == pytest.approx(sigma ** 2, rel=0.15)
+    assert np.isnan(M.add(M.distances[0], "late").covariances[-1]).all()
+
+
+# Isomap and tree ------------------------------------------------------------------------------------------------------
+
+@pytest.mark.filterwarnings("ignore")
+def test_isomap_against_scikit_learn():
+    Isomap = pytest.importorskip("sklearn.manifold").Isomap
+    angle = np.linspace(0, 4.5, 40) + 0.02 * np.random.default_rng(0).normal(size=40)
+    truth = distances_of(np.c_[np.cos(angle), np.sin(angle)])
+    theirs = Isomap(n_neighbors=4, n_components=2, metric="precomputed").fit(truth)
+    M = model_manifold(truth, method="isomap", n_neighbors=4)
+    assert np.allclose(M.distances, theirs.dist_matrix_) and np.allclose(np.abs(M.coordinates), np.abs(theirs.embedding_), atol=1e-6)
+    assert abs(spearmanr(M.coordinates[:, 0], angle)[0]) > 0.999 and M.n_steps == 4
+    assert np.abs(M.place(truth) - M.coordinates).max() < 1e-9
+    assert np.allclose(M.add(truth[7], "again").distances[-1, :40], M.distances[7])
+
+
+def test_isomap_with_duplicates_and_islands():
+    points = np.array([[0.0], [0.0], [1.0], [2.0], [3.5]])
+    M = model_manifold(distances_of(points), 1, method="isomap", n_neighbors=2)
+    assert np.allclose(M.distances, distances_of(points)) and M.distances[0, 1] == 0
+    with pytest.raises(ValueError, match="3 models cannot be reached"):
+        model_manifold(distances_of(np.array([[0.0], [0.1], [9.0], [9.1], [9.25]])), 1, method="isomap", n_neighbors=1)
+    with pytest.raises(ValueError, match="method"):
+        model_manifold(square, method="sammon")
+    with pytest.raises(ValueError, match="n_neighbors"):
+        model_manifold(square, method="isomap", n_neighbors=3)
+    with pytest.raises(ValueError, match="Isomap"):
+        M.correlate(np.arange(5), unseen=True)
+
+
+@pytest.mark.parametrize("method", ["average", "complete", "single", "weighted"])
+def test_tree(method):
+    from scipy.cluster.hierarchy import cophenet, linkage
+    from scipy.spatial.distance import squareform
+    points = np.r_[np.random.default_rng(0).normal(size=(6, 2)), 20 + np.random.default_rng(1).normal(size=(4, 2))]
+    truth = distances_of(points)
+    T = model_tree(truth, method)
+    assert np.allclose(T.linkage[:, 2], linkage(squareform(truth), method)[:, 2]) and T.cophenetic == pytest.approx(cophenet(T.linkage, squareform(truth))[0])
+    found = T.clusters(2)
+    assert len({found[f"model {t}"] for t in range(6)}) == 1 and len(set(found.values())) == 2 and len(set(T.clusters(10).values())) == 10
+    assert sorted(T.order) == sorted(T.models) and {*T.order[:4]} in ({f"model {t}" for t in range(6, 10)}, {*T.order[:4]} - {f"model {t}" for t in range(6, 10)})
+    for call in (lambda: T.clusters(11), lambda: model_tree(truth, "ward"), lambda: model_tree(-truth)):
+        with pytest.raises(ValueError):
+            call()
 
 
 # Maps -----------------------------------------------------------------------------------------------------------------
@@ -252,6 +444,29 @@ def test_add_by_name(O):
         M.add(D["m2"], "m2")
 
 
+@each_distance
+def test_distances_from_a_newcomer(O, kind, relative, monkeypatch):
+    "The same as adding it to the omnibus, with no eigenproblem; and a model that is there is at distance 0 from itself."
+    late = views(1, seed=9)["m0"]
+    there = model_distance(O.add_model("late", late), kind, relative)["late"]
+    for name in ("omnibus", "as_graphs"):
+        monkeypatch.setattr(f"embgeo_nb.manifold.{name}", lambda *_, **__: pytest.fail("solved anew"))
+    assert distances_from(O, late, kind, relative) == pytest.approx({name: value for name, value in there.items() if name != "late"}, abs=1e-10)
+    kernel = data_kernel(views()["m3"], 10)
+    for known in (views()["m3"], kernel, kernel.graph):
+        assert distances_from(O, known, kind, relative)["m3"] < 1e-6
+    if kind == "frobenius":
+        M = model_manifold(model_distance(O, kind, relative))
+        assert np.abs(M.add(distances_from(O, kernel, kind, relative), "again")["again"] - M["m3"]).max() < 1e-6
+
+
+def test_distances_from_refuses(O):
+    for wrong, model, error, words in [(O, np.ones((5, 2)) + np.eye(5, 2), ValueError, "n_neighbors|data"), (O, data_kernel(views(1, n=60)["m0"], 10), ValueError, "same 120 data"),
+                                       (views(), views()["m0"], TypeError, "Omnibus"), (omnibus(O.graphs.graphs, n_components=8), views()["m0"], TypeError, "settings")]:
+        with pytest.raises(error, match=words):
+            distances_from(wrong, model)
+
+
 # Associations ---------------------------------------------------------------------------------------------------------
 
 def random_map(m=12, c=3, seed=0):
@@ -293,6 +508,36 @@ def test_left_out_predictions(groups):
         mean[out] = metric[~out].mean()
     assert np.allclose(result.predictions, predicted)
     assert result.r_squared == pytest.approx(1 - ((metric - predicted) ** 2).sum() / ((metric - mean) ** 2).sum())
+
+
+@pytest.mark.parametrize("groups", [None, np.repeat([0, 1, 2, 3], 3)])
+def test_unseen_models_take_no_part(groups):
+    M, metric = random_map(), np.random.default_rng(2).normal(size=12)
+    result = M.correlate(metric, n_permutations=19, groups=groups, unseen=True)
+    held, predicted = np.arange(12) if groups is None else groups, np.empty(12)
+    for group in np.unique(held):
+        out = held == group
+        kept = model_manifold(M.distances[np.ix_(~out, ~out)], 2)
+        design = np.column_stack([np.ones((~out).sum()), kept.coordinates])
+        placed = np.column_stack([np.ones(out.sum()), kept.place(M.distances[np.ix_(out, ~out)])])
+        predicted[out] = placed @ np.linalg.lstsq(design, metric[~out], rcond=None)[0]
+    assert np.allclose(result.predictions, predicted)
+    assert result.variance_explained == pytest.approx(1 - ((metric - predicted) ** 2).sum() / ((metric - metric.mean()) ** 2).sum())
+    assert result.variance_explained < result.r_squared and result.statistic == M.correlate(metric, n_permutations=19, groups=groups).statistic
+    assert M.correlate(M.distances, n_permutations=19).variance_explained is None
+
+
+def test_associate(O):
+    pytest.importorskip("pandas")
+    distances, metric = {kind: model_distance(O, kind) for kind in ("frobenius", "cka")}, np.arange(6.0)
+    table = associate(distances, metric, n_permutations=99, seed=4)
+    alone = model_manifold(distances["cka"]).correlate(metric, n_permutations=99, seed=4)
+    assert list(table.loc["cka"]) == [alone.statistic, alone.pvalue, alone.r_squared, alone.r_squared_pvalue]
+    assert associate(distances, np.abs(metric[:, None] - metric), n_permutations=9)["r_squared"].isna().all()
+    with pytest.raises(ValueError, match="same models"):
+        associate({**distances, "other": model_distance(omnibus(views(3), n_components=4, n_neighbors=10))}, metric)
+    with pytest.raises(TypeError, match="at least one"):
+        associate({}, metric)
 
 
 def test_permutations_respect_groups():

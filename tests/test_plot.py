@@ -294,3 +294,23 @@ def test_missing_matplotlib_is_named(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"embgeo_nb\[plot\]"):
         plot_pvalues([0.1, 0.5])
+
+
+def test_ellipses_and_tree(R):
+    "One ellipse per place that is known, of the size the covariance says; leaves in the tree's order, a mark each."
+    from dataclasses import replace
+
+    from embgeo_nb.manifold import model_tree
+    from embgeo_nb.plot import plot_query_curve, plot_tree
+    M = map_of(np.random.default_rng(0).normal(size=(9, 2)))
+    with_places = replace(M, covariances=np.tile(np.diag([0.04, 0.01]), (9, 1, 1)))
+    ax = plot_manifold(with_places.add(M.distances[0], "late"), labels=False)
+    assert len(ax.patches) == 9 and ax.patches[0].width == pytest.approx(2 * np.sqrt(5.991) * 0.2, rel=1e-3)
+    assert ax.patches[0].height == pytest.approx(2 * np.sqrt(5.991) * 0.1, rel=1e-3) and ax.patches[0].angle % 180 == pytest.approx(0, abs=1e-6)
+    T = model_tree(M.distances, models=M.models)
+    ax = plot_tree(T, color=list("aaaabbbcc"), color_name="kind")
+    height = {label.get_text(): label.get_position()[1] for label in ax.get_yticklabels()}
+    assert sorted(height, key=height.get) == list(T.order) and len(ax.lines) == 8 and len(ax.get_legend().get_texts()) == 3
+    from embgeo_nb.perspective import QueryCurve
+    ax = plot_query_curve(QueryCurve((1, 5), np.array([[0.1, 0.2], [0.5, 0.5]]), 2, 9, 3), {"length": 0.15})
+    assert np.allclose(ax.lines[0].get_ydata(), [0.15, 0.5]) and [text.get_text() for text in ax.get_legend().get_texts()] == ["from the answers", "length"]

@@ -1,0 +1,115 @@
+"""Train the models of two studies from scratch and store their embeddings of held-out documents.
+
+    python tools/train_models.py population    # nbs/data/population.npz: 33 masked language models, 11 skip-gram, 11 PPMI
+    python tools/train_models.py ablation      # nbs/data/ablation.npz: 4 + 4 of them, and 4 + 4 skip-gram, with and without Plant
+
+The texts are DBpedia abstracts: `dbpedia14_balanced.parquet` in the folder that EMBGEO_DATA names, or in shared/data beside the
+project. They are not stored, only their identifiers, classes and hashes. Every model is kept in --work as soon as it is trained,
+so an interrupted run goes on where it was. On one core: about 25 minutes for the first study, 10 for the second.
+"""
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from embgeo_nb.corpora import dbpedia, optional_data
+from embgeo_nb.encoders import masked_lm, ppmi, skipgram, store_embeddings
+
+TARGET = Path(__file__).resolve().parents[1] / "nbs" / "data"
+TOPICS = {"nature": ("Plant", "Animal", "NaturalPlace"), "works": ("Album", "Film", "WrittenWork")}
+POPULATION = dict(dim=48, layers=2, heads=4, vocab_size=2000, max_length=64, steps=2000, batch_size=16, learning_rate=2e-3)
+ABLATION = dict(dim=64, layers=2, heads=4, vocab_size=3000, max_length=64, steps=3500, batch_size=16, learning_rate=2e-3)
+
+
+def split(corpus, held_out: int):
+    "Training and held-out documents: so many of every class are held out, by a fixed draw."
+    test = corpus.sample(held_out * len(corpus.counts), seed=0)
+    return corpus.select(~np.isin(corpus.ids, test.ids)), test
+
+
+def pieces(texts, settings):
+    "One set of word pieces for all models of a study, so that their perplexities are about the same pieces."
+    return masked_lm(texts, **{**settings, "steps": 1}).tokenizer
+
+
+def mixture(train, share: float, seed: int):
+    "As many documents as one topic has, `share` of them about nature, drawn at random."
+    rng = np.random.default_rng([seed, 1])
+    rows = {topic: np.flatnonzero(np.isin(train.labels, classes)) for topic, classes in TOPICS.items()}
+    n = len(rows["nature"])
+    count = {"nature": round(share * n), "works": n - round(share * n)}
+    return train.select(np.sort(np.concatenate([rng.choice(rows[topic], count[topic], replace=False) for topic in TOPICS])))
+
+
+def population(work: Path) -> None:
+    corpus = dbpedia(optional_data("dbpedia14_balanced.parquet", required=True))
+    train, test = split(corpus.select(np.isin(corpus.labels, sum(TOPICS.values(), ()))), 100)
+    shares = [(share, 0) for share in np.linspace(0, 1, 27)] + [(share, again) for share in (0.0, 0.5, 1.0) for again in (1, 2)]
+    plan = [("lm", share, again) for share, again in shares]
+    plan += [(kind, share, 0) for kind in ("skipgram", "ppmi") for share in np.linspace(0, 1, 11)]
+    tokenizer, found, about = None, {}, {}
+    scored = {topic: [test.texts[i] for i in np.flatnonzero(np.isin(test.labels, classes))[::5]] for topic, classes in TOPICS.items()}
+    for number, (kind, share, again) in enumerate(plan):
+        name = f"{kind} {share:.2f}" + (f" run {again + 1}" if again else "")
+        kept = work / f"population {name}.npz"
+        if not kept.exists():
+            texts = mixture(train, share, seed=number).texts
+            if kind == "lm":
+                tokenizer = tokenizer or pieces(train.texts, POPULATION)
+                model = masked_lm(texts, **POPULATION, seed=number, tokenizer=tokenizer)
+                perplexity = [model.pseudo_perplexity(scored[topic], 40) for topic in TOPICS]
+            else:
+                model = dict(skipgram=skipgram, ppmi=ppmi)[kind](texts, dim=32, min_count=3, seed=number, unknown="mean",
+                                                                   **(dict(epochs=8) if kind == "skipgram" else dict(subsample=1e-3)))
+                perplexity = [np.nan, np.nan]
+            np.savez(kept, embedding=model(test.texts).astype(np.float16), perplexity=perplexity)
+            print(name, np.round(perplexity, 1), flush=True)
+        with np.load(kept) as file:
+            found[name], about[name] = file["embedding"], dict(kind=kind, share=round(share, 4), run=again, seed=number,
+                                                               perplexity=[round(value, 3) for value in file["perplexity"].tolist()])
+    store(TARGET / "population.npz", test, found, dict(masked_lm=POPULATION, topics=TOPICS, scored_pieces=40, models=about))
+
+
+def ablation(work: Path) -> None:
+    train, test = split(dbpedia(optional_data("dbpedia14_balanced.parquet", required=True)), 80)
+    sets = {"full": train, "no Plant": train.without("Plant")}
+    scored = {name: [test.texts[i] for i in np.flatnonzero((test.labels == "Plant") == (name == "Plant"))[::step]] for name, step in (("Plant", 2), ("rest", 20))}
+    tokenizer, found, about = None, {}, {}
+    for seed in range(4):
+        for which, corpus in sets.items():
+            name = f"{which}-{seed}"
+            kept = work / f"ablation {name}.npz"
+            if not kept.exists():
+                tokenizer = tokenizer or pieces(train.texts, ABLATION)
+                model = masked_lm(corpus.texts, **ABLATION, seed=seed, tokenizer=tokenizer)
+                perplexity = [model.pseudo_perplexity(texts, 40) for texts in scored.values()]
+                np.savez(kept, embedding=model(test.texts).astype(np.float16), perplexity=perplexity)
+                print(name, np.round(perplexity, 1), flush=True)
+            with np.load(kept) as file:
+                found[name], about[name] = file["embedding"], dict(n_texts=corpus.n, seed=seed, perplexity=[round(value, 3) for value in file["perplexity"].tolist()])
+            name = f"skipgram {name}"
+            kept = work / f"ablation {name}.npz"
+            if not kept.exists():
+                np.savez(kept, embedding=skipgram(corpus.texts, dim=64, min_count=3, epochs=8, seed=seed, unknown="mean")(test.texts).astype(np.float16))
+                print(name, flush=True)
+            with np.load(kept) as file:
+                found[name], about[name] = file["embedding"], dict(n_texts=corpus.n, seed=seed)
+    store(TARGET / "ablation.npz", test, found, dict(masked_lm=ABLATION, scored=list(scored), models=about))
+
+
+def store(path: Path, test, found: dict, recipe: dict) -> None:
+    store_embeddings(path, test, found, recipe)
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez_compressed(path, labels=test.labels, **arrays)
+    print(path.name, f"{path.stat().st_size / 2 ** 20:.2f} MB", json.dumps(recipe)[:300])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=["population", "ablation"])
+    parser.add_argument("--work", type=Path, default=Path("trained_models"), help="folder for the models that are done (default: trained_models)")
+    chosen = parser.parse_args()
+    chosen.work.mkdir(exist_ok=True)
+    dict(population=population, ablation=ablation)[chosen.study](chosen.work)
