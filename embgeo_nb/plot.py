@@ -17,7 +17,8 @@ from .manifold import ModelManifold, ModelTree
 
 # %% auto #0
 __all__ = ['PALETTE', 'MARKERS', 'LINES', 'GREY', 'style', 'plot_manifold', 'plot_eigenvalues', 'plot_tree', 'plot_query_curve',
-           'uniform_band', 'plot_pvalues', 'plot_test', 'plot_displacement', 'plot_explanation']
+           'uniform_band', 'plot_pvalues', 'plot_test', 'plot_displacement', 'plot_explanation', 'plot_calibration',
+           'plot_sizes']
 
 # %% ../nbs/08_plot.ipynb #545e4cf6
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")   # Okabe & Ito
@@ -556,4 +557,87 @@ def plot_explanation(E: Any, n_bars: int = 12, models: tuple[str, str] | None = 
         ax.set_xlabel("share of the displacement" + more)
         ax.set_title(title)
         ax.legend(title="neighbour", loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0, alignment="left")
+    return ax
+
+# %% ../nbs/08_plot.ipynb #7051fbbb
+def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
+    """How often tests reject where nothing differs: p-values against uniform, and rates against their levels.
+
+    Parameters
+    ----------
+    C : Calibration
+    axes : two matplotlib Axes, optional
+
+    Returns
+    -------
+    ndarray of two Axes
+    """
+    with style():
+        if axes is None:
+            axes = need("matplotlib.pyplot", "plot").subplots(1, 2, figsize=(9.2, 4.2))[1]
+        left, right = axes
+        left.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=1)
+        offsets = np.linspace(-0.12, 0.12, len(C.nulls)) if len(C.nulls) > 1 else [0.0]
+        for null, offset, color, line, marker in zip(C.nulls, offsets, PALETTE, LINES, MARKERS):
+            pvalues = np.sort(np.where(C.moved, np.nan, C.pvalue[null]) if C.moved is not None else C.pvalue[null], axis=1)
+            for own in pvalues[:30]:
+                own = own[~np.isnan(own)]
+                left.step(np.r_[0, own, 1], np.r_[0, np.arange(1, len(own) + 1) / len(own), 1], where="post", color=color, linewidth=0.5, alpha=0.25, zorder=2)
+            every = np.sort(pvalues[~np.isnan(pvalues)])
+            left.step(np.r_[0, every, 1], np.r_[0, np.arange(1, len(every) + 1) / len(every), 1], where="post", color=color, linestyle=line, zorder=3, label=null)
+            rates = np.array([C.rates(null, level).mean() for level in C.levels])
+            ends = np.array([C.interval(null, level) for level in C.levels])
+            ends = np.where(np.isnan(ends), rates[:, None], ends)
+            right.errorbar(np.arange(len(rates)) + offset, 100 * rates, 100 * np.abs(ends - rates[:, None]).T, color=color, marker=marker, linestyle="none", capsize=3, label=null, zorder=3)
+        for at, level in enumerate(C.levels):
+            low, high = C.band(level)
+            right.fill_between([at - 0.35, at + 0.35], 100 * low, 100 * high, color="#DDDDDD", linewidth=0, zorder=0)
+            right.plot([at - 0.35, at + 0.35], [100 * level] * 2, color=GREY, linewidth=0.8, zorder=1)
+        left.set(xlim=(0, 1), ylim=(0, 1), xlabel="threshold t", ylabel="share of data with p ≤ t", title="p-values where nothing differs")
+        left.set_box_aspect(1)
+        left.legend(loc="lower right", title="null", alignment="left", handlelength=3)
+        right.set_xticks(range(len(C.levels)), [f"{100 * level:g} %" for level in C.levels])
+        right.set(xlabel="nominal level", ylabel="rejected, %", xlim=(-0.6, len(C.levels) - 0.4), ylim=(0, None), title="grey: counts as the level")
+    return np.asarray(axes)
+
+
+def plot_sizes(table: Any, level: float = 0.05, band: tuple[float, float] | None = None, ax: Any = None) -> Any:
+    """Many measured sizes as points with intervals, one row per setting.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Its index names the settings (several levels are joined); columns 'group' (told apart by colour and marker), 'rejected', 'low' and 'high'.
+    level : float, default 0.05
+        What the test promises.
+    band : (float, float), optional
+        Rates that count as the level, drawn grey.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    rows = list(dict.fromkeys(table.index))
+    place = {row: -at for at, row in enumerate(rows)}
+    names = [", ".join(map(str, row)) if isinstance(row, tuple) else str(row) for row in rows]
+    groups = list(dict.fromkeys(table["group"]))
+    if len(groups) > len(PALETTE):
+        raise ValueError(f"table: at most {len(PALETTE)} groups can be told apart; got {len(groups)}.")
+    offsets = np.linspace(0.24, -0.24, len(groups)) if len(groups) > 1 else [0.0]
+    with style():
+        ax = _axes(ax, 7, 1.1 + 0.3 * len(rows))
+        if band is not None:
+            ax.axvspan(100 * band[0], 100 * band[1], color="#E5E5E5", linewidth=0, zorder=0)
+        ax.axvline(100 * level, color=GREY, linewidth=0.8, zorder=1)
+        for group, offset, color, marker in zip(groups, offsets, PALETTE, MARKERS):
+            own = table[table["group"] == group]
+            y = np.array([place[row] for row in own.index]) + offset
+            rate = 100 * own["rejected"].to_numpy()
+            ends = np.abs(np.array([100 * own["low"], 100 * own["high"]], dtype=float) - rate)
+            ax.errorbar(rate, y, xerr=np.where(np.isnan(ends), 0, ends), color=color, marker=marker, markersize=4.5, linestyle="none", linewidth=1, label=group, zorder=3)
+        ax.set_yticks([place[row] for row in rows], names)
+        ax.set(xlabel=f"rejected at {100 * level:g} %, in %", ylim=(-len(rows) + 0.4, 0.6))
+        ax.tick_params(axis="y", length=0)
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(groups), borderaxespad=0.2, columnspacing=1.2, handletextpad=0.2)
     return ax
