@@ -25,7 +25,7 @@ METHODS = {"paired": ("flips", "tail"), "independent": ("full", "sparse")}      
 
 # %% auto #0
 __all__ = ['NULLS', 'METHODS', 'HITS', 'coin_flips', 'pearson_sf', 'weighted_chi2_sf', 'DatumTest', 'datum_test', 'as_seed',
-           'check_level', 'benjamini_hochberg', 'unmoved_share', 'storey_qvalues', 'versions']
+           'check_level', 'benjamini_hochberg', 'unmoved_share', 'storey_qvalues', 'versions', 'GlobalTest']
 
 # %% ../nbs/04_datum_test.ipynb #ba5f3bd8
 _MIX = (0xBF58476D1CE4E5B9 - 2 ** 64, 0x94D049BB133111EB - 2 ** 64)     # as signed 64-bit integers
@@ -594,3 +594,135 @@ def versions() -> dict[str, str]:
     "What an analysis was computed with."
     import embgeo_nb
     return {"embgeo_nb": embgeo_nb.__version__, "numpy": np.__version__, "torch": torch.__version__}
+
+# %% ../nbs/04_datum_test.ipynb #731cb184
+def _neighbors(self: DatumTest, i: int) -> Any:
+    """All neighbours of datum i in either model, in the models' own spaces.
+
+    Returns
+    -------
+    pandas.DataFrame
+        neighbor (row number), id, change ('gained': only the first model has the edge; 'lost'; or 'kept'), share of the
+        displacement (0 for the kept), the cosine or other similarity in each model where the embeddings are known (of a
+        group its mean), and text if known. Gained and lost by share, then the kept by similarity in the first model.
+    """
+    pandas, i = need("pandas", "plot"), check_row(i, self.n)
+    first, second = (sp.csr_array(self.graphs[name])[[i]].toarray()[0] for name in self.models)
+    near = np.flatnonzero(first + second)
+    explained = self.explain(i)
+    share = np.zeros(self.n)
+    share[explained.neighbors] = explained.share
+    change = np.where(first[near] > second[near], "gained", np.where(first[near] < second[near], "lost", "kept"))
+    table = pandas.DataFrame({"neighbor": near, "id": self.ids[near], "change": change, "share": share[near]})
+    emb, metric = self.graphs.emb, self.settings.get("metric")
+    by = np.zeros(len(near))
+    if emb is not None and metric:
+        for name, group in zip(self.models, self.groups or [(name,) for name in self.models]):
+            found = [pair_similarity(torch.as_tensor(emb[run][[i]]), torch.as_tensor(emb[run][near]), metric).numpy() for run in group]
+            table[f"similarity in {name}"] = np.mean(found, axis=0)
+        by = table[f"similarity in {self.models[0]}"].to_numpy()
+    if self.data is not None and all(isinstance(self.data[j], str) for j in near):
+        table["text"] = [self.data[j] for j in near]
+    return table.iloc[np.lexsort((-by, -table["share"], table["change"] == "kept"))].reset_index(drop=True)
+
+
+DatumTest.neighbors = _neighbors
+
+# %% ../nbs/04_datum_test.ipynb #a85493b8
+def _detectable(self: DatumTest, alpha: float = 0.05, power: float = 0.8) -> np.ndarray:
+    """The effect that the paired test would find with probability `power` at level `alpha`, (n,).
+
+    In units of `effect`: length of the displacement relative to the datum's position. Infinite where so few edges differ that
+    no displacement is significant. One test at a time: for a false discovery rate use a smaller `alpha`.
+
+    Raises
+    ------
+    ValueError
+        For another null than 'paired'.
+    """
+    from scipy.stats import norm
+    if self.null != "paired":
+        raise ValueError(f"detectable is known for null='paired' only; this is {self.null!r}.")
+    check_level("alpha", alpha), check_level("power", power)
+    mean, variance, *_, size = self.cumulants.T
+    low, high = mean.copy(), mean + 50 * np.sqrt(variance) + 1e-300
+    for _ in range(60):
+        middle = (low + high) / 2
+        above = _pearson_tail(middle, self.cumulants) > alpha
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    beyond, z = high - mean, norm.ppf(power)
+    half = beyond + 2 * z ** 2 * np.divide(size, mean, out=np.zeros_like(mean), where=mean > 0)
+    squared = half + np.sqrt(np.maximum(half ** 2 - beyond ** 2 + z ** 2 * variance, 0))
+    possible = 2.0 ** (1 - np.maximum(self.n_differing, 1)) <= alpha
+    return np.where(possible, _relative(np.sqrt(squared), self.frame), np.inf)
+
+
+def _cumulants(self: DatumTest) -> np.ndarray:
+    "kappa_1 to kappa_4 of every datum's T under the flips, and |K|^2, (n, 5)."
+    found, loadings = np.zeros((self.n, 5)), torch.as_tensor(self.frame.loadings, dtype=torch.float32)
+    for batch in _batches(self.n_differing, np.flatnonzero(self.n_differing), 2 ** 16):
+        found[batch] = _chaos_cumulants(_differing(self.difference, batch, loadings)[1])
+    return found
+
+
+DatumTest.detectable, DatumTest.cumulants = _detectable, cached_property(_cumulants)
+DatumTest.cumulants.__set_name__(DatumTest, "cumulants")
+
+# %% ../nbs/04_datum_test.ipynb #bf537f9c
+@dataclass(frozen=True, eq=False)
+class GlobalTest:
+    """Have two models the same geometry? What `DatumTest.global_test` returns.
+
+    Attributes
+    ----------
+    statistic : float
+        Standardised sum of the data's statistics.
+    pvalue : float
+        Exact under exchangeability of all edges, at least 1 / (n_resamples + 1).
+    n_moved : int
+        Estimated number of data that moved.
+    null_distribution : ndarray of shape (n_resamples,)
+    """
+
+    statistic: float
+    pvalue: float
+    n_moved: int
+    null_distribution: np.ndarray = field(repr=False)
+
+
+def _global_test(self: DatumTest, n_resamples: int = 199, seed: int | np.random.Generator = 0) -> GlobalTest:
+    """Test the pair as a whole, by flipping all differing edges together.
+
+    Parameters
+    ----------
+    n_resamples : int, default 199
+    seed : int or numpy.random.Generator
+
+    Returns
+    -------
+    GlobalTest
+
+    Raises
+    ------
+    ValueError
+        For another null than 'paired'.
+    """
+    if self.null != "paired":
+        raise ValueError(f"global_test belongs to null='paired'; this is {self.null!r}.")
+    n_resamples, rng = check_count("n_resamples", n_resamples, 19), np.random.default_rng(seed)
+    edges = sp.csr_array(sp.triu(self.difference))
+    random = self.cumulants[:, 1] > 1e-20 * self.cumulants[:, 0] ** 2
+    mean, deviation = self.cumulants[:, 0], np.where(random, np.sqrt(self.cumulants[:, 1]), np.inf)
+
+    def total(signs: np.ndarray | float) -> float:
+        flipped = sp.csr_array((edges.data * signs, edges.indices, edges.indptr), shape=edges.shape)
+        D = (flipped @ self.frame.loadings + flipped.T @ self.frame.loadings) / 2
+        return float((((D ** 2).sum(1) - mean) / deviation).sum())
+
+    null_distribution = np.array([total(rng.choice([-1.0, 1.0], edges.nnz)) for _ in progress(range(n_resamples), "joint flips")])
+    statistic = total(1.0)
+    pvalue = (1 + (null_distribution >= statistic - 1e-9 * abs(statistic)).sum()) / (n_resamples + 1)
+    return GlobalTest(statistic, float(pvalue), round(self.n * (1 - unmoved_share(self.pvalue))), null_distribution)
+
+
+DatumTest.global_test = _global_test

@@ -114,7 +114,7 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
     emb : Embeddings, dict of arrays, DataKernels or scipy sparse graphs
         The runs, on the same n data. The frame is made from all models in it.
     group_a, group_b : list of str
-        Names of the runs in each group: at least two in each, none in both.
+        Names of the runs in each group: at least four together, none in both. A group of one is compared with the spread of the other.
     n_components, n_neighbors, metric, symmetrize, device, tol
         As in `datum_test`.
     n_resamples : int, optional
@@ -135,7 +135,7 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
     Raises
     ------
     ValueError
-        For groups that overlap or have fewer than two runs, unknown models, or anything `datum_test` refuses.
+        For groups that overlap or have fewer than four runs together, unknown models, or anything `datum_test` refuses.
 
     Warns
     -----
@@ -187,9 +187,11 @@ def _groups(group_a: list[str], group_b: list[str]) -> tuple[tuple[str, ...], tu
     for name, group in (("group_a", group_a), ("group_b", group_b)):
         if isinstance(group, str) or not all(isinstance(run, str) for run in group):
             raise TypeError(f"{name} must be a list of model names; got {group!r}.")
-        if len(group) < 2 or len(set(group)) < len(group):
-            raise ValueError(f"{name} must name at least two different runs, since the difference between runs is what the test compares with; "
-                             f"got {list(group)}. Two single models are compared by `datum_test`.")
+        if not len(group) or len(set(group)) < len(group):
+            raise ValueError(f"{name} must name at least one run, and none of them twice; got {list(group)}.")
+    if len(group_a) + len(group_b) < 4:
+        raise ValueError("group_a and group_b must have at least four runs together, since the difference between runs of a group is what the test compares with; "
+                         f"got {len(group_a)} + {len(group_b)}. Two single models are compared by `datum_test`.")
     if both := set(group_a) & set(group_b):
         raise ValueError(f"group_a and group_b must have no run in common; got {', '.join(sorted(both))} in both.")
     return tuple(group_a), tuple(group_b)

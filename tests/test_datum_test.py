@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from scipy.stats import chi2, false_discovery_control, kstest
+from scipy.stats import beta, betaprime, chi2, false_discovery_control, gamma, kstest, norm, t as student
 
 import embgeo_nb as eg
-from embgeo_nb.datum_test import HITS, NULLS, coin_flips, weighted_chi2_sf
+from embgeo_nb.datum_test import HITS, NULLS, coin_flips, pearson_sf, storey_qvalues, unmoved_share, weighted_chi2_sf
 from reference import each_device, enumerated_pvalue, random_graph, views
 
 core = importlib.import_module("embgeo_nb.datum_test")       # the package's name for it is the function
@@ -321,6 +321,160 @@ def test_smallest_pvalue(n_resamples):
     assert result(n_resamples=n_resamples).pvalue.min() >= 1 / (n_resamples + 1)
 
 
+# The tail of the flips -------------------------------------------------------------------------------------------------
+
+def all_signs(r):
+    return 1.0 - 2.0 * ((np.arange(2 ** r)[:, None] >> np.arange(r)) & 1)
+
+
+@pytest.mark.parametrize("r, d", [(2, 1), (3, 5), (6, 1), (10, 4), (13, 40)])
+@pytest.mark.parametrize("padding", [0, 5])
+def test_cumulants_against_all_patterns(r, d, padding):
+    vectors = np.random.default_rng(r).normal(size=(r, d)) * np.random.default_rng(d).uniform(0.2, 2, (r, 1))
+    T = ((all_signs(r) @ vectors) ** 2).sum(1)
+    c = T - T.mean()
+    wanted = [T.mean(), (c ** 2).mean(), (c ** 3).mean(), (c ** 4).mean() - 3 * (c ** 2).mean() ** 2, ((vectors @ vectors.T) ** 2).sum()]
+    found = core._chaos_cumulants(torch.tensor(np.vstack([vectors, np.zeros((padding, d))]))[None])[0]
+    assert np.allclose(found, wanted, rtol=1e-9, atol=1e-9 * wanted[1] ** 2)
+
+
+@pytest.mark.parametrize("distribution", [beta(0.7, 3), beta(5, 2), beta(4, 4), gamma(0.5), gamma(40), betaprime(2, 9), betaprime(6, 30), norm(), student(6), student(30)], ids=str)
+def test_pearson_curves_are_the_classical_distributions(distribution):
+    mean, variance, skewness, kurtosis = (float(moment) for moment in distribution.stats("mvsk"))
+    x = distribution.isf([0.99, 0.5, 0.05, 1e-3, 1e-6])
+    assert np.abs(pearson_sf((x - mean) / np.sqrt(variance), skewness, kurtosis) / distribution.sf(x) - 1).max() < 0.02
+
+
+@pytest.mark.filterwarnings("error")
+def test_pearson_tails_are_probabilities_and_fall():
+    "Over the plane of moments, across all types; the mirrored curve is the lower tail."
+    x = np.linspace(-6, 12, 181)
+    for skewness in (-2.0, -0.7, -0.1, 0.0, 0.1, 0.7, 2.0):
+        for above in (1e-3, 0.3, 1.0, 1.5, 2.0, 4.0):            # above the lower bound, kurtosis >= skewness^2 - 2
+            kurtosis = skewness ** 2 - 2 + above
+            p, mirrored = pearson_sf(x, skewness, kurtosis), pearson_sf(-x, -skewness, kurtosis)
+            assert (np.diff(p) <= 1e-9).all() and p.min() >= 0 and p.max() <= 1 and np.abs(p + mirrored - 1)[np.abs(x) > 0.11].max() < 1e-6
+
+
+@pytest.mark.parametrize("d", [2, 8, 60])
+def test_tail_against_all_patterns(d):
+    "Sixteen edges: too many to be enumerated by default, few enough for the truth."
+    patterns, ratios = all_signs(16), []
+    for seed in range(12):
+        vectors = np.random.default_rng(seed).normal(size=(17, d)).astype(np.float32)
+        T = np.sort(((patterns @ vectors[1:].astype(float) / 2) ** 2).sum(1))[::-1]
+        for level in (0.3, 0.05, 0.01, 0.001):
+            signs = patterns[np.argsort(-((patterns @ vectors[1:].astype(float) / 2) ** 2).sum(1))[int(level * len(T)) - 1]]
+            difference = sp.csr_array(np.vstack([np.r_[0, signs], np.zeros((16, 17))]))
+            found = core._tail_pvalues(difference, torch.tensor(vectors), 9999)[0]
+            ratios.append((level, found / level))
+    for level, low, high in ((0.3, 0.9, 1.1), (0.05, 0.85, 1.15), (0.01, 0.8, 1.3), (0.001, 0.6, 3)):
+        assert low < np.median([ratio for at, ratio in ratios if at == level]) < high
+
+
+def test_tail_agrees_with_the_flips_and_resolves_more():
+    flips, tail = result(), result(method="tail")
+    few = flips.n_differing <= 14
+    assert few.any() and not few.all() and (flips.pvalue[few] == tail.pvalue[few]).all()
+    assert np.abs(flips.pvalue - tail.pvalue).max() < 0.2 and np.corrcoef(flips.pvalue, tail.pvalue)[0, 1] > 0.99
+    assert (tail.pvalue >= tail.smallest_pvalue * (1 - 1e-12)).all() and np.allclose(tail.statistic, flips.statistic)
+    far = eg.datum_test({"a": views(noise=0)["a"], "b": views(noise=3, seed=1)["b"]}, "a", "b", n_neighbors=40, n_components=25, method="tail")
+    assert far.pvalue.min() < 1e-6 < 1e-5 < eg.datum_test(far.graphs, "a", "b", n_components=25).pvalue.min()
+    assert agree(result(method="tail", seed=9), tail)                       # nothing random in it
+
+
+def test_size_of_the_tail():
+    found = sizes(300, 80, 0.5, 20, method="tail")
+    assert abs(found.mean() - 0.05) < 4 * found.std(ddof=1) / np.sqrt(len(found)) + 0.002
+
+
+def test_a_frame_of_more_models_keeps_the_size():
+    "The frame may look at all graphs, the two tested among them, because it cannot tell them apart."
+    Z, rejected = np.random.default_rng(0).uniform(0.1, 0.9, size=(300, 4)) / 2, []
+    for seed in range(20):
+        A, B, C = eg.sample_rdpg(Z, n_graphs=3, correlation=0.5, seed=seed)
+        graphs = {"a": A, "b": B, "c": C}
+        R = eg.datum_test(graphs, "a", "b", n_components=60, n_resamples=399, seed=seed)
+        rejected.append((R.pvalue <= 0.05).mean())
+        if seed == 0:
+            swapped = eg.datum_test({"a": B, "b": A, "c": C}, "a", "b", n_components=60, n_resamples=399, seed=seed)
+            assert agree(swapped, R) and np.allclose(swapped.displacement, -R.displacement)
+    assert abs(np.mean(rejected) - 0.05) < 4 * np.std(rejected, ddof=1) / np.sqrt(20)
+
+
+def test_sparse_closed_form():
+    full, sparse = (result(null="independent", method=method) for method in ("full", "sparse"))
+    assert full.method == "full" and sparse.method == "sparse" and 0 <= full.outside <= 1 and sparse.outside is None
+    weights = core._sparse_weights(full.frame, full.graphs.mean)
+    i, mean = 7, full.graphs.mean.toarray()
+    fitted = np.clip((full.frame.center[i] * np.sign(full.frame.eigenvalues)) @ full.frame.center.T, 0, 1)
+    cov = (full.frame.loadings.T * (mean[i] * (1 - fitted) / 2)) @ full.frame.loadings
+    assert np.allclose(weights[i], np.linalg.eigvalsh(cov)) and np.corrcoef(full.pvalue, sparse.pvalue)[0, 1] > 0.95
+
+
+# Around the p-values ----------------------------------------------------------------------------------------------------
+
+def test_storey():
+    p = np.r_[np.full(60, 0.001), np.linspace(0.01, 0.99, 40)]
+    share = (1 + (p > 0.5).sum()) / 50
+    assert unmoved_share(p) == pytest.approx(share) and np.allclose(storey_qvalues(p), false_discovery_control(p) * share)
+    assert unmoved_share(np.full(10, 0.9)) == 1
+    R = result()
+    assert (R.rejected(0.2, "storey") == (storey_qvalues(R.pvalue) <= 0.2)).all() and (R.rejected(0.2, "storey") >= R.rejected(0.2)).all()
+
+
+def test_local_effect():
+    R = result()
+    either = (R.graphs["a"] + R.graphs["b"]).toarray()
+    nearby = either @ R.displacement / either.sum(1, keepdims=True)
+    assert np.allclose(R.local_effect, np.linalg.norm(R.displacement - nearby, axis=1) / np.linalg.norm(R.frame.center, axis=1))
+
+
+def test_detectable_displacements():
+    R = result()
+    default = R.detectable()
+    finite = np.isfinite(default)
+    assert finite.any() and (~finite == (2.0 ** (1 - np.maximum(R.n_differing, 1)) > 0.05)).all()
+    assert (R.detectable(power=0.9)[finite] > default[finite]).all() and (R.detectable(alpha=0.2)[finite] < default[finite]).all()
+    for bad in (dict(alpha=0), dict(power=1)):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            R.detectable(**bad)
+    with pytest.raises(ValueError, match="paired"):
+        result(null="independent").detectable()
+
+
+def test_global_test_keeps_its_level():
+    Z, found = np.random.default_rng(0).uniform(0.1, 0.9, size=(60, 4)) / 2, []
+    for seed in range(120):
+        A, B = eg.sample_rdpg(Z, n_graphs=2, correlation=0.3, seed=seed)
+        found.append(eg.datum_test({"a": A, "b": B}, "a", "b", n_components=8, n_resamples=19).global_test(39, seed).pvalue)
+    assert kstest(np.array(found) - np.random.default_rng(0).random(120) / 40, "uniform").pvalue > 1e-3
+
+
+def test_global_test_finds_a_difference():
+    R = result()
+    G = R.global_test(49, seed=1)
+    assert G.pvalue == 1 / 50 and 0 < G.n_moved <= R.n and G.null_distribution.shape == (49,) and G.statistic > G.null_distribution.max()
+    assert R.global_test(49, seed=1).null_distribution.tolist() == G.null_distribution.tolist()
+    T, mean, variance = R.statistic, *R.cumulants.T[:2]
+    assert G.statistic == pytest.approx(((T - mean)[variance > 0] / np.sqrt(variance[variance > 0])).sum(), rel=1e-4)
+    with pytest.raises(ValueError, match="paired"):
+        result(null="independent").global_test()
+
+
+def test_neighborhoods():
+    R = eg.datum_test(eg.Embeddings(views(), data=[f"text {i}" for i in range(200)]), "a", "b", **OPTIONS)
+    table = R.neighbors(5)
+    A, B = (R.graphs[name].toarray()[5] for name in "ab")
+    sides = {"kept": A * B, "gained": A * (1 - B), "lost": B * (1 - A)}
+    assert {name: sorted(group.neighbor) for name, group in table.groupby("change")} == {name: np.flatnonzero(side).tolist() for name, side in sides.items()}
+    assert table.share.sum() == pytest.approx(1) and (table.text == [f"text {j}" for j in table.neighbor]).all()
+    Y = views()["b"]
+    cosine = Y @ Y[5] / np.linalg.norm(Y, axis=1) / np.linalg.norm(Y[5])
+    assert np.allclose(table["similarity in b"], cosine[table.neighbor])
+    assert "similarity in a" not in eg.datum_test({name: R.graphs[name] for name in "ab"}, "a", "b", n_components=6).neighbors(5)
+
+
 # The weighted chi-square tail -----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("d, tolerance", [(1, 0.1), (2, 0.05), (3, 0.03), (10, 0.006), (50, 0.001), (200, 0.001)])
@@ -434,10 +588,10 @@ def test_table():
     emb = eg.Embeddings(views(), [f"id{i}" for i in range(200)], [f"text {i}" for i in range(200)], np.arange(200) % 3)
     R = eg.datum_test(emb, "a", "b", **OPTIONS)
     table = R.to_frame()
-    assert isinstance(table, pd.DataFrame) and list(table.columns) == ["datum", "id", "effect", "statistic", "pvalue", "qvalue", "n_differing", "label", "text"]
+    assert isinstance(table, pd.DataFrame) and list(table.columns) == ["datum", "id", "effect", "local_effect", "statistic", "pvalue", "qvalue", "n_differing", "label", "text"]
     assert sorted(table.datum) == list(range(200)) and (np.diff(table.effect) <= 0).all() and list(table.index) == list(range(200))
     rows = table.datum.to_numpy()
-    for name, values in {"effect": R.effect, "statistic": R.statistic, "pvalue": R.pvalue, "qvalue": R.qvalue, "n_differing": R.n_differing, "label": R.labels, "id": R.ids}.items():
+    for name, values in {"effect": R.effect, "local_effect": R.local_effect, "statistic": R.statistic, "pvalue": R.pvalue, "qvalue": R.qvalue, "n_differing": R.n_differing, "label": R.labels, "id": R.ids}.items():
         assert (table[name].to_numpy() == np.asarray(values)[rows]).all()
     assert (table.text == [f"text {i}" for i in rows]).all()
     assert list(result().to_frame().columns)[-1] == "n_differing"
@@ -477,7 +631,8 @@ def test_isolated_data():
     (dict(metric="l2"), ValueError, "metric"), (dict(symmetrize="xor"), ValueError, "symmetrize"), (dict(n_resamples=18), ValueError, "n_resamples"),
     (dict(n_resamples=99.5), TypeError, "n_resamples"), (dict(n_resamples=True), TypeError, "n_resamples"), (dict(seed=-1), ValueError, "seed"),
     (dict(seed=1.5), TypeError, "seed"), (dict(seed=None), TypeError, "seed"), (dict(a="x"), ValueError, "no model 'x'; the models are a, b"), (dict(b="a"), ValueError, "must differ"),
-    (dict(n_resamples=0), ValueError, "n_resamples"),
+    (dict(n_resamples=0), ValueError, "n_resamples"), (dict(method="exact"), ValueError, "'flips' or 'tail'"), (dict(method="sparse"), ValueError, "'flips' or 'tail'"),
+    (dict(null="independent", method="tail"), ValueError, "'full' or 'sparse'"), (dict(null="bootstrap", method="flips"), ValueError, "None for null='bootstrap'"),
 ])
 def test_refusals(options, error, message):
     with pytest.raises(error, match=message):
