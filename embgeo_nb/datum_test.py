@@ -152,7 +152,11 @@ def _chaos_cumulants(
     vectors: torch.Tensor,   # (g, r, d): half the loadings of the differing neighbours
 ) -> np.ndarray:             # (g, 5): kappa_1 to kappa_4 of T under the flips, and |K|^2
     "Exact cumulants of |signs @ vectors|^2 for fair signs."
-    K = vectors.double() @ vectors.double().mT
+    return _cumulants_of(vectors.double() @ vectors.double().mT)
+
+
+def _cumulants_of(K: torch.Tensor) -> np.ndarray:
+    "The same from the Gram matrices (g, r, r) of the vectors."
     diagonal = K.diagonal(dim1=1, dim2=2)
     mean, size = diagonal.sum(1), (K ** 2).sum((1, 2))
     K = K - torch.diag_embed(diagonal)
@@ -208,26 +212,60 @@ def _pearson_four_sf(x: np.ndarray, lead: np.ndarray, c0: np.ndarray, c1: np.nda
     upper = mass(at, end)
     return upper / (upper + mass(-end, at))
 
-# %% ../nbs/04_datum_test.ipynb #8824cdfa
+# %% ../nbs/04_datum_test.ipynb #56b395ea
+_REFINED = 0.02                   # p-values below it are refined
+
+
 def _tail_pvalues(difference: sp.csr_array, loadings: torch.Tensor, n_resamples: int) -> np.ndarray:
-    "p-values of the flips without flipping: all patterns where they are few, else a Pearson curve with four exact moments."
+    "p-values of the flips without flipping: all patterns where they are few, else Pearson curves with four exact moments."
     counts = np.diff(difference.indptr)
     pvalues, rows = _enumerated(difference, loadings, n_resamples)
     for batch in _batches(counts, rows, 2 ** 16):
-        observed, vectors = _differing(difference, batch, loadings)
-        T = ((observed[:, None].double() @ vectors.double()) ** 2).sum((1, 2)).cpu().numpy()
-        tail = _pearson_tail(T, _chaos_cumulants(vectors))
-        pvalues[batch] = np.maximum(tail, 2.0 ** (1 - counts[batch]))
-    return pvalues
+        T, K = _observed_chaos(difference, loadings, batch)
+        pvalues[batch] = _pearson_tail(T, _cumulants_of(K))
+    rows = rows[pvalues[rows] < _REFINED]
+    for q, part in ((10, rows[counts[rows] <= 24]), (7, rows[counts[rows] > 24])):
+        for batch in _batches(counts, part, 2 ** 22 // 2 ** q):
+            pvalues[batch] = _conditional_tail(*_observed_chaos(difference, loadings, batch), q)
+    return np.maximum(pvalues, np.where(counts > 0, 2.0 ** (1 - np.maximum(counts, 1)), 1.0))
+
+
+def _observed_chaos(difference: sp.csr_array, loadings: torch.Tensor, rows: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
+    "T (g,) and the Gram matrices K (g, r, r) of some data, less a little slack for rounding."
+    observed, vectors = _differing(difference, rows, loadings)
+    T = ((observed[:, None].double() @ vectors.double()) ** 2).sum((1, 2))
+    return (T * (1 - _SLACK)).cpu().numpy(), vectors.double() @ vectors.double().mT
+
+
+def _conditional_tail(T: np.ndarray, K: torch.Tensor, q: int) -> np.ndarray:
+    "P(T* >= T), (g,), averaged over all patterns of the q coins that carry most of the variance."
+    g, r = K.shape[:2]
+    off = K - torch.diag_embed(K.diagonal(dim1=1, dim2=2))
+    order = (off ** 2).sum(2).argsort(dim=1, descending=True, stable=True)
+    K = K.gather(1, order[:, :, None].expand(g, r, r)).gather(2, order[:, None].expand(g, r, r))
+    bits = (torch.arange(2 ** (q - 1), device=K.device)[:, None] >> torch.arange(q, device=K.device)) & 1
+    patterns = 1.0 - 2.0 * bits.to(K)                                     # the last bit is always 0
+    b, c = ((patterns @ K[:, :q, :q]) * patterns).sum(2), patterns @ K[:, :q, q:]      # |b|^2 (g, P), and b's products with the others
+    diagonal = K[:, q:, q:].diagonal(dim1=1, dim2=2)
+    rest = K[:, q:, q:] - torch.diag_embed(diagonal)
+    square = rest @ rest
+    own, total = square.diagonal(dim1=1, dim2=2), lambda part: part.sum((1, 2))[:, None]
+    cc, reach = (c ** 2).sum(2), c @ rest                                 # K' has first row c; its powers, block by block
+    second = 2 * (own.sum(1)[:, None] + 2 * cc)
+    third = 8 * (total(rest * square) + 3 * (reach * c).sum(2))
+    fourth = (48 * (2 * cc ** 2 + 4 * (reach ** 2).sum(2) + total(square ** 2)) - 96 * (cc ** 2 + ((own[:, None] + c ** 2) ** 2).sum(2))
+              + 32 * (total(rest ** 4) + 2 * (c ** 4).sum(2)))
+    cumulants = torch.stack([b + diagonal.sum(1)[:, None], second, third, fourth], 2).flatten(0, 1).cpu().numpy()
+    return _pearson_tail(np.repeat(T, len(patterns)), cumulants).reshape(g, -1).mean(1)
 
 
 def _pearson_tail(T: np.ndarray, cumulants: np.ndarray) -> np.ndarray:
-    "P(T* >= T) from cumulants (n, >= 4); 1 where T* is constant."
+    "P(T* >= T) from cumulants (n, >= 4); where T* is constant, whether it reaches T."
     mean, variance, third, fourth = cumulants.T[:4]
     random = variance > 1e-20 * mean ** 2
     deviation = np.sqrt(np.where(random, variance, 1))
     tail = pearson_sf((T - mean) / deviation, np.where(random, third, 0) / deviation ** 3, np.where(random, fourth, 0) / deviation ** 4)
-    return np.where(random, np.clip(tail, 0, 1), 1.0)
+    return np.where(random, np.clip(tail, 0, 1), mean >= T)
 
 # %% ../nbs/04_datum_test.ipynb #2f0dea92
 def weighted_chi2_sf(
