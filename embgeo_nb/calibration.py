@@ -26,7 +26,7 @@ SIMULATIONS = ("block", "degree_corrected", "indefinite", "rdpg", "knn")
 OF_GROUPS = {"replicates": None, "rotation": "rotation"}      # tests of groups of reruns, and the method of `replicate_test`
 
 # %% auto #0
-__all__ = ['SIMULATIONS', 'OF_GROUPS', 'Simulation', 'Claim', 'Calibration', 'calibrate', 'false_discoveries']
+__all__ = ['SIMULATIONS', 'OF_GROUPS', 'Simulation', 'SizeClaim', 'Calibration', 'calibrate', 'false_discoveries']
 
 # %% ../nbs/05_calibration.ipynb #04965a92
 _MIXING = {"block": [[0.20, 0.05, 0.02], [0.05, 0.15, 0.04], [0.02, 0.04, 0.25]],
@@ -182,8 +182,8 @@ def _verdict(rate: float, low: float, high: float, level: float, tolerance: floa
 
 
 @dataclass(frozen=True)
-class Claim:
-    "A statement with all that is needed to reject it."
+class SizeClaim:
+    "A statement about a size, with all that is needed to reject it; the verdict may be that it is not decided."
 
     statement: str
     sweep: str                 # what was varied
@@ -275,11 +275,11 @@ class Calibration:
         return min(self.levels, key=lambda level: abs(np.log(level / 0.05)))
 
     @property
-    def claims(self) -> dict[str, Claim]:
+    def claims(self) -> dict[str, SizeClaim]:
         "For every null the claim that it rejects no more and no less than it says, at the level nearest to 5 %."
         return {null: self._claim(null) for null in self.nulls}
 
-    def _claim(self, null: str) -> Claim:
+    def _claim(self, null: str) -> SizeClaim:
         level, (low, high), count = self.level, self.interval(null, self.level), len(self.comparisons[null])
         bottom, top = self.band(level)
         if self.on_reruns:
@@ -288,7 +288,7 @@ class Calibration:
             sweep = f"{count} draws of {self.subject}"
         made = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         interval = "" if np.isnan(low) else f" (95 % interval {low:.2%} to {high:.2%})"
-        return Claim(f"Where nothing differs, `{null}` rejects {level:.0%} of the data at a level of {level:.0%}.", f"{sweep}; {made}",
+        return SizeClaim(f"Where nothing differs, `{null}` rejects {level:.0%} of the data at a level of {level:.0%}.", f"{sweep}; {made}",
                      f"share of p ≤ {level:g} among a comparison's {'data' if self.moved is None or not self.moved.any() else 'unmoved data'}, mean over comparisons",
                      f"between {bottom:.1%} and {top:.1%}", f"{self.rates(null, level).mean():.2%}{interval}", self.verdict(null, level))
 

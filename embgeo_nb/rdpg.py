@@ -150,14 +150,16 @@ _NEARLY = 8                  # how nearly: residuals within this factor of what 
 def _orthonormal(
     block: torch.Tensor,                 # (N, c)
 ) -> tuple[torch.Tensor, torch.Tensor]:  # X (N, c') with orthonormal columns, and R (c', c) with block = X R; c' < c where columns depend
-    "Orthonormal columns by way of the Gram matrix in float64, twice."
+    "Orthonormal columns by way of the Gram matrix in float64, twice where the columns are close to dependent."
     length = block.norm(dim=0)
-    X, R = block / torch.where(length > 0, length, torch.inf), None
+    X = block / torch.where(length > 0, length, torch.inf)
     for _ in range(2):
         whole = X.double()
         weights, rotation = torch.linalg.eigh(whole.T @ whole)
         keep = weights > 1e-10                                   # of columns of unit length
         X = X @ (rotation[:, keep] / weights[keep].sqrt()).to(X.dtype)
+        if len(weights) and weights.min() > 1e-2:                # far from dependent: once is enough
+            break
     return X, X.T @ block
 
 
@@ -250,7 +252,7 @@ def block_krylov(
         if basis.size and (stuck or block >= due or basis.size + X.shape[1] > max_basis):
             theta, Y = basis.ritz()
             excess = _excess(theta, newest @ Y[basis.first:basis.size, :k].to(X.dtype) if not stuck else 0 * Y[:1, :k], tol, k)
-            if start.dtype == torch.float32 and len(theta) >= k and tol * theta[k - 1].abs() < 4e-6 * theta[0].abs():
+            if start.dtype == torch.float32 and block > 2 + 4 * k // b and (len(theta) < k or tol * theta[k - 1].abs() < 4e-6 * theta[0].abs()):
                 return None
             history.append((block, np.log(max(excess, 1e-3))))
             due = block + _blocks_to_go(history, basis.size // (4 * b))
@@ -263,7 +265,7 @@ def block_krylov(
                 if not stuck:
                     X, OX, GX = (torch.cat(pair, 1) for pair in zip((X, OX, GX), fresh(X, GX)))
             elif basis.size + X.shape[1] > max_basis:
-                kept = max(k + b, min(2 * k, max_basis // 2))
+                kept = max(k + b, max_basis // 2)
                 basis.compress(theta[:kept], Y[:, :kept])
         if stuck:                                                  # go on from elsewhere
             if empty or basis.size >= N:

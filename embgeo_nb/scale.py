@@ -115,7 +115,7 @@ def free_memory() -> float:
     except (OSError, StopIteration):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 if hasattr(os, "sysconf") else 8e9
 
-# %% ../nbs/12_scale.ipynb #c6c8147c
+# %% ../nbs/12_scale.ipynb #ced6c882
 def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors: int = 32, n_components: int | None = None,
                   stages: Sequence[str] = ("kernel", "omnibus", "frame", "paired"), n_resamples: int = 9999, differing: float = 0.5,
                   memory: float | None = None, device: str = "cpu", refuse: bool = True) -> CostEstimate:
@@ -170,9 +170,9 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
     if "frame" in stages:
         costs["frame"] = _eigen_cost(both, n, d, vectors, rates, embeddings + kept + 16.0 * both + 16.0 * n * d)
     if "paired" in stages:
-        r, draws = 2 * differing * 1.6 * k / 2, min(n_resamples, 100 * (1 + np.log(max(n_resamples, 100) / 100)))
+        r, draws = differing * 1.6 * k, min(n_resamples, n_resamples / 5 + 1000)      # all flips for the fifth that moved, some for the others
         work = 2.0 * n * draws * r * min(r, d)
-        costs["paired"] = work, n * draws * (r / rates["signs"] + 2 * r * min(r, d) / rates["thin"]), embeddings + kept + 24.0 * n * r + 3e8 + 24.0 * n * d
+        costs["paired"] = work, 2 * n * draws * (max(r, 64) / rates["signs"] + 2 * r * min(r, d) / rates["thin"]), embeddings + kept + 24.0 * n * r + 3e8 + 24.0 * n * d
     found = CostEstimate({s: c[1] for s, c in costs.items()}, {s: c[0] for s, c in costs.items()}, {s: c[2] + 3e8 for s, c in costs.items()},
                          free_memory() if memory is None else float(memory), _advice(costs, embeddings, kept))
     if refuse and not found.fits:
@@ -185,7 +185,8 @@ def _eigen_cost(passes: float, length: int, d: int, vectors: float, rates: dict[
     basis = 2.7 * d + 60
     products, orthogonal = 2 * passes * vectors, 7.0 * length * vectors * basis
     finish = 6.0 * 2 * passes * d + 12.0 * length * d * d
-    return products + orthogonal + finish, (products + finish) / rates["sparse"] + orthogonal / rates["thin"], held + length * (4.0 * (4 * d + 200) + 40.0 * d)
+    seconds = 1.5 * ((products + finish) / rates["sparse"] + orthogonal / rates["thin"]) + 1e-4 * vectors      # and what small steps cost beside
+    return products + orthogonal + finish, seconds, held + length * (4.0 * (4 * d + 200) + 40.0 * d)
 
 
 def _advice(costs: dict[str, tuple[float, float, float]], embeddings: float, kept: float) -> tuple[str, ...]:

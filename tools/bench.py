@@ -238,6 +238,7 @@ NAMES = {
     "neighbours (20,000 x 768, k 64) | faiss": dict(ours=("neighbors_ours", dict(n=20000, p=768, k=64)), theirs=("neighbors_faiss", dict(n=20000, p=768, k=64)), kind="neighbours"),
     "neighbours (20,000 x 768, k 64) | scikit-learn": dict(ours=("neighbors_ours", dict(n=20000, p=768, k=64)), theirs=("neighbors_sklearn", dict(n=20000, p=768, k=64)), kind="neighbours"),
     "16 models of 5,000 | 64 models": dict(ours=("population_ours", dict(n=5000, k=32, d=32, m=16)), theirs=("population_ours", dict(n=5000, k=32, d=32, m=64))),
+    "vocabulary of 20,000": dict(ours=("vocabulary_ours", dict(n=20_000, p=64, k=32, d=32))),
     "vocabulary of 100,000": dict(ours=("vocabulary_ours", dict(n=100_000, p=256, k=64, d=32))),
 }
 
@@ -306,14 +307,14 @@ def machine():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="parts of names; all comparisons but the vocabulary by default: " + "; ".join(NAMES))
+    parser.add_argument("names", nargs="*", help="parts of names; all by default: " + "; ".join(NAMES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--store", action="store_true", help="keep the results in nbs/data/scaling.json")
     parser.add_argument("--threads", type=int, help="threads for both sides; on a machine with other work, 1 measures best")
     options = parser.parse_args()
     global THREADS
     THREADS = options.threads
-    names = [name for name in NAMES if any(part in name for part in options.names) or (not options.names and "theirs" in NAMES[name])]
+    names = [name for name in NAMES if any(part in name for part in options.names) or not options.names]
     OUT.mkdir(exist_ok=True)
     prepare(names)
     results = {}
