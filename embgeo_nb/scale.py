@@ -206,7 +206,7 @@ _PARTS = ("indptr", "indices", "data")
 
 
 def save_graphs(emb: Any, folder: str | Path, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
-                device: str | torch.device | None = None, engine: DaskEngine | None = None) -> Graphs:
+                device: str | torch.device | None = None, engine: Any = None) -> Graphs:
     """Write the graphs of an analysis to a folder, one model at a time, and open them from there.
 
     Parameters
