@@ -475,7 +475,8 @@ def plot_displacement(R: Any, n_arrows: int = 30, labels: Sequence | None = None
     ----------
     R : DatumTest
     n_arrows : int, default 30
-        How many data, of the largest effect, get an arrow from the first model's position to the second's.
+        How many data, of the largest effect, get an arrow from where the first model's graph alone puts them to where the second's
+        does: the mean position plus and minus the displacement (an omnibus embedding halves the way).
     labels : sequence of n labels, optional
         Groups to be told apart; those of the data by default, if they have any.
     ax : matplotlib Axes, optional
@@ -491,7 +492,7 @@ def plot_displacement(R: Any, n_arrows: int = 30, labels: Sequence | None = None
     plane = np.linalg.svd(R.displacement[top], full_matrices=False)[2][:2].T
     if plane.shape[1] < 2:
         raise ValueError("n_arrows: a plane needs at least two moved data and two components.")
-    center, half = R.frame.center @ plane, R.displacement @ plane / 2
+    center, half = R.frame.center @ plane, R.displacement @ plane
     with style():
         ax = _axes(ax, 6, 4.6)
         for (name, mask), color, marker in zip([("", np.ones(n, bool))] if labels is None else _groups(labels), PALETTE, MARKERS):

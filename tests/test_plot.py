@@ -211,7 +211,7 @@ def test_arrows_are_the_displacements(R):
     top = np.argsort(-R.effect, kind="stable")[:6]
     drawn = {tuple(np.round(np.subtract(arrow.xy, arrow.xyann), 9)) for arrow in ax.texts}
     plane = np.linalg.svd(R.displacement[top], full_matrices=False)[2][:2].T
-    assert drawn == {tuple(np.round(-R.displacement[i] @ plane, 9)) for i in top}
+    assert drawn == {tuple(np.round(-2 * R.displacement[i] @ plane, 9)) for i in top}
     assert "from first to second" in ax.get_title("left")
 
 
