@@ -140,7 +140,7 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
     Warns
     -----
     UserWarning
-        If there are so few relabellings that the pooled reference carries much of any real effect.
+        If there are so few relabellings that the observed statistics make up much of the pooled reference.
 
     References
     ----------
@@ -152,8 +152,8 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
     method = check_option("method", method or ("single" if every >= 1000 else "pooled"), REPLICATE_METHODS)
     n_resamples = check_count("n_resamples", (9999 if method == "rotation" else 1000) if n_resamples is None else n_resamples, 19)
     if method == "pooled" and every < 20:
-        warnings.warn(f"With {g_a} + {g_b} runs there are {every} relabellings, and the false ones carry part of any real difference, so that the pooled test "
-                      "misses much. Add runs (4 + 4 have 35 relabellings), or use method='rotation'.", stacklevel=2)
+        warnings.warn(f"With {g_a} + {g_b} runs there are {every} relabellings, the true one among them, so that the pooled test rejects at most {every} alpha of the data "
+                      "at level alpha, and misses much where many differ. Add runs (4 + 4 have 35 relabellings), or use method='rotation'.", stacklevel=2)
     graphs = as_graphs(emb, n_neighbors, metric, symmetrize, device)
     runs = [graphs[name] for name in (*group_a, *group_b)]
     seed = as_seed(seed)
