@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, lru_cache
 from html import escape
 from typing import Any
 
@@ -18,14 +18,15 @@ import torch
 from .embeddings import html_table, need
 from .kernel import check_count, check_option, pair_similarity
 from .omnibus import Attribution, Frame, Graphs, Omnibus, as_graphs, attribute, check_row, difference_graph, frame, progress
-from .rdpg import sample_rdpg
+from .rdpg import sample_copies, sample_rdpg
 
 NULLS = ("paired", "independent", "bootstrap", "single-copy")
 METHODS = {"paired": ("flips", "tail"), "independent": ("full", "sparse")}      # the first is the default
 
 # %% auto #0
-__all__ = ['NULLS', 'METHODS', 'HITS', 'coin_flips', 'pearson_sf', 'weighted_chi2_sf', 'DatumTest', 'datum_test', 'as_seed',
-           'check_level', 'benjamini_hochberg', 'unmoved_share', 'storey_qvalues', 'versions', 'GlobalTest']
+__all__ = ['NULLS', 'METHODS', 'HITS', 'coin_flips', 'signs_at_a_time', 'pearson_sf', 'weighted_chi2_sf', 'latent_positions',
+           'DatumTest', 'datum_test', 'as_seed', 'check_level', 'benjamini_hochberg', 'unmoved_share', 'storey_qvalues',
+           'versions', 'GlobalTest']
 
 # %% ../nbs/04_datum_test.ipynb #ba5f3bd8
 _MIX = (0xBF58476D1CE4E5B9 - 2 ** 64, 0x94D049BB133111EB - 2 ** 64)     # as signed 64-bit integers
@@ -55,7 +56,7 @@ def coin_flips(
     counter = (draw[:, None] + torch.arange(words, device=device) + 1) * _GAMMA
     octets = _mix(key[:, None, None] + counter).view(torch.uint8)
     table = torch.as_tensor(_SIGNS_OF_BYTE, dtype=torch.float32, device=device)
-    return table[octets.int()].flatten(2)[..., :width]
+    return table.index_select(0, octets.flatten().int()).view(len(data), count, -1)[..., :width]
 
 # %% ../nbs/04_datum_test.ipynb #237a995c
 def _differing(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -96,7 +97,11 @@ def _batches(counts: np.ndarray, rows: np.ndarray, floats: int) -> list[np.ndarr
 # %% ../nbs/04_datum_test.ipynb #ddb22c64
 HITS = 100                        # Besag & Clifford's h
 _SLACK = 1e-5                     # float32: draws this close to the observed value count as reaching it
-_FLOATS = 2 ** 24                 # signs held at a time
+_FLOATS = 2 ** 21                 # signs held at a time: no more than stay in cache (on a GPU, eight times as many)
+
+
+def signs_at_a_time(device: torch.device) -> int:
+    return _FLOATS if device.type == "cpu" else 8 * _FLOATS
 
 
 def _paired_pvalues(difference: sp.csr_array, loadings: torch.Tensor, n_resamples: int, seed: int) -> np.ndarray:
@@ -106,7 +111,7 @@ def _paired_pvalues(difference: sp.csr_array, loadings: torch.Tensor, n_resample
     hits, done, step = np.zeros(len(counts), int), 0, 256
     while len(rows) and done < n_resamples:
         step = min(step, n_resamples - done)
-        for batch in _batches(counts, rows, _FLOATS // step):
+        for batch in progress(_batches(counts, rows, signs_at_a_time(loadings.device) // step), "coin flips", 10):
             _flip_batch(difference, batch, loadings, seed, done, step, hits, pvalues)
         done, step = done + step, min(4 * step, 8192)
         rows = rows[hits[rows] < HITS]
@@ -202,7 +207,7 @@ def _pearson_four_sf(x: np.ndarray, lead: np.ndarray, c0: np.ndarray, c1: np.nda
     power, slope = lead / c2 - 2, (lead * center + c1) / (c2 * width)
     height = lambda u: power * np.log(np.cos(u)) - slope * u
     peak = height(np.arctan(-slope / power))
-    nodes, weights = np.polynomial.legendre.leggauss(400)
+    nodes, weights = _nodes()
 
     def mass(low, high):
         u = (low + high)[:, None] / 2 + (high - low)[:, None] / 2 * nodes
@@ -211,6 +216,11 @@ def _pearson_four_sf(x: np.ndarray, lead: np.ndarray, c0: np.ndarray, c1: np.nda
     at, end = np.arctan((x - center) / width), np.full_like(x, np.pi / 2)
     upper = mass(at, end)
     return upper / (upper + mass(-end, at))
+
+
+@lru_cache
+def _nodes() -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.legendre.leggauss(400)
 
 # %% ../nbs/04_datum_test.ipynb #56b395ea
 _REFINED = 0.02                   # p-values below it are refined
@@ -348,17 +358,30 @@ def _resampled(graph: sp.csr_array, coordinates: Frame, null: str, n_resamples: 
     "Null distribution (n, B) of T under `bootstrap` or `single-copy`, and the share of fitted probabilities outside [0, 1]."
     d = coordinates.n_components
     source = coordinates if null == "bootstrap" else frame(graph, d, device=device)
-    n, positive = len(source.center), source.eigenvalues > 0
-    positions = np.c_[source.center[:, positive], source.center[:, ~positive]]
+    n, fit = len(source.center), latent_positions(source)
     outside = sum(int(((p < 0) | (p > 1)).sum()) for p in (_fitted(source, slice(start, start + 512)) for start in range(0, n, 512)))
     null_distribution = np.empty((n, n_resamples), dtype=np.float32)
     seeds = np.random.SeedSequence(seed).spawn(n_resamples)
     for at in progress(range(n_resamples), f"{null} draws"):
-        draw = partial(sample_rdpg, positions, (int(positive.sum()), int((~positive).sum())), clip=True, seed=np.random.default_rng(seeds[at]))
-        a, b = draw(n_graphs=2) if null == "bootstrap" else (graph, draw())
-        D = _displaced(a - b, frame((a + b) / 2, d, device=device))
-        null_distribution[:, at] = (D ** 2).sum(1)
+        null_distribution[:, at] = _redrawn(fit, np.random.default_rng(seeds[at]), graph if null == "single-copy" else None, device)
     return null_distribution, outside / n ** 2
+
+
+def latent_positions(source: Frame) -> tuple[np.ndarray, tuple[int, int]]:
+    "Positions (n, d) and signature, as `sample_rdpg` takes them."
+    positive = source.eigenvalues > 0
+    return np.c_[source.center[:, positive], source.center[:, ~positive]], (int(positive.sum()), int((~positive).sum()))
+
+
+def _redrawn(fit: tuple[np.ndarray, tuple[int, int]], rng: np.random.Generator, graph: sp.csr_array | None = None,
+             device: str | torch.device | None = None) -> np.ndarray:
+    "T (n,) of a pair embedded jointly: two copies drawn from a fit, or a graph and one copy."
+    if graph is None:
+        mean, difference = sample_copies(*fit, seed=rng)
+    else:
+        copy = sample_rdpg(*fit, clip=True, seed=rng)
+        mean, difference = (graph + copy) / 2, graph - copy
+    return (_displaced(difference, frame(mean, fit[0].shape[1], device=device)) ** 2).sum(1)
 
 # %% ../nbs/04_datum_test.ipynb #6a7d2d48
 @dataclass(frozen=True, eq=False)

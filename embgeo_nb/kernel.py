@@ -62,16 +62,16 @@ class _Rows:
         (self.n, p), self.Y, self.metric, self.device = Y.shape, Y, metric, torch.device(device)
         self.step = max(1024, min(self.n, _PIECE // p))                # rows per piece
         self.pieces = [(start, min(start + self.step, self.n)) for start in range(0, self.n, self.step)]
-        self.exponent = self._exponent()
-        rounding, self.kept = 2.0 ** -24 * (p + 8), {}
-        self.squares = torch.cat([_squared(self.piece("exact", *piece)) for piece in self.pieces])
+        self.exponent, self.room, self.kept = self._exponent(), {}, {}
+        rounding = 2.0 ** -24 * (p + 8)
+        self.squares = torch.cat([_squared(self.piece("exact", slice(*piece))) for piece in self.pieces])
         self.offset, self.center = None, 0.0
         if metric == "inner_product":
             self.longest = float(self.squares.max()) ** 0.5
             self.error = 2 * rounding * self.longest ** 2
             return
-        self.center = sum(self._unit(*piece).sum(0) for piece in self.pieces) / self.n    # distances do not change, rounding errors shrink
-        squares = torch.cat([_squared(self.piece("rows", *piece)) for piece in self.pieces]).double()
+        self.center = sum(self._unit(slice(*piece)).sum(0) for piece in self.pieces) / self.n    # distances do not change, rounding errors shrink
+        squares = torch.cat([_squared(self.piece("rows", slice(*piece))) for piece in self.pieces]).double()
         self.longest, self.offset = float(squares.max()) ** 0.5, (squares / 2).float()
         self.error = 4 * rounding * self.longest ** 2 + 1e-15
 
@@ -81,30 +81,38 @@ class _Rows:
         exponent = torch.frexp(size.double() if self.metric == "cosine" else size.double().max()).exponent
         return exponent if (exponent.abs() > 20).any() else None
 
-    def exact(self, start: int, stop: int) -> torch.Tensor:
+    def exact(self, which: slice | torch.Tensor) -> torch.Tensor:
         "Rows in float64, (rows, p), in range."
-        Y = self.Y[start:stop].to(self.device).double()
+        Y = self.Y[which if isinstance(which, slice) else which.to(self.Y.device)].to(self.device).double()
         if self.exponent is None:
             return Y
-        exponent = self.exponent[start:stop] if self.metric == "cosine" else self.exponent
+        exponent = self.exponent[which] if self.metric == "cosine" else self.exponent
         half = exponent // 2                            # in two steps, since 2^exponent itself may leave the range
         return torch.ldexp(torch.ldexp(Y, -half), half - exponent)
 
-    def _unit(self, start: int, stop: int) -> torch.Tensor:
-        Y = self.piece("exact", start, stop)
-        return Y / self.squares[start:stop].sqrt()[:, None] if self.metric == "cosine" else Y     # cosine ranks like the distance of unit rows
+    def _unit(self, which: slice | torch.Tensor) -> torch.Tensor:
+        Y = self.piece("exact", which)
+        return Y / self.squares[which].sqrt()[:, None] if self.metric == "cosine" else Y     # cosine ranks like the distance of unit rows
 
-    def rows(self, start: int, stop: int) -> torch.Tensor:
+    def rows(self, which: slice | torch.Tensor) -> torch.Tensor:
         "Rows in float32 to nominate with, (rows, p)."
-        return (self._unit(start, stop) - self.center).float()
+        return (self._unit(which) - self.center).float()
 
-    def piece(self, what: str, start: int, stop: int) -> Any:
+    def piece(self, what: str, which: slice | torch.Tensor) -> Any:
         "`rows` or another method for some data, from what is kept where there is but one piece."
         if len(self.pieces) > 1:
-            return getattr(self, what)(start, stop)
+            return getattr(self, what)(which)
         if what not in self.kept:
-            self.kept[what] = getattr(self, what)(0, self.n)
-        return self.kept[what] if what == "coarse" else self.kept[what][start:stop]
+            self.kept[what] = getattr(self, what)(slice(0, self.n))
+        return self.kept[what] if what == "coarse" else self.kept[what][which]
+
+    def products(self, query: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        "`query @ others.T`, each time in the same memory: fresh memory costs nearly as much as the product."
+        size, room = len(query) * len(others), self.room.get(query.dtype)
+        if room is None or len(room) < size:
+            room = self.room[query.dtype] = torch.empty(size, dtype=query.dtype, device=query.device)
+        with full_float32():
+            return torch.mm(query, others.T, out=room[:size].view(len(query), len(others)))
 
 
 def _squared(rows: torch.Tensor) -> torch.Tensor:
@@ -129,22 +137,21 @@ def _largest(scores: torch.Tensor, count: int, group: int = 16) -> tuple[torch.T
     return top.values, places.gather(1, top.indices)
 
 
-def _nominees(data: _Rows, start: int, stop: int, count: int, coarse: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    "`count` candidates for each of rows start..stop, (rows, count), and a bound that the score of no other datum exceeds."
-    own, values, places = torch.arange(start, stop, device=data.device), None, None
-    rows, slack = data.piece("rows", start, stop), data.error
+def _nominees(data: _Rows, own: torch.Tensor, count: int, coarse: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    "`count` candidates for each of the rows numbered `own`, (rows, count), and a bound that the score of no other datum exceeds."
+    values = places = None
+    rows, slack = data.piece("rows", own), data.error
     query = torch.cat([rows, torch.ones(len(rows), 3, device=rows.device)], 1).bfloat16() if coarse else rows
     lost = (rows - query[:, :-3].float()).norm(dim=1).double() if coarse else 0.0
     for first, last in data.pieces:
-        others = data.piece("coarse" if coarse else "rows", first, last)
-        with full_float32():
-            scores = query @ (others[0] if coarse else others).T
+        others = data.piece("coarse" if coarse else "rows", slice(first, last))
+        scores = data.products(query, others[0] if coarse else others)
         if coarse:
             slack = data.error + lost * (data.longest + others[1]) + data.longest * others[1]      # Cauchy and Schwarz
         elif data.offset is not None:
             scores -= data.offset[first:last]
-        inside = own[(own >= first) & (own < last)]
-        scores[inside - start, inside - first] = -torch.inf
+        inside = torch.nonzero((own >= first) & (own < last)).flatten()
+        scores[inside, own[inside] - first] = -torch.inf
         found, at = _largest(scores, min(count, last - first))
         found, at = (found.float(), at + first) if values is None else (torch.cat([values, found.float()], 1), torch.cat([places, at + first], 1))
         values, places = found, at
@@ -155,10 +162,10 @@ def _nominees(data: _Rows, start: int, stop: int, count: int, coarse: bool) -> t
     return places, worst + slack + (2.0 ** -8 * worst.abs() if coarse else 0)
 
 
-def _coarse(self: _Rows, start: int, stop: int) -> tuple[torch.Tensor, float]:
+def _coarse(self: _Rows, which: slice) -> tuple[torch.Tensor, float]:
     "Rows in bfloat16, the offset in three more columns, and the largest length of what rounding took from a row."
-    rows = self.piece("rows", start, stop)
-    rounded, rest = rows.bfloat16(), -self.offset[start:stop] if self.offset is not None else torch.zeros(len(rows), device=rows.device)
+    rows = self.piece("rows", which)
+    rounded, rest = rows.bfloat16(), -self.offset[which] if self.offset is not None else torch.zeros(len(rows), device=rows.device)
     columns = [rounded]
     for _ in range(3):                                  # three times 8 bits
         columns.append(rest.bfloat16()[:, None])
@@ -178,16 +185,16 @@ def _coarse_pays(n: int, p: int, device: torch.device) -> bool:
     return device.type == "cpu" and any(getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("avx512_bf16", "amx_tile"))
 
 # %% ../nbs/01_kernel.ipynb #29078904
-def _similarities(data: _Rows, start: int, stop: int, nominees: torch.Tensor) -> torch.Tensor:
-    "Exact similarity of rows start..stop with their nominees, (rows, count) float64: equal pairs get equal values."
+def _similarities(data: _Rows, own: torch.Tensor, nominees: torch.Tensor) -> torch.Tensor:
+    "Exact similarity of the rows numbered `own` with their nominees, (rows, count) float64: equal pairs get equal values."
     if data.metric == "euclidean" or data.device.type != "cpu":
-        return _gathered(data, start, stop, nominees)
-    similarity, query = torch.empty(nominees.shape, dtype=torch.float64), data.piece("exact", start, stop)
+        return _gathered(data, own, nominees)
+    similarity, query = torch.empty(nominees.shape, dtype=torch.float64), data.piece("exact", own)
     for first, last in data.pieces:                      # sampled products, a piece at a time
         inside = (nominees >= first) & (nominees < last)
         counts = torch.cat([torch.zeros(1, dtype=torch.int64), inside.sum(1).cumsum(0)])
-        similarity[inside] = _sampled(query, data.piece("exact", first, last), counts, nominees[inside] - first)
-    return similarity / (data.squares[start:stop, None] * data.squares[nominees]).sqrt() if data.metric == "cosine" else similarity
+        similarity[inside] = _sampled(query, data.piece("exact", slice(first, last)), counts, nominees[inside] - first)
+    return similarity / (data.squares[own, None] * data.squares[nominees]).sqrt() if data.metric == "cosine" else similarity
 
 
 def _sampled(query: torch.Tensor, rows: torch.Tensor, counts: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
@@ -198,44 +205,45 @@ def _sampled(query: torch.Tensor, rows: torch.Tensor, counts: torch.Tensor, colu
         return torch.sparse.sampled_addmm(pairs, query, rows.T, beta=0.0).values()
 
 
-def _gathered(data: _Rows, start: int, stop: int, nominees: torch.Tensor) -> torch.Tensor:
+def _gathered(data: _Rows, own: torch.Tensor, nominees: torch.Tensor) -> torch.Tensor:
     "The same pair by pair, in steps small enough to stay in cache."
     similarity = torch.empty(nominees.shape, dtype=torch.float64, device=data.device)
     step = max(1, 2 ** 17 // (nominees.shape[1] * data.Y.shape[1]))
-    for at in range(0, stop - start, step):
+    for at in range(0, len(own), step):
         part = nominees[at:at + step]
         others = data.Y[part.to(data.Y.device)].to(data.device)
         if data.exponent is not None:
             exponent = data.exponent[part] if data.metric == "cosine" else data.exponent
             half = exponent // 2
             others = torch.ldexp(torch.ldexp(others.double(), -half), half - exponent)
-        similarity[at:at + step] = pair_similarity(data.piece("exact", start + at, min(start + at + step, stop))[:, None], others, data.metric)
+        similarity[at:at + step] = pair_similarity(data.piece("exact", own[at:at + step])[:, None], others, data.metric)
     return similarity
 
 
-def _ranked(data: _Rows, start: int, stop: int, k: int, nominees: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _ranked(data: _Rows, own: torch.Tensor, k: int, nominees: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     "The k nearest among the nominees, ties by index, and the exact score of the k-th."
     nominees = nominees.sort(dim=1).values              # by index, so that a stable sort breaks ties by index
-    order = _similarities(data, start, stop, nominees).sort(dim=1, descending=True, stable=True)
+    order = _similarities(data, own, nominees).sort(dim=1, descending=True, stable=True)
     kth = order.values[:, k - 1]
     if data.metric == "cosine":
         kth = 2 * kth - 2                               # minus the squared distance of rows of unit length
     if data.offset is not None:                         # the score is (|x|^2 - |x - y|^2) / 2 about the mean
-        kth = kth / 2 + data.offset[start:stop].double()
+        kth = kth / 2 + data.offset[own].double()
     return nominees.gather(1, order.indices[:, :k]), kth
 
 
-def _neighbors_block(data: _Rows, start: int, stop: int, k: int, coarse: bool) -> tuple[torch.Tensor, float]:
-    "The k nearest of rows start..stop: nominate, rank in float64, prove, and repair where unproven. Also the share that was proven."
+def _neighbors_block(data: _Rows, own: torch.Tensor, k: int, coarse: bool) -> tuple[torch.Tensor, float]:
+    "The k nearest of the rows numbered `own`: nominate, rank in float64, prove, and repair where unproven. Also the share that was proven."
     count = min(k + (max(32, k // 2) if coarse else 8 + k // 8), data.n - 1)
-    nominees, bound = _nominees(data, start, stop, count, coarse)
-    neighbors, kth = _ranked(data, start, stop, k, nominees)
-    unproven = torch.nonzero(~(kth > bound)).flatten().tolist() if count < data.n - 1 else []
-    if coarse and len(unproven) > (stop - start) // 8:  # cheaper once more in float32, all together
-        return _neighbors_block(data, start, stop, k, False)[0], 1 - len(unproven) / (stop - start)
-    for row in unproven:
-        neighbors[row] = _neighbors_of_one(data, start + row, k)
-    return neighbors, 1 - len(unproven) / (stop - start)
+    nominees, bound = _nominees(data, own, count, coarse)
+    neighbors, kth = _ranked(data, own, k, nominees)
+    unproven = torch.nonzero(~(kth > bound)).flatten() if count < data.n - 1 else own[:0]
+    if coarse and len(unproven):                        # once more in float32, all together
+        neighbors[unproven] = _neighbors_block(data, own[unproven], k, False)[0]
+    else:
+        for row in unproven.tolist():
+            neighbors[row] = _neighbors_of_one(data, int(own[row]), k)
+    return neighbors, 1 - len(unproven) / len(own)
 
 
 def _neighbors_of_one(data: _Rows, row: int, k: int) -> torch.Tensor:
@@ -248,10 +256,10 @@ def _neighbors_of_one(data: _Rows, row: int, k: int) -> torch.Tensor:
 def _all_similarities(data: _Rows, row: int, first: int, last: int, step: int = 65536) -> torch.Tensor:
     "One row against a piece of the data, (last - first,)."
     if data.metric == "euclidean" or data.device.type != "cpu":
-        own = data.piece("exact", row, row + 1)
-        return torch.cat([pair_similarity(own, data.piece("exact", at, min(at + step, last)), data.metric) for at in range(first, last, step)])
+        own = data.piece("exact", slice(row, row + 1))
+        return torch.cat([pair_similarity(own, data.piece("exact", slice(at, min(at + step, last))), data.metric) for at in range(first, last, step)])
     counts, everyone = torch.tensor([0, last - first]), torch.arange(last - first)
-    product = _sampled(data.piece("exact", row, row + 1), data.piece("exact", first, last), counts, everyone)     # as in `_similarities`: ties are ties in both
+    product = _sampled(data.piece("exact", slice(row, row + 1)), data.piece("exact", slice(first, last)), counts, everyone)     # as in `_similarities`: ties are ties in both
     return product / (data.squares[row] * data.squares[first:last]).sqrt() if data.metric == "cosine" else product
 
 # %% ../nbs/01_kernel.ipynb #041acc0e
@@ -380,9 +388,9 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
         return DataKernel(neighbors.numpy(), n_neighbors, metric, symmetrize, recall)
     coarse = _coarse_pays(n, Y.shape[1], data.device)
     for start in progress(range(0, n, batch_size), "nearest neighbours", 10):
-        block, proven = _neighbors_block(data, start, min(start + batch_size, n), n_neighbors, coarse)
+        block, proven = _neighbors_block(data, torch.arange(start, min(start + batch_size, n), device=data.device), n_neighbors, coarse)
         neighbors[start:start + batch_size] = block.cpu()
-        coarse = coarse and proven > 0.8               # where rounding hides the gaps, float32 from here on
+        coarse = coarse and proven > 0.6               # where rounding hides the gaps, float32 from here on
     return DataKernel(neighbors.numpy(), n_neighbors, metric, symmetrize)
 
 
@@ -410,7 +418,7 @@ def progress(items: Sequence, what: str, delay: float = 3) -> Iterable:
 def _faiss_neighbors(data: _Rows, k: int, approximate: bool) -> tuple[torch.Tensor, float | None]:
     "Neighbours of all data nominated by faiss, and the recall on a sample where the search is approximate."
     faiss = need("faiss", "faiss")
-    rows = np.concatenate([data.rows(*piece).cpu().numpy() for piece in data.pieces])
+    rows = np.concatenate([data.rows(slice(*piece)).cpu().numpy() for piece in data.pieces])
     kind = faiss.METRIC_INNER_PRODUCT if data.metric == "inner_product" else faiss.METRIC_L2
     index = faiss.index_factory(rows.shape[1], f"IVF{max(1, int(data.n ** 0.5))},Flat" if approximate else "Flat", kind)
     if approximate:
@@ -423,7 +431,7 @@ def _faiss_neighbors(data: _Rows, k: int, approximate: bool) -> tuple[torch.Tens
         values, places = (torch.from_numpy(part) for part in index.search(rows[start:stop], count + 1))
         places = _without_self(values, places, start)
         enough = (places >= 0).all(1)                     # an approximate search may come back with fewer
-        neighbors[start:stop], kth = _ranked(data, start, stop, k, places.clamp_min(0))
+        neighbors[start:stop], kth = _ranked(data, torch.arange(start, stop, device=data.device), k, places.clamp_min(0))
         if not approximate and count < data.n - 1:
             worst = values[:, -1].double()
             if data.offset is not None:                   # faiss gives squared distances

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .datum_test import HITS, DatumTest, coin_flips, datum_test
+from .datum_test import HITS, DatumTest, coin_flips, datum_test, signs_at_a_time
 from .embeddings import as_embeddings, html_table, need
 from .kernel import DataKernel, check_count, check_option, data_kernel
 from .omnibus import Graphs, as_graphs, difference_graph, frame, progress
@@ -77,7 +77,7 @@ def _joint_forms(signs: sp.csr_array, weights: np.ndarray, loadings: Sequence[to
     return torch.as_tensor(observed, dtype=torch.float32, device=K.device), K
 
 
-_FLOATS, _SLACK = 2 ** 24, 1e-5
+_SLACK = 1e-5
 
 
 def _joint_pvalues(differences: Sequence[sp.csr_array], loadings: Sequence[torch.Tensor], n_resamples: int, seed: int) -> np.ndarray:
@@ -85,8 +85,9 @@ def _joint_pvalues(differences: Sequence[sp.csr_array], loadings: Sequence[torch
     signs, weights = _aligned(differences)
     counts = np.diff(signs.indptr)
     pvalues, order, start = np.ones(len(counts)), np.argsort(counts, kind="stable"), int((counts == 0).sum())
+    held = signs_at_a_time(loadings[0].device)
     while start < len(order):
-        size = max(1, min(len(order) - start, _FLOATS // (256 * max(int(counts[order[start]]), 64))))
+        size = max(1, min(len(order) - start, held // (256 * max(int(counts[order[start]]), 64))))
         rows = order[start:start + size]
         pvalues[rows] = _flip_until(*_joint_forms(signs, weights, loadings, rows), rows, n_resamples, seed)
         start += size
@@ -100,7 +101,7 @@ def _flip_until(observed: torch.Tensor, K: torch.Tensor, rows: np.ndarray, n_res
     pvalues, hits, active, done = np.ones(len(rows)), torch.zeros(len(rows), dtype=torch.int64, device=K.device), torch.arange(len(rows), device=K.device), 0
     data = torch.as_tensor(rows, device=K.device)
     while len(active) and done < n_resamples:
-        step = int(min(max(256, _FLOATS // (len(active) * K.shape[1])), n_resamples - done, 8192))
+        step = int(min(max(256, signs_at_a_time(K.device) // (len(active) * K.shape[1])), n_resamples - done, 8192))
         flips = coin_flips(seed, data[active], done, step, K.shape[1])
         hit = ((flips @ K[active]) * flips).sum(-1) >= reached[active]
         total = hits[active, None] + hit.cumsum(1)

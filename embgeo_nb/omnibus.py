@@ -98,32 +98,35 @@ def check_rank(values: torch.Tensor | np.ndarray, d: int, what: str) -> None:
 
 
 def _omnibus_eigenpairs(graphs: Sequence[sp.csr_array], mean: sp.csr_array, d: int, tol: float, seed: int | np.random.Generator,
-                        device: str | torch.device | None, spread: Callable | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    "The d leading eigenvalues of the omnibus matrix, and the shared part b of its unit eigenvectors, (n, d)."
+                        device: str | torch.device | None, spread: Callable | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    "The d leading eigenvalues of the omnibus matrix, the shared part b of its unit eigenvectors, (n, d), and for a pair what (2) adds to it for the first model."
     n, m, what = mean.shape[0], len(graphs), "omnibus matrix of these graphs"
     if not mean.count_nonzero():
         check_rank(np.zeros(0), d, what)
     unit = unit_of(mean)
     if unit != 1:
         rescaled = spread and (lambda a, mean_a: spread(a, mean_a * unit) / unit ** 2)
-        values, shared = _omnibus_eigenpairs([graph.astype(np.float64) / unit for graph in graphs], mean / unit, d, tol, seed, device, rescaled)
-        return values * unit, shared
+        values, shared, apart = _omnibus_eigenpairs([graph.astype(np.float64) / unit for graph in graphs], mean / unit, d, tol, seed, device, rescaled)
+        return values * unit, shared, apart
     start = start_block(n, d, seed, device)
     zero = torch.zeros_like(start)                              # all models alike to begin with
     if m == 2 and spread is None:
         order = near_order(mean)
-        operator = _pair_operator(reordered(mean, order), reordered(_half_difference(*graphs), order), device)
-        values, vectors = operator_eigenpairs(operator, torch.cat([start, zero]), d, tol)
+        half = reordered(_half_difference(*graphs), order)
+        values, vectors = operator_eigenpairs(_pair_operator(reordered(mean, order), half, device), torch.cat([start, zero]), d, tol)
         check_rank(values, d, what)
-        return values, in_order(vectors[:n], order) / 2 ** 0.5
+        shared, half = vectors[:n] / 2 ** 0.5, to_torch(half, device)
+        apart = torch.cat([half @ part.contiguous() for part in shared.split(16, dim=1)], 1) / values
+        return values, in_order(shared, order), in_order(apart, order)
     values, vectors = operator_eigenpairs(_reduced_operator(graphs, mean, device, spread), torch.cat([zero, start]), d, tol)
     check_rank(values, d, what)
-    return values, vectors[n:]
+    return values, vectors[n:], None
 
 
 def _half_difference(A: sp.csr_array, B: sp.csr_array) -> sp.csr_array:
     "(A - B) / 2 without stored zeros."
-    half = sp.csr_array(A.astype(np.float64) - B) / 2
+    half = sp.csr_array(A.astype(np.float64) - B)
+    half.data /= 2
     half.eliminate_zeros()
     return half
 
@@ -149,7 +152,9 @@ class Graphs:
     @cached_property
     def mean(self) -> sp.csr_array:
         "The mean graph."
-        return _sum(list(self.graphs.values())) / len(self.graphs)
+        total = _sum(list(self.graphs.values()))
+        total.data /= len(self.graphs)                          # in place: fresh memory is dear
+        return total
 
     def __getitem__(self, model: str) -> sp.csr_array:
         if model not in self.graphs:
@@ -279,9 +284,14 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
     if len(graphs.models) < 2:
         raise ValueError(f"emb must hold at least two models to be compared; got {len(graphs.models)}: {', '.join(graphs.models)}.")
     d = n_components_for(graphs.mean, n_components, seed, device)
-    values, shared = _omnibus_eigenpairs(list(graphs.graphs.values()), graphs.mean, d, tol, seed, device, spread)
+    values, shared, apart = _omnibus_eigenpairs(list(graphs.graphs.values()), graphs.mean, d, tol, seed, device, spread)
     m, shared, values = len(graphs.models), shared.cpu(), values.cpu().numpy()
-    positions = torch.stack(list(_place(graphs.graphs.values(), graphs.mean, shared, m / (2 * values))))
+    positions = torch.empty(m, graphs.n, d, dtype=torch.float64)
+    if apart is not None:
+        torch.add(shared, apart.cpu(), out=positions[0]), torch.sub(shared, apart.cpu(), out=positions[1])
+    else:
+        for own, placed in zip(positions, _place(graphs.graphs.values(), graphs.mean, shared, m / (2 * values))):
+            own.copy_(placed)
     flat = positions.view(-1, d)
     scale = torch.as_tensor(values).abs().sqrt() / flat.norm(dim=0) * column_signs(flat)     # unit eigenvectors, to rounding
     positions, scale = positions.mul_(scale).numpy(), scale.numpy()

@@ -17,9 +17,9 @@ import torch
 from .kernel import DataKernel, check_count, full_float32
 
 # %% auto #0
-__all__ = ['DEFAULT_COMPONENTS', 'sample_rdpg', 'as_graph', 'block_krylov', 'to_torch', 'near_order', 'reordered', 'start_block',
-           'column_signs', 'fix_signs', 'operator_eigenpairs', 'leading_eigenpairs', 'unit_of', 'in_order',
-           'profile_likelihood', 'n_components_for', 'SpectralEmbedding', 'spectral_embedding']
+__all__ = ['DEFAULT_COMPONENTS', 'sample_rdpg', 'sample_copies', 'as_graph', 'block_krylov', 'to_torch', 'near_order',
+           'reordered', 'start_block', 'column_signs', 'fix_signs', 'operator_eigenpairs', 'leading_eigenpairs',
+           'unit_of', 'in_order', 'profile_likelihood', 'n_components_for', 'SpectralEmbedding', 'spectral_embedding']
 
 # %% ../nbs/02_rdpg.ipynb #dc0a8c10
 def sample_rdpg(P_or_Z: Any, signature: tuple[int, int] | None = None, n_graphs: int = 1, correlation: float = 0.0,
@@ -111,6 +111,48 @@ def _from_edges(pairs: list[tuple[np.ndarray, np.ndarray]], n: int) -> sp.csr_ar
     graph.sort_indices()
     return graph
 
+# %% ../nbs/02_rdpg.ipynb #8a2703da
+def sample_copies(Z: np.ndarray, signature: tuple[int, int], seed: int | np.random.Generator = 0) -> tuple[sp.csr_array, sp.csr_array]:
+    """Mean and difference of two graphs drawn independently from `P = Z I_{p,q} Z'`, clipped to [0, 1].
+
+    Parameters
+    ----------
+    Z : array of shape (n, d)
+    signature : (p, q)
+        p + q = d.
+    seed : int or numpy.random.Generator
+
+    Returns
+    -------
+    (mean, difference) : csr_array of shape (n, n), float32, symmetric and hollow
+        (A + B) / 2 and A - B, without stored zeros. Probabilities are met to within 2^-24, the step of the random numbers.
+    """
+    (positions, signs), rng = _latent(Z, signature), np.random.default_rng(seed)
+    (n, d), slack = positions.shape, np.float32(2.0 ** -24 * (positions.shape[1] + 8) * (positions ** 2).sum(1).max(initial=0))
+    left, right = (torch.from_numpy(part).float() for part in (positions * signs, positions.T))
+    step, found = max(16, min(256, 2 ** 21 // n)), []
+    for start in range(0, n - 1, step):
+        p = (left[start:start + step] @ right[:, start:]).numpy()
+        u = rng.random(p.shape, dtype=np.float32)
+        at = np.flatnonzero(u < 2 * (p + slack))
+        rows, columns = np.divmod(at, n - start)
+        above = columns > rows
+        found.append((rows[above] + start, columns[above] + start, u.ravel()[at[above]], p.ravel()[at[above]].astype(float)))
+    rows, columns, u, p = (np.concatenate(parts) for parts in zip(*found)) if found else (np.array([], int),) * 4
+    unsure = np.flatnonzero((np.abs(u - np.array([p, p ** 2, 2 * p - p ** 2])) < 3 * slack).any(0))
+    p[unsure] = ((positions * signs)[rows[unsure]] * positions[columns[unsure]]).sum(1)
+    p = p.clip(0, 1)
+    both, one, either = u < p ** 2, u < p, u < 2 * p - p ** 2
+    differing = either & ~both
+    return (_symmetric_graph(rows[either], columns[either], np.where(both, np.float32(1), np.float32(0.5))[either], n),
+            _symmetric_graph(rows[differing], columns[differing], np.where(one, np.float32(1), np.float32(-1))[differing], n))
+
+
+def _symmetric_graph(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, n: int) -> sp.csr_array:
+    "The symmetric graph with these weights above its diagonal."
+    above = sp.csr_array((weights, (rows, columns)), shape=(n, n))
+    return sp.csr_array(above + above.T)
+
 # %% ../nbs/02_rdpg.ipynb #a9620f50
 def as_graph(graph: Any, name: str = "graph") -> sp.csr_array:
     "A `DataKernel` or scipy sparse matrix as a symmetric hollow csr_array, or an error that says what is wrong with it."
@@ -150,17 +192,23 @@ _NEARLY = 8                  # how nearly: residuals within this factor of what 
 def _orthonormal(
     block: torch.Tensor,                 # (N, c)
 ) -> tuple[torch.Tensor, torch.Tensor]:  # X (N, c') with orthonormal columns, and R (c', c) with block = X R; c' < c where columns depend
-    "Orthonormal columns by way of the Gram matrix in float64, twice where the columns are close to dependent."
-    length = block.norm(dim=0)
-    X = block / torch.where(length > 0, length, torch.inf)
-    for _ in range(2):
-        whole = X.double()
-        weights, rotation = torch.linalg.eigh(whole.T @ whole)
+    "Orthonormal columns by way of the Gram matrix: in float64, and twice, only where the columns are close to dependent."
+    X, R = block, torch.eye(block.shape[1], dtype=torch.float64, device=block.device)
+    for dtype in (block.dtype, torch.float64, torch.float64):
+        whole = X.to(dtype)
+        gram = (whole.T @ whole).double()
+        length = gram.diagonal().sqrt()
+        unit = torch.where(length > 0, length, torch.inf)
+        weights, rotation = torch.linalg.eigh(gram / unit / unit[:, None])
+        least = weights.min() if len(weights) else 0
+        if dtype == torch.float32 and least < 0.1:
+            continue
         keep = weights > 1e-10                                   # of columns of unit length
-        X = X @ (rotation[:, keep] / weights[keep].sqrt()).to(X.dtype)
-        if len(weights) and weights.min() > 1e-2:                # far from dependent: once is enough
+        rotation, root = rotation[:, keep], weights[keep].sqrt()
+        X, R = X @ (rotation / root / unit[:, None]).to(X.dtype), (root[:, None] * rotation.T * length) @ R
+        if least > 1e-2:                                         # far from dependent: once is enough
             break
-    return X, X.T @ block
+    return X, R.to(X.dtype)
 
 
 class _Basis:
@@ -174,8 +222,13 @@ class _Basis:
 
     def outside(self, X: torch.Tensor, since: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         "X less what lies in the span of the basis, and what that was."
-        inside = self.GW[since:self.size] @ X
-        return X - self.W[since:self.size].T @ inside, inside
+        W, GW = self.W[since:self.size], self.GW[since:self.size]
+        if X.device.type == "cpu" and (X.shape[1] < 16 or X.dtype == torch.float64):      # where products are faster this way round
+            rows = X.T.contiguous()
+            inside = rows @ GW.T
+            return torch.addmm(rows, inside, W, alpha=-1).T, inside.T
+        inside = GW @ X
+        return torch.addmm(X, W.T, inside, alpha=-1), inside
 
     def append(self, X: torch.Tensor, OX: torch.Tensor, GX: torch.Tensor) -> torch.Tensor:
         "Takes in a block; returns what O X has outside the span: the next block."
@@ -357,19 +410,32 @@ def operator_eigenpairs(
 
 
 def _rayleigh_ritz(apply: Callable, V: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    "Eigenvalues, eigenvectors and the norms of their residuals from the span of V."
-    OV, GV = apply(V)
-    plain = GV is V
+    "Eigenvalues, eigenvectors and the norms of their residuals from the span of V, which is overwritten."
+    OV, GV, plain = _applied(apply, V)
     gram = GV.T @ V
     inverse = torch.linalg.inv(torch.linalg.cholesky((gram + gram.T) / 2))
     H = inverse @ (GV.T @ OV) @ inverse.T
     theta, Y = torch.linalg.eigh((H + H.T) / 2)
     order = theta.abs().argsort(descending=True, stable=True)
     theta, turn = theta[order], inverse.T @ Y[:, order]
-    V = V @ turn
-    rest = OV @ turn - V * theta
-    inner = rest if plain else apply(rest)[1]
-    return theta, V, (rest * inner).sum(0).clamp_min(0).sqrt()
+    for rows, its in zip(V.split(8192), OV.split(8192)):           # in place: fresh memory is dear
+        rows.copy_(rows @ turn)
+        its.copy_(its @ turn - rows * theta)
+    inner = OV if plain else _applied(apply, OV)[1]
+    return theta, V, torch.linalg.vecdot(OV, inner, dim=0).clamp_min(0).sqrt()
+
+
+def _applied(apply: Callable, V: torch.Tensor, columns: int = 16) -> tuple[torch.Tensor, torch.Tensor, bool]:
+    "O V and G V, a few columns at a time, and whether G is the identity."
+    OV, GV = torch.empty_like(V), V
+    for at in range(0, V.shape[1], columns):
+        part = V[:, at:at + columns].contiguous()
+        O_part, G_part = apply(part)
+        OV[:, at:at + columns] = O_part
+        if G_part is not part:
+            GV = torch.empty_like(V) if GV is V else GV
+            GV[:, at:at + columns] = G_part
+    return OV, GV, GV is V
 
 
 def leading_eigenpairs(graph: sp.csr_array, k: int, tol: float = 1e-6, seed: int | np.random.Generator = 0,
@@ -392,7 +458,7 @@ def leading_eigenpairs(graph: sp.csr_array, k: int, tol: float = 1e-6, seed: int
 
     def operator(dtype: torch.dtype) -> Callable:
         A = to_torch(graph, device, dtype)
-        return lambda X: (A @ X, X)
+        return lambda X: (A @ X.contiguous(), X)
 
     values, vectors = operator_eigenpairs(operator, start_block(n, k, seed, device), k, tol)
     return values * unit, fix_signs(in_order(vectors, order))

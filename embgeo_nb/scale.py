@@ -18,12 +18,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .datum_test import coin_flips, datum_test
+from .datum_test import _redrawn, coin_flips, datum_test, latent_positions
 from .embeddings import as_embeddings, html_table, need
 from .kernel import (METRICS, SYMMETRIZE, DataKernel, _coarse_pays, _largest, _neighbors_block, _on_cpu, _Rows, check_count, check_option,
                               data_kernel)
 from .omnibus import Graphs, Omnibus, as_graphs, frame, omnibus
-from .rdpg import sample_rdpg, to_torch
+from .rdpg import to_torch
 
 # %% auto #0
 __all__ = ['STAGES', 'machine_rates', 'CostEstimate', 'free_memory', 'estimate_cost', 'save_graphs', 'open_graphs', 'DaskEngine']
@@ -308,9 +308,9 @@ class DaskEngine:
     def bootstrap(self, graphs: Any, a: str, b: str, n_components: int | str | None = None, n_resamples: int = 199, seed: int = 0) -> np.ndarray:
         "The null distribution (n, n_resamples) that `datum_test(..., null='bootstrap')` has: replicates are tasks."
         graphs, _ = self._stored(graphs)
-        source = frame(graphs.mean, n_components)
+        positions, signature = latent_positions(frame(graphs.mean, n_components))
         path = self.folder / f"fit_{time.time_ns()}.npz"
-        np.savez(path, center=source.center, positive=source.eigenvalues > 0)
+        np.savez(path, positions=positions, signature=signature)
         try:
             return np.stack(self._map(_bootstrap_draw, list(range(n_resamples)), path=str(path), seed=check_count("seed", seed, 0)), axis=1)
         finally:
@@ -340,7 +340,7 @@ def _kernel_rows(start: int, path: str, rows: int, k: int, metric: str) -> np.nd
     data = _Rows(_on_cpu(np.load(path, mmap_mode="r")), metric, "cpu")
     blocks, coarse = [], _coarse_pays(data.n, data.Y.shape[1], data.device)
     for at in range(start, min(start + rows, data.n), 512):
-        blocks.append(_neighbors_block(data, at, min(at + 512, start + rows, data.n), k, coarse)[0])
+        blocks.append(_neighbors_block(data, torch.arange(at, min(at + 512, start + rows, data.n)), k, coarse)[0])
     return torch.cat(blocks).numpy()
 
 
@@ -354,12 +354,8 @@ def _graph_pass(at: int, folder: str, path: str) -> np.ndarray:
 def _bootstrap_draw(at: int, path: str, seed: int) -> np.ndarray:
     "Replicate `at`: two graphs from the fit, embedded jointly; their squared displacements, (n,)."
     with np.load(path) as fit:
-        center, positive = fit["center"], fit["positive"]
-    positions = np.c_[center[:, positive], center[:, ~positive]]
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))
-    A, B = sample_rdpg(positions, (int(positive.sum()), int((~positive).sum())), n_graphs=2, clip=True, seed=rng)
-    displacement = (A - B) @ frame((A + B) / 2, center.shape[1]).loadings / 2
-    return (displacement ** 2).sum(1).astype(np.float32)
+        fit = fit["positions"], tuple(fit["signature"].tolist())
+    return _redrawn(fit, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))).astype(np.float32)
 
 
 def _test_pair(a: str, b: str, folder: str, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -49,10 +49,10 @@ def test_the_bound_of_coarse_scores_holds(metric):
     "No datum that was not nominated has an exact score above the bound."
     Y = crowded(600, 300, False)
     data = kernel_module._Rows(torch.as_tensor(Y), metric, "cpu")
-    rows = data._unit(0, 600) - data.center
+    rows = data._unit(slice(0, 600)) - data.center
     exact = rows @ rows.T - (0 if data.offset is None else ((rows ** 2).sum(1) / 2))
     for coarse in (True, False):
-        nominees, bound = kernel_module._nominees(data, 0, 600, 20, coarse)
+        nominees, bound = kernel_module._nominees(data, torch.arange(600), 20, coarse)
         left = exact.clone().fill_diagonal_(-torch.inf).scatter_(1, nominees, -torch.inf)
         assert (left.amax(1) <= bound).all()
         assert (bound - left.amax(1)).median() < (0.05 if coarse else 0.01) * exact.abs().max()       # and is not idle
