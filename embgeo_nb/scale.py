@@ -70,6 +70,8 @@ class CostEstimate:
         By stage, at the rates measured on this machine.
     operations : dict of str to float
         By stage: the arithmetic that the stage cannot avoid.
+    floor : dict of str to float
+        By stage: the seconds that arithmetic alone would take, at the best rates measured on this machine.
     bytes : dict of str to float
         By stage: the most memory held at a time, with what earlier stages leave behind.
     available : float
@@ -80,6 +82,7 @@ class CostEstimate:
 
     seconds: dict[str, float]
     operations: dict[str, float]
+    floor: dict[str, float]
     bytes: dict[str, float]
     available: float
     advice: tuple[str, ...]
@@ -97,10 +100,11 @@ class CostEstimate:
         return self.peak_bytes <= self.available
 
     def _repr_html_(self) -> str:
-        rows = [(stage, f"{self.operations[stage]:.1e}", _duration(self.seconds[stage]), f"{self.bytes[stage] / 1e9:.2f} GB") for stage in self.seconds]
+        rows = [(stage, f"{self.operations[stage]:.1e}", _duration(self.floor[stage]), _duration(self.seconds[stage]), f"{self.bytes[stage] / 1e9:.2f} GB")
+                for stage in self.seconds]
         verdict = "fits" if self.fits else "does not fit: " + " ".join(self.advice)
         return (f"<p><b>About {_duration(self.total_seconds)}, {self.peak_bytes / 1e9:.2f} GB</b> of {self.available / 1e9:.1f} GB: {verdict}</p>"
-                + html_table(("stage", "operations", "time", "memory"), rows))
+                + html_table(("stage", "operations", "floor", "time", "memory"), rows))
 
 
 def _duration(seconds: float) -> str:
@@ -158,38 +162,43 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
     edges, kept = 1.6 * n * k, 8.0 * 1.6 * n * k * m                          # of a union; a graph's index and weight
     vectors, both = 200 + 7 * d, 1.6 * n * k * (1 + differing * (m - 1) ** 0.5)
     embeddings = 4.0 * n * sum(widths)
-    costs: dict[str, tuple[float, float, float]] = {}                         # operations, seconds, bytes
+    costs: dict[str, tuple[float, float, float, float]] = {}                  # operations, seconds, bytes, floor
     if "kernel" in stages:
         work, count = [2.0 * n * n * width for width in widths], (k + max(32, k // 2)) if coarse else k + 8 + k // 8
-        seconds = sum(work) / rates["coarse" if coarse else "dense"] + m * n * n / rates["select"] + 2.5 * n * count * sum(widths) / rates["pairs"] + 2e-7 * m * n * k
+        floor = sum(work) / rates["coarse" if coarse else "dense"]
+        seconds = floor + m * n * n / rates["select"] + n * count * sum(widths) / rates["pairs"] / 2 + 2e-7 * m * n * k
         block = max(16, min(1024, 2 ** 26 // n))
-        costs["kernel"] = sum(work), seconds, embeddings + kept + n * min(max(widths), 2 ** 25 / n + 1) * 14.0 + 12.0 * n * block
+        costs["kernel"] = sum(work), seconds, embeddings + kept + n * min(max(widths), 2 ** 25 / n + 1) * 14.0 + 12.0 * n * block, floor
     if "omnibus" in stages:
         passes = both + 2 * edges * (differing if m == 2 else m)
-        costs["omnibus"] = _eigen_cost(passes, 2 * n, d, vectors, rates, embeddings + kept + 16.0 * both + 16.0 * m * n * d)
+        costs["omnibus"] = _eigen_cost(passes, 2 * n, d, vectors, rates, 1e-7 * both + 5e-8 * m * edges, embeddings + kept + 16.0 * both + 16.0 * m * n * d)
     if "frame" in stages:
-        costs["frame"] = _eigen_cost(both, n, d, vectors, rates, embeddings + kept + 16.0 * both + 16.0 * n * d)
+        costs["frame"] = _eigen_cost(both, n, d, vectors, rates, 1e-7 * both, embeddings + kept + 16.0 * both + 16.0 * n * d)
     if "paired" in stages:
         r, draws = differing * 1.6 * k, min(n_resamples, n_resamples / 5 + 1000)      # all flips for the fifth that moved, some for the others
         work = 2.0 * n * draws * r * min(r, d)
-        costs["paired"] = work, 2 * n * draws * (max(r, 64) / rates["signs"] + 2 * r * min(r, d) / rates["thin"]), embeddings + kept + 24.0 * n * r + 3e8 + 24.0 * n * d
-    found = CostEstimate({s: c[1] for s, c in costs.items()}, {s: c[0] for s, c in costs.items()}, {s: c[2] + 3e8 for s, c in costs.items()},
-                         free_memory() if memory is None else float(memory), _advice(costs, embeddings, kept))
+        signs = n * draws * max(r, 64) / rates["signs"]
+        costs["paired"] = work, 2 * (signs + work / rates["thin"]), embeddings + kept + 24.0 * n * r + 3e8 + 24.0 * n * d, signs + work / rates["dense"]
+    seconds, operations, floors = ({s: c[part] for s, c in costs.items()} for part in (1, 0, 3))
+    found = CostEstimate(seconds, operations, floors, {s: c[2] + 3e8 for s, c in costs.items()}, free_memory() if memory is None else float(memory),
+                         _advice(costs, embeddings, kept))
     if refuse and not found.fits:
         raise MemoryError(f"This needs about {found.peak_bytes / 1e9:.1f} GB and {found.available / 1e9:.1f} GB may be used. " + " ".join(found.advice))
     return found
 
 
-def _eigen_cost(passes: float, length: int, d: int, vectors: float, rates: dict[str, float], held: float) -> tuple[float, float, float]:
-    "Operations, seconds and bytes of one eigenproblem: sparse products, orthogonalisation, and a finish in float64."
+def _eigen_cost(passes: float, length: int, d: int, vectors: float, rates: dict[str, float], before: float, held: float) -> tuple[float, float, float, float]:
+    "Operations, seconds, bytes and floor of one eigenproblem: sparse products, orthogonalisation, and a finish in float64."
     basis = 2.7 * d + 60
     products, orthogonal = 2 * passes * vectors, 7.0 * length * vectors * basis
     finish = 6.0 * 2 * passes * d + 12.0 * length * d * d
-    seconds = 1.5 * ((products + finish) / rates["sparse"] + orthogonal / rates["thin"]) + 1e-4 * vectors      # and what small steps cost beside
-    return products + orthogonal + finish, seconds, held + length * (4.0 * (4 * d + 200) + 40.0 * d)
+    far = 1 + 1.5 * min(1.0, length / 50_000)                                # large graphs leave the cache that `rates` stay in
+    seconds = before + far * (products + finish) / rates["sparse"] + 1.5 * orthogonal / rates["thin"] + 1e-4 * vectors
+    floor = (products + finish) / rates["sparse"] + orthogonal / rates["dense"]
+    return products + orthogonal + finish, seconds, held + length * (4.0 * (4 * d + 200) + 40.0 * d), floor
 
 
-def _advice(costs: dict[str, tuple[float, float, float]], embeddings: float, kept: float) -> tuple[str, ...]:
+def _advice(costs: dict[str, tuple[float, float, float, float]], embeddings: float, kept: float) -> tuple[str, ...]:
     "What takes most of the memory, and what to do about it."
     most = max(cost[2] for cost in costs.values())
     tips = []
