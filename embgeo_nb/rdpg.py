@@ -273,7 +273,7 @@ def block_krylov(
     (N, b), rng = start.shape, np.random.default_rng(len(start))
     max_basis = max_basis or max(4 * k, k + 12 * b)
     basis, rest, theta, Y = None, start, None, None
-    due, history, settled, look, empty = 1 + 3 * k // (2 * b), [], None, 0, False
+    due, history, settled, look, empty = 6 + k // b, [], None, 0, False
 
     def applied(X: torch.Tensor) -> tuple[torch.Tensor, ...]:
         "X made G-orthonormal with its O X and G X, and the map from X to it, transposed."

@@ -7,7 +7,8 @@ from scipy.sparse.linalg import eigsh
 from scipy.stats import norm
 
 import embgeo_nb as eg
-from embgeo_nb.rdpg import as_graph, block_krylov, fix_signs, leading_eigenpairs, n_components_for, profile_likelihood, start_block, to_torch
+from embgeo_nb.rdpg import (as_graph, block_krylov, fix_signs, leading_eigenpairs, n_components_for, profile_likelihood, sample_copies, start_block,
+                            to_torch)
 from reference import each_device, eigenpairs, random_graph, up_to_signs, views
 
 # Large and sparse enough (n > 400, k <= n / 8) that the iterative solver is the one that runs.
@@ -107,6 +108,46 @@ def test_seeds():
 
 def test_sure_edges_and_none():
     assert eg.sample_rdpg(np.ones((5, 5))).nnz == 20 and eg.sample_rdpg(np.zeros((5, 5))).nnz == 0 and eg.sample_rdpg([[0.5]]).shape == (1, 1)
+
+
+def test_two_copies_are_two_independent_draws():
+    "Frequencies of one edge, the other and both, over 4,000 draws, against P, P and P^2; P has values on and beyond both bounds."
+    rng, draws = np.random.default_rng(0), 4000
+    Z = np.c_[rng.uniform(0.3, 1.1, (30, 2)), rng.uniform(-0.6, 0.6, 30)]
+    P = np.clip((Z * [1, 1, -1]) @ Z.T, 0, 1)[np.triu_indices(30, 1)]
+    assert (P == 1).any() and (P < 0.3).any()
+    counts = np.zeros((3, len(P)))
+    for _ in range(draws):
+        mean, difference = (graph.toarray()[np.triu_indices(30, 1)] for graph in sample_copies(Z, (2, 1), seed=rng))
+        A, B = mean + difference / 2, mean - difference / 2
+        assert set(np.unique(np.r_[A, B])) <= {0, 1}
+        counts += A, B, A * B
+    for count, p in zip(counts, (P, P, P ** 2)):
+        sure = P == 1
+        assert (count[sure] == draws).all()
+        z = (count - draws * p)[~sure] / np.sqrt(draws * p * (1 - p))[~sure]
+        assert np.abs(z).max() < 4.5 and abs((z ** 2).mean() - 1) < 0.3
+
+
+def test_copies_hang_on_the_seed_alone():
+    Z = np.random.default_rng(0).uniform(0, 0.4, (700, 5))
+    same = lambda one, other: all((a != b).nnz == 0 for a, b in zip(one, other))
+    found = sample_copies(Z, (4, 1), seed=1)
+    assert same(found, sample_copies(Z, (4, 1), seed=np.random.default_rng(1))) and not same(found, sample_copies(Z, (4, 1), seed=2))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1 if threads > 1 else 2)
+        assert same(found, sample_copies(Z, (4, 1), seed=1))
+    finally:
+        torch.set_num_threads(threads)
+    for graph in found:
+        assert (graph != graph.T).nnz == 0 and not graph.diagonal().any() and graph.data.all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_copies_of_few(n):
+    mean, difference = sample_copies(np.ones((n, 1)), (1, 0))
+    assert mean.shape == (n, n) and mean.nnz == n * (n - 1) and difference.nnz == 0
 
 
 def test_no_silent_clipping():
