@@ -381,7 +381,7 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
             raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so no cosine. "
                              "Remove these data from every model, or use metric='euclidean'.")
     batch_size = check_count("batch_size", max(16, min(1024, 2 ** 26 // n)) if batch_size is None else batch_size, 1)
-    data, recall = _Rows(_on_cpu(Y), metric, device), None
+    data, recall = _Rows(_on_cpu(Y), metric, device if backend == "torch" else "cpu"), None
     neighbors = torch.empty(n, n_neighbors, dtype=torch.int64)
     if backend != "torch":
         neighbors, recall = _faiss_neighbors(data, n_neighbors, backend == "faiss-approximate")

@@ -60,6 +60,17 @@ def test_the_bound_of_coarse_scores_holds(metric):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("coarse", [False, True])
+def test_any_rows_in_any_order(metric, coarse):
+    "Rows that are done again come in as a list of their numbers; what is proven or repaired must be the truth."
+    Y = crowded(1200, 300)
+    whole = eg.data_kernel(Y, 9, metric).neighbors
+    data, own = kernel_module._Rows(torch.as_tensor(Y), metric, "cpu"), torch.tensor([700, 3, 1199, 350, 351, 100])
+    neighbors, proven = kernel_module._neighbors_block(data, own, 9, coarse)
+    assert (neighbors.numpy() == whole[own.numpy()]).all() and 0 <= proven <= 1
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("coarse", [False, True])
 def test_pieces_change_nothing(metric, coarse, monkeypatch):
     Y = crowded(2500, 16)
     whole = eg.data_kernel(Y, 9, metric).neighbors

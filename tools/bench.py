@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -22,14 +21,20 @@ sys.path.insert(0, str(ROOT))
 
 
 def rss():
-    "Peak resident memory of this process so far, in bytes."
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    "Peak resident memory of this process, in bytes, since `fresh_peak`."
+    return _memory("VmHWM")
 
 
-def resident():
-    "Resident memory of this process now, in bytes."
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+def fresh_peak():
+    "Forgets the peak so far (Linux); returns what is held now."
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    return _memory("VmRSS")
+
+
+def _memory(what):
+    with open("/proc/self/status") as file:
+        return 1024 * next(int(line.split()[1]) for line in file if line.startswith(what))
 
 
 CPU = []
@@ -89,7 +94,7 @@ def omnibus_ours(n, k, d, times=1):
     import embgeo_nb as eg
     graphs = dict(zip("ab", load(stored(n, k))))
     eg.omnibus({name: graph[:500][:, :500] for name, graph in graphs.items()}, 4)          # libraries loaded, threads started
-    before = rss()
+    before = fresh_peak()
     result, took = seconds(lambda: eg.omnibus(graphs, d), times)
     return took, rss() - before, result.positions
 
@@ -100,7 +105,7 @@ def omnibus_eigsh(n, k, d, times=1):
     import scipy.sparse as sp
     from scipy.sparse.linalg import eigsh
     A, B = (graph.astype(float) for graph in load(stored(n, k)))
-    before = rss()
+    before = fresh_peak()
 
     def work():
         M = sp.block_array([[A, (A + B) / 2], [(A + B) / 2, B]], format="csr")
@@ -115,7 +120,7 @@ def omnibus_eigsh(n, k, d, times=1):
 def omnibus_graspologic(n, k, d, times=1, algorithm="randomized"):
     from graspologic.embed import OmnibusEmbed
     graphs = [graph.toarray().astype(float) for graph in load(stored(n, k))]
-    before = rss()
+    before = fresh_peak()
     result, took = seconds(lambda: OmnibusEmbed(n_components=d, algorithm=algorithm).fit_transform(graphs), times)
     return took, rss() - before, result
 
@@ -150,7 +155,7 @@ def neighbors_ours(n, p, k):
     import embgeo_nb as eg
     Y = wide(n, p)
     eg.data_kernel(Y[:5000], k)
-    before = rss()
+    before = fresh_peak()
     result, took = seconds(lambda: eg.data_kernel(Y, k, batch_size=512))
     return took, rss() - before, result.neighbors
 
@@ -166,7 +171,7 @@ def neighbors_faiss(n, p, k):
         index.add(unit)
         return index.search(unit, k + 1)[1]
 
-    before = rss()
+    before = fresh_peak()
     result, took = seconds(work)
     return took, rss() - before, result[:, 1:]
 
@@ -174,7 +179,7 @@ def neighbors_faiss(n, p, k):
 def neighbors_sklearn(n, p, k):
     from sklearn.neighbors import NearestNeighbors
     Y = wide(n, p)
-    before = rss()
+    before = fresh_peak()
     result, took = seconds(lambda: NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(Y).kneighbors(return_distance=False))
     return took, rss() - before, result
 
@@ -184,7 +189,7 @@ def population_ours(n, k, d, m):
     import embgeo_nb as eg
     graphs = {f"m{t}": graph for t, graph in enumerate(load(stored(n, k, 64)[:m]))}
     eg.omnibus({name: graph[:500][:, :500] for name, graph in list(graphs.items())[:3]}, 4)
-    before = resident()
+    before = fresh_peak()
     result, took = seconds(lambda: eg.model_distance(eg.omnibus(graphs, d)))
     return took, rss() - before, None
 
@@ -195,7 +200,7 @@ def vocabulary_ours(n, p, k, d):
     from embgeo_nb.omnibus import as_graphs
     arrays = dict(zip("ab", views(n, p, clusters=400)))
     expected = eg.estimate_cost(n, p, n_neighbors=k, n_components=d, memory=24e9)
-    start, before, took = time.perf_counter(), rss(), {}
+    start, before, took = time.perf_counter(), fresh_peak(), {}
     graphs, took["kernel"] = seconds(lambda: as_graphs(arrays, k))
     joint, took["omnibus"] = seconds(lambda: eg.omnibus(graphs, d))
     coordinates, took["frame"] = seconds(lambda: eg.frame(graphs.mean, d))
@@ -214,7 +219,7 @@ def population_whole(n, p, k, d, m):
     from embgeo_nb.omnibus import as_graphs
     arrays = {f"m{t}": Y for t, Y in enumerate(views(n, p, m, clusters=100))}
     expected = eg.estimate_cost(n, p, n_models=m, n_neighbors=k, n_components=d, stages=("kernel", "omnibus"), memory=24e9)
-    start, before, took = time.perf_counter(), rss(), {}
+    start, before, took = time.perf_counter(), fresh_peak(), {}
     graphs, took["kernel"] = seconds(lambda: as_graphs(arrays, k))
     joint, took["omnibus"] = seconds(lambda: eg.omnibus(graphs, d))
     distance, _ = seconds(lambda: eg.model_distance(joint))
