@@ -60,8 +60,12 @@ class _Rows:
 
     def __init__(self, Y: torch.Tensor, metric: str, device: str | torch.device):
         (self.n, p), self.Y, self.metric, self.device = Y.shape, Y, metric, torch.device(device)
+        if self.device.type == "cuda" and Y.nbytes < torch.cuda.mem_get_info(self.device)[0] / 3:
+            self.Y = Y.to(self.device)                                 # once, rather than piece by piece for every batch
         self.step = max(1024, min(self.n, _PIECE // p))                # rows per piece
         self.pieces = [(start, min(start + self.step, self.n)) for start in range(0, self.n, self.step)]
+        room = 2 ** (26 if self.device.type == "cpu" else 28)          # scores held at a time
+        self.batch = max(16, min(1024 if self.step >= self.n else 4096, room // min(self.step, self.n)))     # every batch reads all pieces
         self.exponent, self.room, self.kept = self._exponent(), {}, {}
         rounding = 2.0 ** -24 * (p + 8)
         self.squares = torch.cat([_squared(self.piece("exact", slice(*piece))) for piece in self.pieces])
@@ -341,7 +345,7 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     device : str or torch.device, optional
         Where to compute. By default where `Y` is: a numpy array on the CPU, a tensor on its own device.
     batch_size : int, optional
-        Rows per block. Changes memory (n * batch_size * 4 bytes), never the result.
+        Rows per block. Changes memory (at most n * batch_size * 4 bytes), never the result.
     backend : {'torch', 'faiss', 'faiss-approximate'}
         Who nominates the candidates that are then ranked exactly. The first two give the same neighbours. 'faiss-approximate'
         searches an inverted file, may miss some, and says how many in `.recall`. faiss is an extra.
@@ -380,13 +384,14 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
         if len(zero):
             raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so no cosine. "
                              "Remove these data from every model, or use metric='euclidean'.")
-    batch_size = check_count("batch_size", max(16, min(1024, 2 ** 26 // n)) if batch_size is None else batch_size, 1)
+    if batch_size is not None:
+        check_count("batch_size", batch_size, 1)
     data, recall = _Rows(_on_cpu(Y), metric, device if backend == "torch" else "cpu"), None
     neighbors = torch.empty(n, n_neighbors, dtype=torch.int64)
     if backend != "torch":
         neighbors, recall = _faiss_neighbors(data, n_neighbors, backend == "faiss-approximate")
         return DataKernel(neighbors.numpy(), n_neighbors, metric, symmetrize, recall)
-    coarse = _coarse_pays(n, Y.shape[1], data.device)
+    coarse, batch_size = _coarse_pays(n, Y.shape[1], data.device), batch_size or data.batch
     for start in progress(range(0, n, batch_size), "nearest neighbours", 10):
         block, proven = _neighbors_block(data, torch.arange(start, min(start + batch_size, n), device=data.device), n_neighbors, coarse)
         neighbors[start:start + batch_size] = block.cpu()

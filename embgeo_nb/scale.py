@@ -167,8 +167,9 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
         work, count = [2.0 * n * n * width for width in widths], (k + max(32, k // 2)) if coarse else k + 8 + k // 8
         floor = sum(work) / rates["coarse" if coarse else "dense"]
         seconds = floor + m * n * n / rates["select"] + n * count * sum(widths) / rates["pairs"] / 2 + 2e-7 * m * n * k
-        block = max(16, min(1024, 2 ** 26 // n))
-        costs["kernel"] = sum(work), seconds, embeddings + kept + n * min(max(widths), 2 ** 25 / n + 1) * 14.0 + 12.0 * n * block, floor
+        width = min(n, max(1024, 2 ** 25 // max(widths)))                        # data in a piece, and rows in a batch
+        block = max(16, min(1024 if width == n else 4096, 2 ** 26 // width))
+        costs["kernel"] = sum(work), seconds, embeddings + kept + width * max(widths) * 14.0 + 12.0 * width * block, floor
     if "omnibus" in stages:
         passes = both + 2 * edges * (differing if m == 2 else m)
         costs["omnibus"] = _eigen_cost(passes, 2 * n, d, vectors, rates, 1e-7 * both + 5e-8 * m * edges, embeddings + kept + 16.0 * both + 16.0 * m * n * d)
@@ -348,8 +349,8 @@ def _kernel_rows(start: int, path: str, rows: int, k: int, metric: str) -> np.nd
     "Neighbours of a block of rows."
     data = _Rows(_on_cpu(np.load(path, mmap_mode="r")), metric, "cpu")
     blocks, coarse = [], _coarse_pays(data.n, data.Y.shape[1], data.device)
-    for at in range(start, min(start + rows, data.n), 512):
-        blocks.append(_neighbors_block(data, torch.arange(at, min(at + 512, start + rows, data.n)), k, coarse)[0])
+    for at in range(start, min(start + rows, data.n), data.batch):
+        blocks.append(_neighbors_block(data, torch.arange(at, min(at + data.batch, start + rows, data.n)), k, coarse)[0])
     return torch.cat(blocks).numpy()
 
 

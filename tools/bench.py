@@ -44,12 +44,20 @@ def seconds(work, times=1):
     "Result and the shortest of a few runs; the processor time of that run goes to CPU."
     best = float("inf")
     for _ in range(times):
-        start, cpu = time.perf_counter(), time.process_time()
+        start, cpu = synchronized(), time.process_time()
         result = work()
-        took, cpu = time.perf_counter() - start, time.process_time() - cpu
+        took, cpu = synchronized() - start, time.process_time() - cpu
         if took < best:
             best, CPU[:] = took, [cpu]
     return result, best
+
+
+def synchronized():
+    "Now, when a GPU has done all it was asked to."
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 # Data -----------------------------------------------------------------------------------------------------------------
@@ -90,12 +98,12 @@ def load(paths):
 
 # What is measured: each returns seconds and, where they are compared, arrays -------------------------------------------
 
-def omnibus_ours(n, k, d, times=1):
+def omnibus_ours(n, k, d, times=1, device=None):
     import embgeo_nb as eg
     graphs = dict(zip("ab", load(stored(n, k))))
-    eg.omnibus({name: graph[:500][:, :500] for name, graph in graphs.items()}, 4)          # libraries loaded, threads started
+    eg.omnibus({name: graph[:500][:, :500] for name, graph in graphs.items()}, 4, device=device)          # libraries loaded, threads started
     before = fresh_peak()
-    result, took = seconds(lambda: eg.omnibus(graphs, d), times)
+    result, took = seconds(lambda: eg.omnibus(graphs, d, device=device), times)
     return took, rss() - before, result.positions
 
 
@@ -125,11 +133,11 @@ def omnibus_graspologic(n, k, d, times=1, algorithm="randomized"):
     return took, rss() - before, result
 
 
-def test_ours(n, d, null="paired", method=None, n_resamples=None, times=1):
+def test_ours(n, d, null="paired", method=None, n_resamples=None, times=1, device=None):
     import embgeo_nb as eg
     graphs = dict(zip("ab", load(stored(n, 32))))
-    options = dict(null=null, n_components=d, n_resamples=n_resamples, method=method)
-    eg.datum_test(graphs, "a", "b", n_components=d, n_resamples=19)                        # libraries loaded, threads started
+    options = dict(null=null, n_components=d, n_resamples=n_resamples, method=method, device=device)
+    eg.datum_test(graphs, "a", "b", n_components=d, n_resamples=19, device=device)         # libraries loaded, threads started
     result, took = seconds(lambda: eg.datum_test(graphs, "a", "b", **options), times)
     return took, 0, result.pvalue
 
@@ -151,13 +159,28 @@ def replicates_graspologic(n, d, replicates=4):
     return sum(took) / replicates, 0, None
 
 
-def neighbors_ours(n, p, k):
+def neighbors_ours(n, p, k, device="cpu"):
     import embgeo_nb as eg
     Y = wide(n, p)
-    eg.data_kernel(Y[:5000], k)
+    eg.data_kernel(Y[:5000], k, device=device)
     before = fresh_peak()
-    result, took = seconds(lambda: eg.data_kernel(Y, k, batch_size=512))
+    result, took = seconds(lambda: eg.data_kernel(Y, k, device=device, batch_size=512 if device == "cpu" else None))
     return took, rss() - before, result.neighbors
+
+
+def neighbors_share(n, p, k, device):
+    "Exact neighbours, and the share of the measured rate of matrix products (of the precision that nominates) that they reach."
+    import torch
+    import embgeo_nb as eg
+    from embgeo_nb.kernel import _coarse_pays
+    coarse, Y = _coarse_pays(n, p, torch.device(device)), wide(n, p)
+    square = torch.randn(8192 if device != "cpu" else 1024, 8192 if device != "cpu" else 1024, device=device).to(torch.bfloat16 if coarse else torch.float32)
+    square @ square
+    rate = 2 * len(square) ** 3 / seconds(lambda: square @ square, 5)[1]
+    eg.data_kernel(Y[:5000], k, device=device)
+    before = fresh_peak()
+    _, took = seconds(lambda: eg.data_kernel(Y, k, device=device))
+    return took, rss() - before, {"share": 2 * n ** 2 * p / took / rate, "rate": rate, "coarse": coarse}
 
 
 def neighbors_faiss(n, p, k):
@@ -194,17 +217,17 @@ def population_ours(n, k, d, m):
     return took, rss() - before, None
 
 
-def vocabulary_ours(n, p, k, d):
+def vocabulary_ours(n, p, k, d, device="cpu"):
     "Kernels, omnibus and paired p-values of two models, end to end, against the estimate made before."
     import embgeo_nb as eg
     from embgeo_nb.omnibus import as_graphs
     arrays = dict(zip("ab", views(n, p, clusters=400)))
-    expected = eg.estimate_cost(n, p, n_neighbors=k, n_components=d, memory=24e9)
+    expected = eg.estimate_cost(n, p, n_neighbors=k, n_components=d, memory=24e9, device=device, refuse=device == "cpu")
     start, before, took = time.perf_counter(), fresh_peak(), {}
-    graphs, took["kernel"] = seconds(lambda: as_graphs(arrays, k))
-    joint, took["omnibus"] = seconds(lambda: eg.omnibus(graphs, d))
-    coordinates, took["frame"] = seconds(lambda: eg.frame(graphs.mean, d))
-    result, took["test"] = seconds(lambda: eg.datum_test(graphs, "a", "b", n_components=d))
+    graphs, took["kernel"] = seconds(lambda: as_graphs(arrays, k, device=device))
+    joint, took["omnibus"] = seconds(lambda: eg.omnibus(graphs, d, device=device))
+    coordinates, took["frame"] = seconds(lambda: eg.frame(graphs.mean, d, device=device))
+    result, took["test"] = seconds(lambda: eg.datum_test(graphs, "a", "b", n_components=d, device=device))
     took["paired"] = took.pop("test") - took["frame"]
     whole = time.perf_counter() - start - took["frame"]
     CPU[:] = [time.process_time()]
@@ -275,6 +298,19 @@ NAMES = {
 }
 
 
+# Only where there is a GPU.
+ON_GPU = {
+    "neighbours on a GPU (200,000 x 768, k 64)": dict(ours=("neighbors_share", dict(n=200_000, p=768, k=64, device="cuda"))),
+    "vocabulary of 1,000,000 on a GPU": dict(ours=("vocabulary_ours", dict(n=1_000_000, p=768, k=64, d=32, device="cuda"))),
+}
+
+
+def gpu():
+    "The name of the GPU, or None."
+    import torch
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
 def measure(function, arguments, python=sys.executable):
     "(seconds, bytes, result, processor seconds) of one function in a process of its own."
     import numpy as np
@@ -323,6 +359,8 @@ def compare(name, rounds):
                 "ratio": float(np.median([other[0] * theirs / (ours[0] * mine) for ours, other in found])), "rounds": rounds,
                 "their cpu": float(np.median([other[3] for _, other in found])) * theirs,
                 "cpu ratio": float(np.median([other[3] * theirs / (ours[3] * mine) for ours, other in found]))}
+    if gpu() and what["ours"][0] in ("omnibus_ours", "test_ours", "neighbors_ours"):
+        row["gpu"] = float(np.median([measure(what["ours"][0], what["ours"][1] | {"device": "cuda"})[0] for _ in range(rounds)])) * mine
     if "kind" in what:
         row["agreement"] = agree(what["kind"], found[0][0][2], found[0][1][2])
     elif isinstance(found[0][0][2], dict):
@@ -334,7 +372,7 @@ def machine():
     import torch
     with open("/proc/cpuinfo") as file:
         name = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), platform.processor())
-    return {"processor": name, "cores": os.cpu_count(), "torch": torch.__version__, "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"}
+    return {"processor": name, "cores": os.cpu_count(), "torch": torch.__version__, "device": gpu() or "no GPU"}
 
 
 def main():
@@ -346,6 +384,7 @@ def main():
     options = parser.parse_args()
     global THREADS
     THREADS = options.threads
+    NAMES.update(ON_GPU if gpu() else {})
     names = [name for name in NAMES if any(part in name for part in options.names) or not options.names]
     OUT.mkdir(exist_ok=True)
     prepare(names)
