@@ -400,6 +400,7 @@ def main():
             held = json.loads(path.read_text()) if path.is_file() else {"results": {}}
             held["machine"] = machine()
             held["results"] |= {name: row}
+            held["results"] = {known: held["results"][known] for known in [*NAMES, *held["results"]] if known in held["results"]}      # in the order of NAMES
             path.write_text(json.dumps(held, indent=1) + "\n")
 
 
