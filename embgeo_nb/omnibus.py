@@ -288,7 +288,8 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
     m, shared, values = len(graphs.models), shared.cpu(), values.cpu().numpy()
     positions = torch.empty(m, graphs.n, d, dtype=torch.float64)
     if apart is not None:
-        torch.add(shared, apart.cpu(), out=positions[0]), torch.sub(shared, apart.cpu(), out=positions[1])
+        torch.add(shared, apart.cpu(), out=positions[0])
+        torch.sub(shared, apart.cpu(), out=positions[1])
     else:
         for own, placed in zip(positions, _place(graphs.graphs.values(), graphs.mean, shared, m / (2 * values))):
             own.copy_(placed)

@@ -128,11 +128,12 @@ def sample_copies(Z: np.ndarray, signature: tuple[int, int], seed: int | np.rand
         (A + B) / 2 and A - B, without stored zeros. Probabilities are met to within 2^-24, the step of the random numbers.
     """
     (positions, signs), rng = _latent(Z, signature), np.random.default_rng(seed)
-    (n, d), slack = positions.shape, np.float32(2.0 ** -24 * (positions.shape[1] + 8) * (positions ** 2).sum(1).max(initial=0))
+    n, slack = len(positions), np.float32(2.0 ** -24 * (positions.shape[1] + 8) * (positions ** 2).sum(1).max(initial=0))
     left, right = (torch.from_numpy(part).float() for part in (positions * signs, positions.T))
     step, found = max(16, min(256, 2 ** 21 // n)), []
     for start in range(0, n - 1, step):
-        p = (left[start:start + step] @ right[:, start:]).numpy()
+        with full_float32():
+            p = (left[start:start + step] @ right[:, start:]).numpy()
         u = rng.random(p.shape, dtype=np.float32)
         at = np.flatnonzero(u < 2 * (p + slack))
         rows, columns = np.divmod(at, n - start)
