@@ -8,7 +8,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -20,6 +19,7 @@ from .datum_test import NULLS, benjamini_hochberg, datum_test, storey_qvalues
 from .embeddings import html_table, need
 from .kernel import check_count, check_option
 from .omnibus import Graphs, as_graphs, progress
+from .rdpg import symmetric_graph
 from .replicates import replicate_test
 
 SIMULATIONS = ("block", "degree_corrected", "indefinite", "rdpg", "knn")
@@ -51,8 +51,7 @@ def _drawn(P: Sequence[np.ndarray], correlation: float, rng: np.random.Generator
     for own in P:
         shared = rng.random(len(common)) < np.sqrt(correlation)
         edge = np.flatnonzero(np.where(shared, common, rng.random(len(common))) < own[upper])
-        i, j = upper[0][edge], upper[1][edge]
-        graphs.append(sp.csr_array((np.ones(2 * len(i), np.float32), (np.r_[i, j], np.r_[j, i])), shape=(n, n)))
+        graphs.append(symmetric_graph(upper[0][edge], upper[1][edge], 1, n))
     return graphs
 
 # %% ../nbs/05_calibration.ipynb #960b830b
@@ -399,7 +398,7 @@ def _simulated(simulation: Simulation, nulls: tuple, n_pairs: int, n_reruns: int
         groups = graphs.models[:n_reruns], graphs.models[n_reruns:]
         for null in nulls:
             two = groups if null in OF_GROUPS else (groups[0][0], groups[1][0])
-            yield null, f"draw {seed + pair}", graphs if null in OF_GROUPS else _only(graphs, two), two, moved, seed + pair
+            yield null, f"draw {seed + pair}", graphs if null in OF_GROUPS else graphs.select(two), two, moved, seed + pair
 
 
 def _reruns(graphs: Graphs, nulls: tuple, n_pairs: int | None, seed: int) -> Iterable[tuple]:
@@ -414,7 +413,7 @@ def _reruns(graphs: Graphs, nulls: tuple, n_pairs: int | None, seed: int) -> Ite
     groups = groups[:len(groups) // 2] if m % 2 == 0 else groups             # with equal halves every split appears twice
     work = [(null, two) for null in nulls for two in _some(groups if null in OF_GROUPS else list(combinations(graphs.models, 2)), n_pairs, rng)]
     for null, two in progress(work, "comparisons"):
-        yield null, two, graphs if null in OF_GROUPS else _only(graphs, two), two, None, seed
+        yield null, two, graphs if null in OF_GROUPS else graphs.select(two), two, None, seed
 
 
 def _some(items: list, most: int | None, rng: np.random.Generator) -> list:
@@ -422,11 +421,6 @@ def _some(items: list, most: int | None, rng: np.random.Generator) -> list:
     if most is None or len(items) <= most:
         return items
     return [items[at] for at in sorted(rng.choice(len(items), check_count("n_pairs", most, 1), replace=False))]
-
-
-def _only(graphs: Graphs, models: Sequence[str]) -> Graphs:
-    "The graphs of some of the models."
-    return Graphs({name: graphs[name] for name in models}, graphs.ids, settings=graphs.settings)
 
 
 def _compared(graphs: Graphs, null: str, groups: tuple, seed: int, options: Mapping) -> Any:

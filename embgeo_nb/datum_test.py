@@ -24,9 +24,9 @@ NULLS = ("paired", "independent", "bootstrap", "single-copy")
 METHODS = {"paired": ("flips", "tail"), "independent": ("full", "sparse")}      # the first is the default
 
 # %% auto #0
-__all__ = ['NULLS', 'METHODS', 'HITS', 'coin_flips', 'signs_at_a_time', 'pearson_sf', 'weighted_chi2_sf', 'latent_positions',
-           'DatumTest', 'datum_test', 'as_seed', 'check_level', 'benjamini_hochberg', 'unmoved_share', 'storey_qvalues',
-           'versions', 'GlobalTest']
+__all__ = ['NULLS', 'METHODS', 'HITS', 'coin_flips', 'padded', 'signs_at_a_time', 'pearson_sf', 'weighted_chi2_sf',
+           'latent_positions', 'DatumTest', 'moved_most_first', 'datum_test', 'as_seed', 'check_level',
+           'benjamini_hochberg', 'unmoved_share', 'storey_qvalues', 'versions', 'GlobalTest']
 
 # %% ../nbs/04_datum_test.ipynb #ba5f3bd8
 _MIX = (0xBF58476D1CE4E5B9 - 2 ** 64, 0x94D049BB133111EB - 2 ** 64)     # as signed 64-bit integers
@@ -59,12 +59,17 @@ def coin_flips(
     return table.index_select(0, octets.flatten().int()).view(len(data), count, -1)[..., :width]
 
 # %% ../nbs/04_datum_test.ipynb #237a995c
-def _differing(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    "Observed signs (g, width) and vectors |w| z~ / 2, (g, width, d), of some data, padded with zeros to a common width."
-    start, counts = difference.indptr[rows], np.diff(difference.indptr)[rows]
+def padded(graph: sp.csr_array, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "Where the entries of some rows stand in the graph's arrays, (g, width), and which of these places are not padding."
+    start, counts = graph.indptr[rows], np.diff(graph.indptr)[rows]
     column = np.arange(counts.max())
     inside = column < counts[:, None]
-    at = np.where(inside, start[:, None] + column, 0)
+    return inside, np.where(inside, start[:, None] + column, 0)
+
+
+def _differing(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    "Observed signs (g, width) and vectors |w| z~ / 2, (g, width, d), of some data, padded with zeros to a common width."
+    inside, at = padded(difference, rows)
     weights = torch.as_tensor(np.where(inside, difference.data[at], 0), dtype=torch.float32, device=loadings.device)
     neighbors = torch.as_tensor(difference.indices[at].astype(np.int64), device=loadings.device)
     return torch.where(weights < 0, -1.0, 1.0).to(weights), loadings[neighbors] * (weights.abs() / 2)[..., None]
@@ -512,8 +517,7 @@ class DatumTest:
             columns["label"] = self.labels
         if self.data is not None and all(isinstance(datum, str) for datum in self.data):
             columns["text"] = list(self.data)
-        table = pandas.DataFrame(columns)
-        return table.iloc[np.lexsort((table["datum"], table["pvalue"], -table["effect"]))].reset_index(drop=True)
+        return moved_most_first(pandas.DataFrame(columns))
 
     def _repr_html_(self) -> str:
         top = np.lexsort((np.arange(self.n), self.pvalue, -self.effect))[:5]
@@ -527,6 +531,11 @@ class DatumTest:
         "The p-values against uniform, and effect against p-value; see `plot.plot_test`."
         from embgeo_nb.plot import plot_test
         return plot_test(self, **options)
+
+
+def moved_most_first(table: Any) -> Any:
+    "A DataFrame of data, sorted by effect, then p-value."
+    return table.iloc[np.lexsort((table["datum"], table["pvalue"], -table["effect"]))].reset_index(drop=True)
 
 # %% ../nbs/04_datum_test.ipynb #b40cc034
 def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int | str | None = None, n_neighbors: int = 32,

@@ -387,16 +387,21 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     if batch_size is not None:
         check_count("batch_size", batch_size, 1)
     data, recall = _Rows(_on_cpu(Y), metric, device if backend == "torch" else "cpu"), None
-    neighbors = torch.empty(n, n_neighbors, dtype=torch.int64)
-    if backend != "torch":
+    if backend == "torch":
+        neighbors = _neighbors_between(data, 0, n, n_neighbors, batch_size)
+    else:
         neighbors, recall = _faiss_neighbors(data, n_neighbors, backend == "faiss-approximate")
-        return DataKernel(neighbors.numpy(), n_neighbors, metric, symmetrize, recall)
-    coarse, batch_size = _coarse_pays(n, Y.shape[1], data.device), batch_size or data.batch
-    for start in progress(range(0, n, batch_size), "nearest neighbours", 10):
-        block, proven = _neighbors_block(data, torch.arange(start, min(start + batch_size, n), device=data.device), n_neighbors, coarse)
-        neighbors[start:start + batch_size] = block.cpu()
+    return DataKernel(neighbors.numpy(), n_neighbors, metric, symmetrize, recall)
+
+
+def _neighbors_between(data: _Rows, first: int, last: int, k: int, batch_size: int | None = None) -> torch.Tensor:
+    "The k nearest of rows first..last, (last - first, k) on the CPU, a batch at a time."
+    coarse, batch_size, blocks = _coarse_pays(data.n, data.Y.shape[1], data.device), batch_size or data.batch, []
+    for start in progress(range(first, last, batch_size), "nearest neighbours", 10):
+        block, proven = _neighbors_block(data, torch.arange(start, min(start + batch_size, last), device=data.device), k, coarse)
+        blocks.append(block.cpu())
         coarse = coarse and proven > 0.6               # where rounding hides the gaps, float32 from here on
-    return DataKernel(neighbors.numpy(), n_neighbors, metric, symmetrize)
+    return torch.cat(blocks)
 
 
 def _on_cpu(Y: np.ndarray) -> torch.Tensor:

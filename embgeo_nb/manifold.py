@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import combinations
@@ -14,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from .datum_test import check_level
 from .embeddings import Embeddings, as_embeddings, html_table, need
 from .kernel import DataKernel, check_count, check_option, data_kernel
-from .omnibus import Omnibus, as_graphs, omnibus, progress
-from .rdpg import as_graph
+from .omnibus import Omnibus, as_graphs, omnibus, place_model, progress
 
 # %% auto #0
-__all__ = ['DISTANCES', 'KINDS', 'DistanceKind', 'ModelDistance', 'model_distance', 'ModelManifold', 'model_manifold',
+__all__ = ['DISTANCES', 'KINDS', 'DistanceKind', 'ModelDistance', 'model_distance', 'ModelManifold', 'model_manifold', 'any_axes',
            'ModelTree', 'model_tree', 'distances_from', 'Association', 'associate']
 
 # %% ../nbs/06_manifold.ipynb #f085e81b
@@ -197,8 +198,7 @@ class ModelDistance:
         -------
         (lower, upper) : ndarrays of shape (m, m)
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level must be between 0 and 1; got {level}.")
+        check_level("level", level)
         drawn = self._drawn()
         low, high = np.quantile(drawn - drawn.mean(0), [(1 - level) / 2, (1 + level) / 2], axis=0)
         return np.maximum(self.matrix - high, 0), self.matrix - low
@@ -299,7 +299,7 @@ def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[
     if kind in _NORMS:
         matrices = np.zeros((len(subsets), len(O.models), len(O.models)))
         for s, r in progress(list(combinations(range(len(O.models)), 2)), "pairs"):
-            pair = omnibus({name: O.graphs[name] for name in (O.models[s], O.models[r])}, n_components=O.n_components, tol=O.tol)
+            pair = omnibus(O.graphs.select((O.models[s], O.models[r])), n_components=O.n_components, tol=O.tol)
             matrices[:, s, r] = matrices[:, r, s] = [_of_positions(pair.positions[:, rows], kind, relative)[0, 1] for rows in subsets]
         return matrices
     if kind == "knn":
@@ -332,10 +332,10 @@ def _kernels(O: Any) -> Mapping[str, DataKernel]:
     return kernels
 
 
-def _halves(n: int, count: int, seed: int | np.random.Generator) -> list[np.ndarray]:
+def _halves(n: int, count: int, seed: int | np.random.Generator, what: str = "data", least: int = 8) -> list[np.ndarray]:
     "Random halves of n data, sorted row numbers."
-    if count and n < 8:
-        raise ValueError(f"n_resamples: half of {n} data is too little to compare models on.")
+    if count and n < least:
+        raise ValueError(f"n_resamples: half of {n} {what} is too little to compare models on.")
     rng = np.random.default_rng(seed)
     return [np.sort(rng.permutation(n)[: n // 2]) for _ in range(count)]
 
@@ -518,6 +518,14 @@ def _centred(distances: np.ndarray) -> np.ndarray:
     squared = distances ** 2
     rows = squared.mean(0)
     return -(squared - rows - rows[:, None] + rows.mean()) / 2
+
+
+@contextmanager
+def any_axes() -> Iterator[None]:
+    "No warnings of axes that are arbitrary within their plane: a regression does not mind."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def _warn_of_ties(values: np.ndarray, c: int) -> None:
@@ -746,17 +754,7 @@ def distances_from(O: Omnibus, model: Any, kind: str = "frobenius", relative: bo
     if not isinstance(O, Omnibus):
         raise TypeError(f"O must be an Omnibus; got {type(O).__name__}.")
     check_option("kind", kind, tuple(_NORMS))
-    if not (isinstance(model, DataKernel) or hasattr(model, "tocsr")):
-        if len(O.graphs.settings) < 3:
-            raise TypeError("model must be a DataKernel or a sparse graph, because the settings of this omnibus' graphs are not known.")
-        model = data_kernel(model, device=device, **O.graphs.settings)
-    graph = as_graph(model, "model")
-    if graph.shape[0] != O.n:
-        raise ValueError(f"model must be on the same {O.n} data; got {graph.shape[0]}.")
-    first = O.models[0]
-    change = graph.astype(np.float64) - O.graphs[first]
-    change.eliminate_zeros()
-    Z = O[first] + (change @ O.loadings) / 2
+    Z = place_model(O, model, "model", device)[2]
     return {name: float(_of_positions(np.stack([own, Z]), kind, relative)[0, 1]) for name, own in zip(O.models, O.positions)}
 
 # %% ../nbs/06_manifold.ipynb #312dc071
@@ -824,8 +822,7 @@ def _left_out(coordinates: np.ndarray, groups: np.ndarray, distances: np.ndarray
 
 def _map_without(distances: np.ndarray, out: np.ndarray, c: int) -> np.ndarray:
     "Coordinates (m, c) on the map that the models not left out make; the others are placed on it."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)                # axes within their plane are all the same to a regression
+    with any_axes():
         kept = model_manifold(distances[np.ix_(~out, ~out)], c)
     X = np.empty((len(out), c))
     X[~out], X[out] = kept.coordinates, kept.place(distances[np.ix_(out, ~out)])
@@ -957,8 +954,7 @@ def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components:
     orders = {D.models for D in distances.values() if isinstance(D, ModelDistance)}
     if len(orders) > 1:
         raise ValueError("distances must be of the same models in the same order.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)                # a regression does not mind how axes lie in their plane
+    with any_axes():
         found = {name: model_manifold(D, n_components).correlate(metric, seed=seed, **options) for name, D in distances.items()}
     rows = [(A.statistic, A.pvalue, A.r_squared, A.r_squared_pvalue) for A in found.values()]
     return need("pandas", "plot").DataFrame(rows, index=list(found), columns=["mantel", "mantel_p", "r_squared", "r_squared_p"])

@@ -14,10 +14,10 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .datum_test import HITS, DatumTest, coin_flips, datum_test, signs_at_a_time
+from .datum_test import _SLACK, HITS, DatumTest, benjamini_hochberg, check_level, coin_flips, datum_test, moved_most_first, padded, signs_at_a_time
 from .embeddings import as_embeddings, html_table, need
 from .kernel import DataKernel, check_count, check_option, data_kernel
-from .omnibus import Graphs, as_graphs, difference_graph, frame, progress
+from .omnibus import Graphs, as_graphs, frame, progress
 from .rdpg import n_components_for
 
 # %% auto #0
@@ -61,10 +61,7 @@ def _aligned(differences: Sequence[sp.csr_array]) -> tuple[sp.csr_array, np.ndar
 
 def _joint_forms(signs: sp.csr_array, weights: np.ndarray, loadings: Sequence[torch.Tensor], rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     "Observed signs (g, width) and the standardised quadratic forms K (g, width, width) of some data, padded with zeros."
-    start, counts = signs.indptr[rows], np.diff(signs.indptr)[rows]
-    column = np.arange(counts.max())
-    inside = column < counts[:, None]
-    at = np.where(inside, start[:, None] + column, 0)
+    inside, at = padded(signs, rows)
     observed = np.where(inside, signs.data[at], 1.0)
     neighbors, K = torch.as_tensor(signs.indices[at].astype(np.int64)), 0.0
     for own, z in zip(weights, loadings):
@@ -75,9 +72,6 @@ def _joint_forms(signs: sp.csr_array, weights: np.ndarray, loadings: Sequence[to
         deviation = (2 * (form ** 2).sum((1, 2))).sqrt()
         K = K + form / torch.where(deviation > 0, deviation, 1.0)[:, None, None]
     return torch.as_tensor(observed, dtype=torch.float32, device=K.device), K
-
-
-_SLACK = 1e-5
 
 
 def _joint_pvalues(differences: Sequence[sp.csr_array], loadings: Sequence[torch.Tensor], n_resamples: int, seed: int) -> np.ndarray:
@@ -153,8 +147,7 @@ class MultiscaleTest:
     def rejected(self, alpha: float = 0.05, correction: str | None = "fdr_bh") -> np.ndarray:
         "Which data moved, (n,) bool, at level `alpha`: by q-value ('fdr_bh'), Bonferroni ('bonferroni') or raw p (None)."
         check_option("correction", correction, ("fdr_bh", "bonferroni", None))
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must be between 0 and 1; got {alpha}.")
+        check_level("alpha", alpha)
         return {"fdr_bh": self.qvalue, "bonferroni": self.pvalue * len(self.pvalue), None: self.pvalue}[correction] <= alpha
 
     def to_frame(self) -> Any:
@@ -164,8 +157,7 @@ class MultiscaleTest:
                    **{f"pvalue_k{k}": R.pvalue for k, R in self.tests.items()}}
         if first.labels is not None:
             columns["label"] = first.labels
-        table = need("pandas", "plot").DataFrame(columns)
-        return table.iloc[np.lexsort((table["datum"], table["pvalue"], -table["effect"]))].reset_index(drop=True)
+        return moved_most_first(need("pandas", "plot").DataFrame(columns))
 
     def _repr_html_(self) -> str:
         rows = [(f"k = {k}", f"{(R.pvalue <= 0.05).mean():.1%}") for k, R in self.tests.items()]
@@ -225,9 +217,8 @@ def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 
         pvalue = _joint_pvalues([R.difference for R in tests.values()], loadings, n_resamples, seed)
     else:
         pvalue = cauchy_combination(np.array([R.pvalue for R in tests.values()]))
-    from scipy.stats import false_discovery_control
     effect = np.mean([R.effect for R in tests.values()], axis=0)
-    return MultiscaleTest(pvalue, false_discovery_control(pvalue), effect, tests, method, (a, b), n_resamples, seed)
+    return MultiscaleTest(pvalue, benjamini_hochberg(pvalue), effect, tests, method, (a, b), n_resamples, seed)
 
 
 def _scales(emb: Any, n_neighbors: Sequence[int], metric: str, symmetrize: str, device: Any) -> dict[int, Graphs]:
@@ -245,9 +236,14 @@ def _scales(emb: Any, n_neighbors: Sequence[int], metric: str, symmetrize: str, 
     return scales
 
 
+def _nearest(kernel: DataKernel, k: int) -> DataKernel:
+    "The kernel of the k nearest, from one with more."
+    return DataKernel(np.ascontiguousarray(kernel.neighbors[:, :k]), k, kernel.metric, kernel.symmetrize)
+
+
 def _narrowed(kernels: Mapping[str, DataKernel], k: int, emb: Any) -> Graphs:
     "The graphs of the k nearest, from kernels with more."
-    kernels = {name: DataKernel(np.ascontiguousarray(kernel.neighbors[:, :k]), k, kernel.metric, kernel.symmetrize) for name, kernel in kernels.items()}
+    kernels = {name: _nearest(kernel, k) for name, kernel in kernels.items()}
     first = next(iter(kernels.values()))
     return Graphs({name: kernel.graph for name, kernel in kernels.items()}, emb.ids, emb, kernels, dict(n_neighbors=k, metric=first.metric, symmetrize=first.symmetrize))
 
@@ -366,7 +362,7 @@ def _auc_grid(of_a: DataKernel, of_b: DataKernel, changed: np.ndarray, ks: Seque
     "AUC of the effect at every k and d, (ks, ds)."
     grid = np.empty((len(ks), len(ds)))
     for at, k in enumerate(ks):
-        A, B = (DataKernel(np.ascontiguousarray(own.neighbors[:, :k]), k, own.metric, own.symmetrize).graph.astype(np.float64) for own in (of_a, of_b))
+        A, B = (_nearest(own, k).graph.astype(np.float64) for own in (of_a, of_b))
         coordinates = frame((A + B) / 2, ds[-1], 1e-2, device=device)
         squared, size = (((A - B) @ coordinates.loadings / 2) ** 2).cumsum(1), (coordinates.center ** 2).cumsum(1)
         grid[at] = [ranking_auc(squared[:, d - 1] / np.maximum(size[:, d - 1], 1e-12), changed) for d in ds]

@@ -21,7 +21,7 @@ from .rdpg import (as_graph, column_signs, in_order, leading_eigenpairs, n_compo
 
 # %% auto #0
 __all__ = ['check_rank', 'Graphs', 'as_graphs', 'Omnibus', 'omnibus', 'Attribution', 'attribute', 'difference_graph', 'check_row',
-           'Frame', 'frame']
+           'place_model', 'Frame', 'frame']
 
 # %% ../nbs/03_omnibus.ipynb #65cd7447
 def _pair_operator(mean: sp.csr_array, half: sp.csr_array, device: str | torch.device | None) -> Callable:
@@ -160,6 +160,11 @@ class Graphs:
         if model not in self.graphs:
             raise ValueError(f"There is no model {model!r}; the models are {', '.join(self.models)}.")
         return self.graphs[model]
+
+    def select(self, models: Sequence[str]) -> Graphs:
+        "Some of the models, with what is known of them."
+        return Graphs({name: self[name] for name in models}, self.ids, self.emb and self.emb.select(models),
+                      self.kernels and {name: self.kernels[name] for name in models}, self.settings)
 
 
 def as_graphs(emb: Any, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
@@ -401,20 +406,25 @@ def _add_model(self: Omnibus, name: str, model: Any, device: str | torch.device 
     graphs = self.graphs
     if name in graphs.models:
         raise ValueError(f"name: there is a model {name!r} already.")
-    if isinstance(model, DataKernel) or sp.issparse(model):
-        kernel, graph, emb = None, as_graph(model, f"graph of {name!r}"), None
-    elif len(graphs.settings) < 3:
-        raise TypeError("model must be a DataKernel or a sparse graph, because this analysis was made from graphs with settings unknown, or not all the same.")
-    else:
-        kernel = data_kernel(model, device=device, **graphs.settings)
-        graph = kernel.graph
-        emb = graphs.emb and Embeddings({**graphs.emb.arrays, name: model}, graphs.ids, graphs.emb.data, graphs.emb.labels)
-    if graph.shape[0] != self.n:
-        raise ValueError(f"model must be on the same {self.n} data; got {graph.shape[0]}.")
+    kernel, graph, placed = place_model(self, model, f"graph of {name!r}", device)
+    emb = kernel and graphs.emb and Embeddings({**graphs.emb.arrays, name: model}, graphs.ids, graphs.emb.data, graphs.emb.labels)
     kernels = {**graphs.kernels, name: kernel} if graphs.kernels and kernel else None
-    placed, = _place([graph], self.mean_graph, torch.as_tensor(self.center), self.frame_size / (2 * self.eigenvalues))
-    return replace(self, positions=np.concatenate([self.positions, placed[None].numpy()]), models=(*self.models, name),
+    return replace(self, positions=np.concatenate([self.positions, placed[None]]), models=(*self.models, name),
                    graphs=Graphs({**graphs.graphs, name: graph}, graphs.ids, emb, kernels, graphs.settings))
+
+
+def place_model(O: Omnibus, model: Any, what: str, device: str | torch.device | None = None) -> tuple[DataKernel | None, sp.csr_array, np.ndarray]:
+    "The kernel of a new model (if it is an array), its graph, and its positions (n, d) in the frame that is there."
+    settings, kernel = O.graphs.settings, None
+    if not (isinstance(model, DataKernel) or sp.issparse(model)):
+        if len(settings) < 3:
+            raise TypeError("model must be a DataKernel or a sparse graph, because this analysis was made from graphs with settings unknown, or not all the same.")
+        model = kernel = data_kernel(model, device=device, **settings)
+    graph = as_graph(model, what)
+    if graph.shape[0] != O.n:
+        raise ValueError(f"model must be on the same {O.n} data; got {graph.shape[0]}.")
+    placed, = _place([graph], O.mean_graph, torch.as_tensor(O.center), O.frame_size / (2 * O.eigenvalues))
+    return kernel, graph, placed.numpy()
 
 
 Omnibus.add_model = _add_model

@@ -14,7 +14,7 @@ import numpy as np
 
 from .embeddings import html_table, need
 from .kernel import check_count, check_option
-from .manifold import Association, DistanceKind, ModelDistance, ModelManifold, model_manifold
+from .manifold import DistanceKind, ModelDistance, ModelManifold, _halves, any_axes, model_manifold
 from .omnibus import progress
 
 # %% auto #0
@@ -83,11 +83,8 @@ def perspective_distance(responses: Mapping[str, Any], normalize: str = "rms", d
     if debias and np.isnan(variance).any():
         model, query = np.argwhere(np.isnan(variance))[0]
         raise ValueError(f"debias needs two replicates of every answer; {models[model]!r} has one at query {query}.")
-    if count and q < 4:
-        raise ValueError(f"n_resamples: half of {q} queries is too little to compare models on.")
+    halves = _halves(q, count, seed, "queries", 4)
     squared = _squared_by_query(X) - (_noise(variance) if debias else 0)                 # (q, m, m)
-    rng = np.random.default_rng(seed)
-    halves = [rng.permutation(q)[:q // 2] for _ in range(count)]
     draws = np.stack([_summed(squared[rows], normalize) for rows in halves]) if count else None
     return ModelDistance(_summed(squared, normalize), models, "perspective", False, dict(n_queries=q, normalize=normalize, debias=debias),
                          CLAIMS, draws=draws)
@@ -207,9 +204,7 @@ def query_curve(responses: Mapping[str, Any], metric: Any, sizes: Sequence[int],
 
 
 def _explained(squared: np.ndarray, models: Sequence[str], metric: Any, groups: Any, c: int, unseen: bool) -> float:
-    import warnings
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)                # a regression does not mind how axes lie in their plane
+    with any_axes():
         return model_manifold(_summed(squared, "rms"), c, models).correlate(metric, n_permutations=1, groups=groups, unseen=unseen).variance_explained
 
 # %% ../nbs/07_perspective.ipynb #1f9cdb82

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .datum_test import check_level
 from .embeddings import need
 from .kernel import check_count, check_option
 from .manifold import ModelManifold, ModelTree
@@ -333,8 +334,7 @@ def uniform_band(n: int, at: np.ndarray, level: float = 0.95, simultaneous: bool
     at = np.asarray(at, dtype=float)
     if at.ndim != 1 or not ((at > 0) & (at < 1)).all() or (np.diff(at) <= 0).any():
         raise ValueError("at must hold increasing numbers between 0 and 1.")
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1; got {level}.")
+    check_level("level", level)
     tail = 1 - level
     if simultaneous:
         cells = np.diff(np.r_[0, at, 1])

@@ -17,9 +17,10 @@ import torch
 from .kernel import DataKernel, check_count, full_float32
 
 # %% auto #0
-__all__ = ['DEFAULT_COMPONENTS', 'sample_rdpg', 'sample_copies', 'as_graph', 'block_krylov', 'to_torch', 'near_order',
-           'reordered', 'start_block', 'column_signs', 'fix_signs', 'operator_eigenpairs', 'leading_eigenpairs',
-           'unit_of', 'in_order', 'profile_likelihood', 'n_components_for', 'SpectralEmbedding', 'spectral_embedding']
+__all__ = ['DEFAULT_COMPONENTS', 'sample_rdpg', 'symmetric_graph', 'sample_copies', 'as_graph', 'block_krylov', 'to_torch',
+           'near_order', 'reordered', 'start_block', 'column_signs', 'fix_signs', 'operator_eigenpairs',
+           'leading_eigenpairs', 'unit_of', 'in_order', 'profile_likelihood', 'n_components_for', 'SpectralEmbedding',
+           'spectral_embedding']
 
 # %% ../nbs/02_rdpg.ipynb #dc0a8c10
 def sample_rdpg(P_or_Z: Any, signature: tuple[int, int] | None = None, n_graphs: int = 1, correlation: float = 0.0,
@@ -82,7 +83,8 @@ def sample_rdpg(P_or_Z: Any, signature: tuple[int, int] | None = None, n_graphs:
     if outside and not clip:
         raise ValueError(f"P_or_Z: {outside / (n * (n - 1) / 2):.1%} of the edge probabilities lie outside [0, 1]. "
                          "Scale the positions, or accept the nearest probabilities with clip=True.")
-    graphs = tuple(_from_edges(pairs, n) for pairs in edges)
+    none = np.array([], int)
+    graphs = tuple(symmetric_graph(*(np.concatenate(side) for side in zip((none, none), *pairs)), 1, n) for pairs in edges)
     return graphs if n_graphs > 1 else graphs[0]
 
 
@@ -103,13 +105,10 @@ def _latent(P_or_Z: Any, signature: tuple[int, int] | None) -> tuple[np.ndarray,
     return array, np.repeat([1.0, -1.0], [p, q])
 
 
-def _from_edges(pairs: list[tuple[np.ndarray, np.ndarray]], n: int) -> sp.csr_array:
-    "The symmetric graph with the given upper-triangular edges."
-    rows, columns = (np.concatenate(side) for side in zip(*pairs)) if pairs else (np.array([], int),) * 2
-    ones = np.ones(2 * len(rows), dtype=np.float32)
-    graph = sp.coo_array((ones, (np.r_[rows, columns], np.r_[columns, rows])), shape=(n, n)).tocsr()
-    graph.sort_indices()
-    return graph
+def symmetric_graph(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray | float, n: int) -> sp.csr_array:
+    "The graph (n, n) with these weights at (rows, columns), which lie above the diagonal, and mirrored below; float32."
+    above = sp.csr_array((np.broadcast_to(np.float32(weights), len(rows)), (rows, columns)), shape=(n, n))
+    return sp.csr_array(above + above.T)
 
 # %% ../nbs/02_rdpg.ipynb #8a2703da
 def sample_copies(Z: np.ndarray, signature: tuple[int, int], seed: int | np.random.Generator = 0) -> tuple[sp.csr_array, sp.csr_array]:
@@ -145,14 +144,8 @@ def sample_copies(Z: np.ndarray, signature: tuple[int, int], seed: int | np.rand
     p = p.clip(0, 1)
     both, one, either = u < p ** 2, u < p, u < 2 * p - p ** 2
     differing = either & ~both
-    return (_symmetric_graph(rows[either], columns[either], np.where(both, np.float32(1), np.float32(0.5))[either], n),
-            _symmetric_graph(rows[differing], columns[differing], np.where(one, np.float32(1), np.float32(-1))[differing], n))
-
-
-def _symmetric_graph(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, n: int) -> sp.csr_array:
-    "The symmetric graph with these weights above its diagonal."
-    above = sp.csr_array((weights, (rows, columns)), shape=(n, n))
-    return sp.csr_array(above + above.T)
+    return (symmetric_graph(rows[either], columns[either], np.where(both, 1, 0.5)[either], n),
+            symmetric_graph(rows[differing], columns[differing], np.where(one, 1, -1)[differing], n))
 
 # %% ../nbs/02_rdpg.ipynb #a9620f50
 def as_graph(graph: Any, name: str = "graph") -> sp.csr_array:

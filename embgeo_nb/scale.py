@@ -20,7 +20,7 @@ import torch
 
 from .datum_test import _redrawn, coin_flips, datum_test, latent_positions
 from .embeddings import as_embeddings, html_table, need
-from .kernel import (METRICS, SYMMETRIZE, DataKernel, _coarse_pays, _largest, _neighbors_block, _on_cpu, _Rows, check_count, check_option,
+from .kernel import (METRICS, SYMMETRIZE, DataKernel, _coarse_pays, _largest, _neighbors_between, _on_cpu, _Rows, check_count, check_option,
                               data_kernel)
 from .omnibus import Graphs, Omnibus, as_graphs, frame, omnibus
 from .rdpg import to_torch
@@ -348,10 +348,7 @@ class DaskEngine:
 def _kernel_rows(start: int, path: str, rows: int, k: int, metric: str) -> np.ndarray:
     "Neighbours of a block of rows."
     data = _Rows(_on_cpu(np.load(path, mmap_mode="r")), metric, "cpu")
-    blocks, coarse = [], _coarse_pays(data.n, data.Y.shape[1], data.device)
-    for at in range(start, min(start + rows, data.n), data.batch):
-        blocks.append(_neighbors_block(data, torch.arange(at, min(at + data.batch, start + rows, data.n)), k, coarse)[0])
-    return torch.cat(blocks).numpy()
+    return _neighbors_between(data, start, min(start + rows, data.n), k).numpy()
 
 
 def _graph_pass(at: int, folder: str, path: str) -> np.ndarray:

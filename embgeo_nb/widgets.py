@@ -28,7 +28,7 @@ from .datum_test import NULLS, DatumTest, coin_flips
 from .embeddings import Embeddings, as_embeddings, need
 from .kernel import METRICS, WATCH, check_option
 from .manifold import DISTANCES, ModelManifold, model_tree
-from .omnibus import Graphs, Omnibus, as_graphs
+from .omnibus import Omnibus, as_graphs
 from .plot import GREY, MARKERS, PALETTE, plot_manifold, plot_pvalues, plot_tree, style
 
 widgets, traitlets = need("ipywidgets", "widgets"), need("traitlets", "widgets")
@@ -960,6 +960,11 @@ def _control(kind: type, description: str, width: str = "170px", label: str = "7
     return kind(description=description, style={"description_width": label}, layout={"width": width, "margin": "0"}, **options)
 
 
+def in_words(settings: Mapping[str, Any]) -> list[str]:
+    "k, metric and d, as far as settings hold them."
+    return [f"{name} {settings[key]}" for name, key in (("k", "n_neighbors"), ("metric", "metric"), ("d", "n_components")) if settings.get(key)]
+
+
 class Explorer(widgets.VBox):
     "What both explorers have: a message, one piece of work at a time, and controls that only set traits."
 
@@ -1005,6 +1010,16 @@ class Explorer(widgets.VBox):
     def title(self) -> str:
         "What is shown, in a few words."
         return ""
+
+    def _on_page(self, what: str) -> np.ndarray | None:
+        "The part of `_order` that is on the page, with the words and buttons beside it; None where another page is turned to first."
+        pages = max(1, -(-len(self._order) // self.page_size))
+        if not 0 <= self.page < pages:
+            self.page = min(max(self.page, 0), pages - 1)
+            return None
+        self._where.value = f"page {self.page + 1} of {pages:,}; {what}"
+        self._back.disabled, self._next.disabled = self.page == 0, self.page == pages - 1
+        return self._order[self.page * self.page_size:(self.page + 1) * self.page_size]
 
     # Work
 
@@ -1285,7 +1300,7 @@ class DatumExplorer(Explorer):
         options = dict(n_neighbors=self.n_neighbors, metric=self.metric, symmetrize=R.settings.get("symmetrize", "union"))
         source = R.graphs if self._emb is None else self._emb
         if self.frame_of == "pair":
-            source = _only(source, a + b)
+            source = source.select(a + b)
         elif isinstance(source, Embeddings) and source.models == R.graphs.models and {**R.settings} == options:
             source = R.graphs                                        # the graphs are there already
         asked, null, seed, resamples = self._settings(), self.null, R.seed, R.n_resamples if R.null == self.null else None
@@ -1329,8 +1344,8 @@ class DatumExplorer(Explorer):
         return f"{self.result.models[0]} against {self.result.models[1]}"
 
     def _show_head(self) -> None:
-        R, settings = self.result, self.result.settings
-        made = ", ".join([f"null: {R.null}", *(f"{name} {settings[key]}" for name, key in (("k", "n_neighbors"), ("metric", "metric")) if settings.get(key)), f"d {R.n_components}"])
+        R = self.result
+        made = ", ".join([f"null: {R.null}", *in_words({**R.settings, "n_components": R.n_components})])
         self._head.value = (f'<div class="eg-head"><span class="eg-big">{escape(self.title())}</span> <span class="eg-name">{R.n:,} data; '
                             f'{escape(made)}.</span> <b>{(R.pvalue <= self.alpha).mean():.1%}</b> of the data rejected at {self.alpha:g}, '
                             f"<b>{R.rejected(self.alpha).sum():,}</b> data at a false discovery rate of {self.alpha:g}.</div>")
@@ -1384,16 +1399,10 @@ class DatumExplorer(Explorer):
             self._show_page()
 
     def _show_page(self) -> None:
-        R, count = self.result, len(self._order)
-        pages = max(1, -(-count // self.page_size))
-        if not 0 <= self.page < pages:
-            self.page = min(max(self.page, 0), pages - 1)
-            return
-        rows = self._order[self.page * self.page_size:(self.page + 1) * self.page_size]
-        self._table.show([table_row(R, i) for i in rows], rows, self.selected, columns=table_columns(R), sort=[self.sort_by, self.descending],
-                         empty="No datum passes these filters.")
-        self._where.value = f"page {self.page + 1} of {pages:,}; {count:,} of {R.n:,} data"
-        self._back.disabled, self._next.disabled = self.page == 0, self.page == pages - 1
+        R, rows = self.result, self._on_page(f"{len(self._order):,} of {self.result.n:,} data")
+        if rows is not None:
+            self._table.show([table_row(R, i) for i in rows], rows, self.selected, columns=table_columns(R), sort=[self.sort_by, self.descending],
+                             empty="No datum passes these filters.")
 
     def _show_groups(self) -> None:
         "By label; drawn when it is looked at."
@@ -1441,13 +1450,6 @@ def with_warnings(function: Callable, *arguments: Any, **options: Any) -> tuple[
         value = function(*arguments, **options)
     return value, " ".join(dict.fromkeys(str(warning.message) for warning in told if issubclass(warning.category, UserWarning)))
 
-
-def _only(source: Embeddings | Graphs, models: Sequence[str]) -> Any:
-    "Some of the models."
-    if isinstance(source, Embeddings):
-        return source.select(models)
-    emb, kernels = source.emb and source.emb.select(models), source.kernels and {model: source.kernels[model] for model in models}
-    return Graphs({model: source[model] for model in models}, source.ids, emb, kernels, source.settings)
 
 # %% ../nbs/09_widgets.ipynb #9a000051
 def dendrogram_image(M: ModelManifold, chosen: Sequence[str] = ()) -> str:
@@ -1737,7 +1739,7 @@ class ManifoldExplorer(Explorer):
             missing = [name for name in (self._emb.models if self._emb else ()) if name not in M.models]
             self._controls["newcomer"].options = [("nothing", ""), *((name, name) for name in missing)]
             self._controls["newcomer"].disabled = self._add_button.disabled = not missing
-        made = ", ".join(f"{name} {M.settings[key]}" for name, key in (("k", "n_neighbors"), ("metric", "metric"), ("d", "n_components")) if M.settings.get(key))
+        made = ", ".join(in_words(M.settings))
         shares = " and ".join(f"{share:.0%}" for share in M.explained[:2])
         self._head.value = (f'<div class="eg-head"><span class="eg-big">{self.title()}</span> <span class="eg-name">coordinates showing {shares} of the positive '
                             f"eigenvalues, negative mass {M.negative_mass:.1%}{'; ' + escape(made) if made else ''}</span></div>")
@@ -1791,11 +1793,9 @@ class ManifoldExplorer(Explorer):
 
     def _show_page(self) -> None:
         M, names = self.result, [name for name in (self.color_by, self.size_by) if name]
-        pages = -(-len(M.models) // self.page_size)
-        if not 0 <= self.page < pages:
-            self.page = min(max(self.page, 0), pages - 1)
+        rows = self._on_page(f"{len(M.models)} models")
+        if rows is None:
             return
-        rows = self._order[self.page * self.page_size:(self.page + 1) * self.page_size]
         first = self.pair[0] if self.pair else None
         columns = [dict(name="model", title="model"), *(dict(name=name, title=name, width="90px") for name in dict.fromkeys(names))]
         columns += [dict(name="distance", title="distance", number=True, width="80px")] if first else []
@@ -1803,8 +1803,6 @@ class ManifoldExplorer(Explorer):
                   *([("unknown" if np.isnan(self._distance[i]) else f"{self._distance[i]:.4g}")] if first else [])] for i in rows]
         caption = f"Nearest to {first}" if first else "Models"
         self._models.show(cells, rows, M.models.index(self.pair[-1]) if self.pair else None, columns=columns, caption=caption)
-        self._where.value = f"page {self.page + 1} of {pages}; {len(M.models)} models"
-        self._back.disabled, self._next.disabled = self.page == 0, self.page == pages - 1
 
     def _show_tree(self) -> None:
         "The dendrogram; drawn when it is looked at."
