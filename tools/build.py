@@ -98,7 +98,12 @@ def output_markdown(output, options, image):
         return f'![{options.get("fig-cap", "")}]({image(content, mime)}){{{" ".join(attributes)}}}'
     if mime == "text/html":
         return fence(value, "{=html}")
-    return fence(value, "{.output}") if mime == "text/plain" else value
+    return fence(value, "{.output}") if mime == "text/plain" else unlinked_code(value)
+
+
+def unlinked_code(markdown):
+    "Fenced code without the links that nbdev puts around names even there."
+    return re.sub(r"^```.*?^```", lambda code: re.sub(r"\[(`[^`]+`)\]\(https?://[^)]*\)", r"\1", code[0]), markdown, flags=re.M | re.S)
 
 
 def cell_markdown(cell, image):
