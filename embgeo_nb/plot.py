@@ -596,9 +596,9 @@ def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
             right.plot([at - 0.35, at + 0.35], [100 * level] * 2, color=GREY, linewidth=0.8, zorder=1)
         left.set(xlim=(0, 1), ylim=(0, 1), xlabel="threshold t", ylabel="share of data with p ≤ t", title="p-values where nothing differs")
         left.set_box_aspect(1)
-        left.legend(loc="lower right", title="null", alignment="left", handlelength=3)
         right.set_xticks(range(len(C.levels)), [f"{100 * level:g} %" for level in C.levels])
         right.set(xlabel="nominal level", ylabel="rejected, %", xlim=(-0.6, len(C.levels) - 0.4), ylim=(0, None), title="grey: counts as the level")
+        right.legend(*left.get_legend_handles_labels(), loc="upper left", title="null", alignment="left", handlelength=3)      # where rates never are
     return np.asarray(axes)
 
 
