@@ -22,7 +22,7 @@ def test_browser_is_there():
 def page(tmp_path_factory):
     "The chapter, opened in JupyterLab and run from top to bottom."
     state, folder = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("nbs")
-    shutil.copy(ROOT / "nbs" / "09_widgets.ipynb", folder / "chapter.ipynb")
+    shutil.copy(ROOT / "nbs" / "62_widgets.ipynb", folder / "chapter.ipynb")
     lab = Lab(folder, state)
     try:
         page = Page(state / "profile")

@@ -12,7 +12,8 @@ import torch
 from scipy.stats import beta, betaprime, chi2, false_discovery_control, gamma, kstest, norm, t as student
 
 import embgeo_nb as eg
-from embgeo_nb.datum_test import HITS, NULLS, coin_flips, pearson_sf, storey_qvalues, unmoved_share, weighted_chi2_sf
+from embgeo_nb.multiplicity import storey_qvalues, unmoved_share
+from embgeo_nb.datum_test import HITS, NULLS, coin_flips, pearson_sf, weighted_chi2_sf
 from reference import each_device, enumerated_pvalue, random_graph, views
 
 core = importlib.import_module("embgeo_nb.datum_test")       # the package's name for it is the function

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import embgeo_nb as eg
-from embgeo_nb.embeddings import Embeddings, as_embeddings, as_matrix, need
+from embgeo_nb.common import need
+from embgeo_nb.embeddings import Embeddings, as_embeddings, as_matrix
 
 FORMATS = ("npz", "safetensors", "parquet")
 
