@@ -14,6 +14,9 @@ from embgeo_nb.omnibus import Frame, Omnibus, frame, omnibus
 from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, spectral_embedding
 
 _LATER = {
+    "comparison": ("Comparison", "compare"),
+    "features": ("FeatureTest", "feature_test"),
+    "linear": ("LinearFrame", "linear_frame"),
     "calibration": ("Calibration", "Simulation", "calibrate"),
     "manifold": ("ModelDistance", "ModelManifold", "ModelTree", "associate", "distances_from", "model_distance", "model_manifold", "model_tree"),
     "multiscale": ("MultiscaleTest", "Recommendation", "multiscale_test", "recommend"),
@@ -21,7 +24,7 @@ _LATER = {
     "replicates": ("replicate_test",),
     "scale": ("CostEstimate", "DaskEngine", "estimate_cost", "open_graphs", "save_graphs"),
     "widgets": ("DatumExplorer", "ManifoldExplorer"),
-    "corpora": (), "encoders": (), "plot": (),
+    "bulk": (), "contrasts": (), "corpora": (), "encoders": (), "plot": (), "score": (),
 }
 _HOME = {name: module for module, names in _LATER.items() for name in names}
 

@@ -5,17 +5,23 @@
 # %% ../nbs/90_common.ipynb #0703910e
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 # %% auto #0
-__all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'check_row', 'as_seed', 'progress', 'need', 'versions',
-           'html_table']
+__all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'row_of', 'check_row', 'as_seed', 'progress', 'atomic_path',
+           'sync', 'need', 'versions', 'html_table']
 
 # %% ../nbs/90_common.ipynb #5185c647
 def check_option(name: str, value: Any, options: tuple[str, ...]) -> str:
@@ -39,6 +45,38 @@ def check_level(name: str, value: float) -> None:
     "An error unless `value` lies between 0 and 1."
     if not 0 < value < 1:
         raise ValueError(f"{name} must be between 0 and 1; got {value}.")
+
+# %% ../nbs/90_common.ipynb #d0a7e4b2
+def row_of(i_or_id: Any, ids: np.ndarray) -> int:
+    """The row number of a datum that is named by its row or by its id.
+
+    An integer is a row number, unless the ids are integers themselves, and not just 0, 1, …, n-1: then it is an id, and no
+    row number is taken. Anything else is an id.
+
+    Raises
+    ------
+    ValueError
+        If there is no such datum.
+    """
+    ids, n = np.asarray(ids), len(ids)
+    whole = isinstance(i_or_id, (int, np.integer)) and not isinstance(i_or_id, (bool, np.bool_))
+    own = _integers(ids) and not (ids.dtype.kind in "iu" and np.array_equal(ids, np.arange(n)))
+    if whole and not own:
+        if 0 <= i_or_id < n:
+            return int(i_or_id)
+        raise ValueError(f"i must be an id or a row number between 0 and {n - 1}; got {i_or_id!r}.")
+    if whole or not _integers(ids):
+        values = ids.tolist() if ids.dtype.kind in "OUS" else ids
+        for row, value in enumerate(values):
+            if type(value) is not bool and not isinstance(i_or_id, bool) and value == i_or_id:
+                return row
+    remedy = "the ids are integers, so a row number must be given as ids[row]" if own else f"give one of them, or a row number between 0 and {n - 1}"
+    raise ValueError(f"i must be an id or a row number; {i_or_id!r} is not among the ids ({', '.join(map(repr, ids[:3].tolist()))}, …): {remedy}.")
+
+
+def _integers(ids: np.ndarray) -> bool:
+    "Whether all ids are integers."
+    return ids.dtype.kind in "iu" or (ids.dtype.kind == "O" and all(isinstance(value, (int, np.integer)) for value in ids))
 
 
 def check_row(i: int, n: int) -> int:
@@ -65,6 +103,54 @@ def progress(items: Sequence, what: str, delay: float = 3) -> Iterable:
     except ImportError:
         return items
     return tqdm(items, desc=what, delay=delay, leave=False)
+
+# %% ../nbs/90_common.ipynb #080f6144
+_TEMPORARY, _DAY = ".embgeo-", 86400
+
+
+@contextmanager
+def atomic_path(
+    path: str | os.PathLike,    # what to write
+) -> Iterator[Path]:            # a name beside it, with the same suffix, to write to
+    "When the block ends well, what it wrote takes the place of `path`; otherwise `path` is as it was."
+    path = Path(os.path.realpath(path))
+    if path.is_dir() or not path.parent.is_dir():
+        raise OSError(f"{path.name!r} cannot be written: " + ("it is a folder." if path.is_dir() else "its folder is not there."))
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"{path.name!r} cannot be written: it is read-only.")
+    _sweep(path.parent)
+    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
+    try:
+        yield temporary
+        sync(temporary)
+        if path.exists():
+            shutil.copymode(path, temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+# %% ../nbs/90_common.ipynb #2fb9caf7
+def sync(
+    path: Path,     # a file that was written, or a folder in which names have changed
+) -> None:
+    "Wait until it is on the disk."
+    folder = path.is_dir()
+    if folder and os.name == "nt":
+        return                                    # Windows opens no folders
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(folder: Path) -> None:
+    "Remove what programs that were killed more than a day ago left behind."
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(_TEMPORARY) and time.time() - entry.stat().st_mtime > _DAY:
+                os.unlink(entry.path)
 
 # %% ../nbs/90_common.ipynb #526505eb
 def need(module: str, extra: str = "io") -> Any:
