@@ -18,7 +18,7 @@ _LATER = {
     "manifold": ("ModelDistance", "ModelManifold", "ModelTree", "associate", "distances_from", "model_distance", "model_manifold", "model_tree"),
     "multiscale": ("MultiscaleTest", "Recommendation", "multiscale_test", "recommend"),
     "perspective": ("Claim", "QueryCurve", "perspective_distance", "perspective_space", "query_curve"),
-    "replicates": ("replicate_test",),
+    "replicates": ("RerunCheck", "replicate_test", "rerun_check"),
     "scale": ("CostEstimate", "DaskEngine", "estimate_cost", "open_graphs", "save_graphs"),
     "widgets": ("DatumExplorer", "ManifoldExplorer"),
     "corpora": (), "encoders": (), "plot": (),
