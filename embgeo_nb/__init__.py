@@ -15,7 +15,8 @@ from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, s
 
 _LATER = {
     "calibration": ("Calibration", "Simulation", "calibrate"),
-    "manifold": ("ModelDistance", "ModelManifold", "ModelTree", "associate", "distances_from", "model_distance", "model_manifold", "model_tree"),
+    "manifold": ("ModelDistance", "ModelManifold", "ModelTree", "associate", "distances_from", "model_distance", "model_manifold", "model_tree",
+                 "unrelated_distance"),
     "multiscale": ("MultiscaleTest", "Recommendation", "multiscale_test", "recommend"),
     "perspective": ("Claim", "QueryCurve", "perspective_distance", "perspective_space", "query_curve"),
     "replicates": ("RerunCheck", "replicate_test", "rerun_check"),

@@ -21,9 +21,9 @@ from .kernel import DataKernel, data_kernel
 from .omnibus import Omnibus, as_graphs, omnibus, place_model
 
 # %% auto #0
-__all__ = ['DISTANCES', 'KINDS', 'DistanceKind', 'ModelDistance', 'model_distance', 'random_halves', 'ModelManifold',
-           'model_manifold', 'any_axes', 'ModelTree', 'model_tree', 'by_model', 'distances_from', 'Association',
-           'associate']
+__all__ = ['DISTANCES', 'KINDS', 'DistanceKind', 'ModelDistance', 'model_distance', 'random_halves', 'unrelated_distance',
+           'ModelManifold', 'model_manifold', 'any_axes', 'ModelTree', 'model_tree', 'by_model', 'distances_from',
+           'Association', 'associate']
 
 # %% ../nbs/50_manifold.ipynb #f085e81b
 @dataclass(frozen=True)
@@ -348,6 +348,57 @@ def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
     settings["n_neighbors"] = max(1, round(settings["n_neighbors"] * len(rows) / emb.n))
     kernels = {name: data_kernel(Y[rows], **settings) for name, Y in emb.arrays.items()}
     return kernels if kind == "knn" else omnibus(kernels, n_components=min(O.n_components, len(rows)), tol=O.tol)
+
+# %% ../nbs/50_manifold.ipynb #0b5dd0cd
+def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, n_permutations: int = 9,
+                       seed: int | np.random.Generator = 0) -> Any:
+    """How far apart unrelated models of these shapes would be: the distance of every pair with the data of one model permuted.
+
+    Parameters
+    ----------
+    O, kind, relative
+        As in `model_distance`. Positions ('frobenius', 'spectral') are compared in the frame of each pair.
+    n_permutations : int, default 9
+        Random orders of the data, the same ones for all pairs. A small number does: the distances of unrelated models scatter little.
+    seed : int or numpy.random.Generator
+        For the orders.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per pair of models a and b: their distance, that of unrelated models of these shapes (mean and standard deviation over
+        permutations, `unrelated` and `sd`), `calibrated` (1 - distance / unrelated: 1 for equal models, 0 on average for unrelated ones),
+        and the p-value of the hypothesis that they are unrelated, at least 1 / (n_permutations + 1).
+
+    References
+    ----------
+    Groeger, Wen & Brbic (2026), arXiv:2602.14486, for calibrating similarities by permutation.
+    """
+    count, rng = check_count("n_permutations", n_permutations, 2), np.random.default_rng(seed)
+    D = model_distance(O, kind, relative, "pairwise" if kind in _NORMS else "joint")
+    apart = _of_pair(O, kind, bool(relative))
+    orders = [rng.permutation(D.settings["n"]) for _ in range(count)]
+    rows = []
+    for a, b in progress(list(combinations(D.models, 2)), "pairs"):
+        drawn = np.array([apart(a, b, order) for order in orders])
+        mean = float(drawn.mean())
+        rows.append((a, b, D[a, b], mean, float(drawn.std(ddof=1)), 1 - D[a, b] / mean if mean else np.nan,
+                     (1 + (drawn <= D[a, b]).sum()) / (count + 1)))
+    return need("pandas", "plot").DataFrame(rows, columns=["a", "b", "distance", "unrelated", "sd", "calibrated", "pvalue"])
+
+
+def _of_pair(O: Any, kind: str, relative: bool) -> Callable[[str, str, np.ndarray], float]:
+    "A function of two models and an order: their distance with the data of the second in that order."
+    if kind in _NORMS:
+        def apart(a: str, b: str, order: np.ndarray) -> float:
+            pair = omnibus({"a": O.graphs[a], "b": O.graphs[b][order][:, order]}, n_components=O.n_components, tol=O.tol)
+            return float(_of_positions(pair.positions, kind, relative)[0, 1])
+        return apart
+    if kind == "knn":
+        kernels = _kernels(O)
+        return lambda a, b, order: 1 - kernels[a].directed.multiply(kernels[b].directed[order][:, order]).sum() / (len(order) * kernels[a].n_neighbors)
+    arrays = _embeddings(O if isinstance(O, (Omnibus, Embeddings)) else as_embeddings(O), f"kind={kind!r}").arrays
+    return lambda a, b, order: float(_OF_EMBEDDINGS[kind]([np.asarray(arrays[a], float), np.asarray(arrays[b], float)[order]])[0, 1])
 
 # %% ../nbs/50_manifold.ipynb #65907144
 @dataclass(frozen=True, eq=False)

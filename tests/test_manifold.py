@@ -12,7 +12,7 @@ from scipy.stats import pearsonr, spearmanr
 from embgeo_nb.embeddings import Embeddings
 from embgeo_nb.kernel import data_kernel
 from embgeo_nb.manifold import (DISTANCES, Association, DistanceKind, ModelDistance, ModelManifold, associate, distances_from, model_distance, model_manifold,
-                                model_tree)
+                                model_tree, unrelated_distance)
 from embgeo_nb.omnibus import omnibus
 
 each_distance = pytest.mark.parametrize("kind, relative", [key for key, claims in DISTANCES.items() if claims.compares == "positions"])
@@ -348,6 +348,40 @@ def test_tree(method):
     for call in (lambda: T.clusters(11), lambda: model_tree(truth, "ward"), lambda: model_tree(-truth)):
         with pytest.raises(ValueError):
             call()
+
+
+# Unrelated models -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("kind, relative", [key for key in DISTANCES])
+def test_unrelated_models_are_as_far_as_they_should_be(kind, relative):
+    "Independent models come out at 0 on average; equal ones at 1; noisy copies in between, and are found to be related."
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(120, 5))
+    emb = {"a": base, "copy": base.copy(), "noisy": base + 0.3 * rng.normal(size=base.shape), "foreign": rng.normal(size=(120, 9))}
+    O = omnibus(emb, n_components=8, n_neighbors=10)
+    table = unrelated_distance(O, kind, relative, n_permutations=19).set_index(["a", "b"])
+    assert table.loc[("a", "copy"), "calibrated"] == pytest.approx(1, abs=1e-4) and table.loc[("a", "copy"), "pvalue"] == 0.05
+    assert 0.1 < table.loc[("a", "noisy"), "calibrated"] < 0.95 and table.loc[("a", "noisy"), "pvalue"] == 0.05
+    foreign = table.loc[("a", "foreign")]
+    assert abs(foreign["distance"] - foreign["unrelated"]) < 4 * foreign["sd"] and abs(foreign["calibrated"]) < 0.1
+    frame = "pairwise" if DISTANCES[kind, relative].compares == "positions" else "joint"
+    assert foreign["distance"] == model_distance(O, kind, relative, frame)["a", "foreign"]
+
+
+@pytest.mark.parametrize("k", [5, 20, 60])
+def test_chance_of_a_common_neighbour_is_known(k):
+    "Of k neighbours among n - 1 others, chance has k / (n - 1) in common."
+    table = unrelated_distance({name: data_kernel(Y, k) for name, Y in views(3).items()}, "knn", n_permutations=30)
+    assert np.allclose(table["unrelated"], 1 - k / 119, atol=5 * table["sd"].max() / 30 ** 0.5)
+
+
+def test_unrelated_distance_is_seeded_and_refuses(O):
+    one, two, other = (unrelated_distance(O, "cka", n_permutations=3, seed=seed) for seed in (1, 1, 2))
+    assert one.equals(two) and not one.equals(other) and len(one) == 15
+    with pytest.raises(ValueError, match="n_permutations"):
+        unrelated_distance(O, n_permutations=1)
+    with pytest.raises(TypeError, match="Omnibus"):
+        unrelated_distance(views(2))
 
 
 # Maps -----------------------------------------------------------------------------------------------------------------
