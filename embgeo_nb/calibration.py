@@ -258,13 +258,14 @@ class Calibration:
     def verdict(self, null: str, level: float) -> str:
         """'holds', 'rejects too often', 'conservative', or 'compatible: …' where the interval is too wide to tell.
 
-        Of tests of groups on reruns, what `check` says: 'of two kinds', 'one run is of another kind', or 'exchangeable as far as … runs can tell'.
+        Of tests of groups on reruns, what `check` says: 'of two kinds', 'one run is of another kind', or 'exchangeable as far
+        as … runs can tell'.
         """
         by_rate = _verdict(self.rates(null, level).mean(), *self.interval(null, level), level, self.tolerance)
         if self.check is None or null not in OF_GROUPS:
             return by_rate
         by_mean = null == "rotation" and self.check.one_kind and by_rate in ("rejects too often", "conservative")
-        return by_rate if by_mean else self.check.verdict                # the mean of `replicates` is the level whatever the runs are
+        return by_rate if by_mean else self.check.verdict        # the mean of `replicates` is the level by construction
 
     def to_frame(self) -> Any:
         "A pandas DataFrame: one row for each null and level, with the share rejected, its interval, and the verdict."
@@ -272,7 +273,8 @@ class Calibration:
         for null in self.nulls:
             for level in self.levels:
                 rates, (low, high) = self.rates(null, level), self.interval(null, level)
-                row = {"null": null, "level": level, "rejected": rates.mean(), "low": low, "high": high, "least": rates.min(), "most": rates.max(), "sd": rates.std()}
+                row = {"null": null, "level": level, "rejected": rates.mean(), "low": low, "high": high, "least": rates.min(), "most": rates.max(),
+                       "sd": rates.std()}
                 if self.moved is not None and self.moved.any():
                     row["power"] = self.rates(null, level, moved=True).mean()
                 rows.append({**row, "comparisons": len(rates), "pvalues": self.pvalue[null].size, "verdict": self.verdict(null, level)})
@@ -306,10 +308,12 @@ class Calibration:
     def _claim_of_one_kind(self, null: str) -> SizeClaim:
         own, g = self.check, len(self.subject)
         made = ", ".join(f"{name} {value}" for name, value in self.settings.items())
-        return SizeClaim(f"These {g} reruns are of one kind, so that `{null}` means what it says.", f"all divisions of {g} reruns in two; {made}",
+        return SizeClaim(f"These {g} reruns are of one kind, so that `{null}` means what it says.",
+                         f"all divisions of {g} reruns in two; {made}",
                          "largest share of the variation among the runs that lies between two parts of them",
                          f"at most {own.bound:.1%}: one set in {round(1 / own.alpha)} of exchangeable runs exceeds it",
-                         f"{own.share:.1%}, {' + '.join(own.kinds[0])} against the rest (p = {own.pvalue:.2g})", self.verdict(null, self.level))
+                         f"{own.share:.1%}, {' + '.join(own.kinds[0])} against the rest (p = {own.pvalue:.2g})",
+                         self.verdict(null, self.level))
 
     @property
     def sentence(self) -> str:
@@ -322,10 +326,12 @@ class Calibration:
         rate = self.rates(null, level).mean()
         says = f"{where} `{null}` rejects {rate:.{0 if rate >= 0.095 else 1}%} at {level:.0%}".replace("%", " %")
         if self.check is not None and null in OF_GROUPS and verdict == self.check.verdict:
-            return f"{where} `{null}`: {self.check.sentence}" + ("" if self.check.one_kind else "; do not pool them as one group")
+            what_to_do = "" if self.check.one_kind else "; do not pool them as one group"
+            return f"{where} `{null}`: {self.check.sentence}{what_to_do}"
         if verdict == "rejects too often":
             if null in OF_GROUPS:
-                return says + (": positions of these reruns are far from normal, use `replicates`" if self.on_reruns else ": too often")
+                far = ": positions of these reruns are far from normal, use `replicates`"
+                return says + (far if self.on_reruns else ": too often")
             return says + ": use `replicates`" + (", with two reruns or more of each model" if self.on_reruns and len(self.subject) < 4 else "")
         return says + {"holds": ": its p-values mean what they say", "conservative": ": valid, but it gives away power"}.get(
             verdict, ": too few comparisons to tell it from a test that holds")
@@ -369,8 +375,8 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     Returns
     -------
     Calibration
-        With `.to_frame()`, `.claims`, `.sentence` and `.plot()`. Where tests of groups are tried on reruns, `.check` says whether the
-        reruns are of one kind: their mean rate over splits is the level by construction.
+        With `.to_frame()`, `.claims`, `.sentence` and `.plot()`. Where tests of groups are tried on reruns, `.check` says
+        whether the reruns are of one kind: their mean rate over splits is the level by construction.
 
     Raises
     ------
@@ -409,11 +415,12 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     settings = {**kernel, "n_components": d.pop() if len(d) == 1 else n_components, "n_resamples": n_resamples, "seed": seed}
     return Calibration({name: np.array(values) for name, values in pvalue.items()}, {name: tuple(values) for name, values in comparisons.items()},
                        np.array(moved[nulls[0]]) if isinstance(subject, Simulation) else None,
-                       {name: np.array(values) for name, values in differing.items()}, subject, levels, tolerance, settings,
-                       None if graphs is None or not set(nulls) & set(OF_GROUPS) else _checked(graphs, levels, n_components, device))
+                       {name: np.array(values) for name, values in differing.items()}, subject, levels, tolerance,
+                       settings, _checked(graphs, levels, n_components, device) if graphs and set(nulls) & set(OF_GROUPS) else None)
 
 
-def _checked(graphs: Graphs, levels: tuple[float, ...], n_components: int | str | None, device: str | torch.device | None) -> RerunCheck:
+def _checked(graphs: Graphs, levels: tuple[float, ...], n_components: int | str | None,
+             device: str | torch.device | None) -> RerunCheck:
     "Are these reruns of one kind? Counted at the level nearest to 5 %."
     level = min(levels, key=lambda level: abs(np.log(level / 0.05)))
     return rerun_check(graphs, n_components, level=level, device=device)

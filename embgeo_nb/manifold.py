@@ -333,7 +333,8 @@ def _kernels(O: Any) -> Mapping[str, DataKernel]:
     return kernels
 
 
-def random_halves(n: int, count: int, seed: int | np.random.Generator, what: str = "data", least: int = 8) -> list[np.ndarray]:
+def random_halves(n: int, count: int, seed: int | np.random.Generator, what: str = "data",
+                  least: int = 8) -> list[np.ndarray]:
     "Random halves of n data, sorted row numbers."
     if count and n < least:
         raise ValueError(f"n_resamples: half of {n} {what} is too little to compare models on.")
@@ -352,23 +353,23 @@ def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
 # %% ../nbs/50_manifold.ipynb #0b5dd0cd
 def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, n_permutations: int = 9,
                        seed: int | np.random.Generator = 0) -> Any:
-    """How far apart unrelated models of these shapes would be: the distance of every pair with the data of one model permuted.
+    """How far apart unrelated models of these shapes would be: every distance, with the data of one model permuted.
 
     Parameters
     ----------
     O, kind, relative
         As in `model_distance`. Positions ('frobenius', 'spectral') are compared in the frame of each pair.
     n_permutations : int, default 9
-        Random orders of the data, the same ones for all pairs. A small number does: the distances of unrelated models scatter little.
+        Random orders of the data, the same ones for all pairs. Few do: the distances of unrelated models scatter little.
     seed : int or numpy.random.Generator
         For the orders.
 
     Returns
     -------
     pandas.DataFrame
-        One row per pair of models a and b: their distance, that of unrelated models of these shapes (mean and standard deviation over
-        permutations, `unrelated` and `sd`), `calibrated` (1 - distance / unrelated: 1 for equal models, 0 on average for unrelated ones),
-        and the p-value of the hypothesis that they are unrelated, at least 1 / (n_permutations + 1).
+        One row per pair of models a and b: their distance, that of unrelated models of these shapes (mean and standard
+        deviation over permutations, `unrelated` and `sd`), `calibrated` (1 - distance / unrelated: 1 for equal models, 0 on
+        average for unrelated ones), and the p-value of being unrelated, at least 1 / (n_permutations + 1).
 
     References
     ----------
@@ -384,21 +385,24 @@ def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, 
         mean = float(drawn.mean())
         rows.append((a, b, D[a, b], mean, float(drawn.std(ddof=1)), 1 - D[a, b] / mean if mean else np.nan,
                      (1 + (drawn <= D[a, b]).sum()) / (count + 1)))
-    return need("pandas", "plot").DataFrame(rows, columns=["a", "b", "distance", "unrelated", "sd", "calibrated", "pvalue"])
+    columns = ["a", "b", "distance", "unrelated", "sd", "calibrated", "pvalue"]
+    return need("pandas", "plot").DataFrame(rows, columns=columns)
 
 
 def _of_pair(O: Any, kind: str, relative: bool) -> Callable[[str, str, np.ndarray], float]:
     "A function of two models and an order: their distance with the data of the second in that order."
     if kind in _NORMS:
         def apart(a: str, b: str, order: np.ndarray) -> float:
-            pair = omnibus({"a": O.graphs[a], "b": O.graphs[b][order][:, order]}, n_components=O.n_components, tol=O.tol)
+            two = {"a": O.graphs[a], "b": O.graphs[b][order][:, order]}
+            pair = omnibus(two, n_components=O.n_components, tol=O.tol)
             return float(_of_positions(pair.positions, kind, relative)[0, 1])
         return apart
     if kind == "knn":
-        kernels = _kernels(O)
-        return lambda a, b, order: 1 - kernels[a].directed.multiply(kernels[b].directed[order][:, order]).sum() / (len(order) * kernels[a].n_neighbors)
-    arrays = _embeddings(O if isinstance(O, (Omnibus, Embeddings)) else as_embeddings(O), f"kind={kind!r}").arrays
-    return lambda a, b, order: float(_OF_EMBEDDINGS[kind]([np.asarray(arrays[a], float), np.asarray(arrays[b], float)[order]])[0, 1])
+        directed = {name: kernel.directed for name, kernel in _kernels(O).items()}
+        return lambda a, b, order: 1 - directed[a].multiply(directed[b][order][:, order]).sum() / directed[a].sum()
+    emb = _embeddings(O if isinstance(O, (Omnibus, Embeddings)) else as_embeddings(O), f"kind={kind!r}")
+    arrays = {name: np.asarray(Y, dtype=float) for name, Y in emb.arrays.items()}
+    return lambda a, b, order: float(_OF_EMBEDDINGS[kind]([arrays[a], arrays[b][order]])[0, 1])
 
 # %% ../nbs/50_manifold.ipynb #65907144
 @dataclass(frozen=True, eq=False)
@@ -699,7 +703,7 @@ def model_tree(D: Any, method: str = "average", models: Sequence[str] | None = N
 
 # %% ../nbs/50_manifold.ipynb #5963fda0
 def by_model(
-    values: Any,                 # dict, pandas Series or square DataFrame, ModelDistance: by name; anything else as it stands
+    values: Any,                 # dict, Series, square DataFrame or ModelDistance: by name; else as it stands
     models: Sequence[str],       # the order that is wanted
     name: str,                   # what an error calls them
 ) -> Any:
@@ -710,7 +714,9 @@ def by_model(
     if hasattr(values, "to_dict") and hasattr(values, "index"):                     # pandas, without importing it
         at = _rows_of(list(values.index), models, name)
         array = np.asarray(values)
-        return [array[row] for row in at] if array.ndim == 1 else array[np.ix_(at, _rows_of(list(values.columns), models, name))]
+        if array.ndim == 1:
+            return [array[row] for row in at]
+        return array[np.ix_(at, _rows_of(list(values.columns), models, name))]
     if isinstance(values, Mapping):
         names = list(values)
         return [values[names[row]] for row in _rows_of(names, models, name)]
@@ -723,10 +729,12 @@ def _rows_of(names: Sequence[Any], models: Sequence[str], what: str) -> list[int
     missing = [model for model in models if model not in place]
     if missing:
         has = ", ".join(map(str, names[:5])) + (", …" if len(names) > 5 else "")
-        raise ValueError(f"{what} must have an entry for every model; {', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} missing. "
-                         f"It has: {has or 'nothing'}. (Values in the order of the models may be given as a list.)")
+        lacks = f"{', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} missing"
+        raise ValueError(f"{what} must have an entry for every model; {lacks}. It has: {has or 'nothing'}. "
+                         "(Values in the order of the models may be given as a list.)")
     if len(place) < len(names):
-        raise ValueError(f"{what} must have one entry for every model; got {next(own for own in names if list(names).count(own) > 1)!r} twice.")
+        twice = next(own for own in names if list(names).count(own) > 1)
+        raise ValueError(f"{what} must have one entry for every model; got {twice!r} twice.")
     return [place[model] for model in models]
 
 # %% ../nbs/50_manifold.ipynb #d4bdd433
@@ -875,7 +883,8 @@ class Association:
         return None if self.predictions is None else float(1 - ((self.metric - self.predictions) ** 2).sum() / ((self.metric - self.metric.mean()) ** 2).sum())
 
     def _repr_html_(self) -> str:
-        rows = [(f"Mantel correlation ({self.method}{'' if self.groups is None else ', families permuted as a whole'})", f"{self.statistic:.3f}", f"{self.pvalue:.4f}")]
+        families = "" if self.groups is None else ", families permuted as a whole"
+        rows = [(f"Mantel correlation ({self.method}{families})", f"{self.statistic:.3f}", f"{self.pvalue:.4f}")]
         if self.r_squared is not None:
             left_out = "model" if self.groups is None else "group"
             rows.append((f"R², one {left_out} left out at a time", f"{self.r_squared:.3f}", f"{self.r_squared_pvalue:.4f}"))
@@ -928,16 +937,16 @@ def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator
     Parameters
     ----------
     metric : sequence of m numbers, dict or pandas Series of model name to number, or (m, m) distance matrix
-        What the models can do. What has names (also a ModelDistance or a square DataFrame) is read by name. A matrix (differences of
-        another kind) gets the Mantel test only.
+        What the models can do. What has names (also a ModelDistance or a square DataFrame) is read by name. A matrix
+        (differences of another kind) gets the Mantel test only.
     seed : int or numpy.random.Generator
         For the permutations.
     n_permutations : int, default 9999
     method : {'pearson', 'spearman'}
         Correlation of the distances in the Mantel test; 'spearman' asks for any increasing relation.
     groups : sequence of m labels, or dict or pandas Series of model name to label, optional
-        Families of models, or kinds. Where they are given, both tests respect them: whole families are permuted among each other and
-        members within, and a whole family is left out at a time.
+        Families of models, or kinds. Where they are given, both tests respect them: whole families are permuted among each
+        other and members within, and a whole family is left out at a time.
     unseen : bool, default False
         Make the map anew without the models that are left out, and place them on it: what a prediction would be for
         models that arrive after the map. By default they take part in the map, and only their metric is unknown.

@@ -22,7 +22,7 @@ __all__ = ['NORMALIZATIONS', 'CLAIMS', 'DEBIASED', 'perspective_distance', 'pers
 # %% ../nbs/56_perspective.ipynb #899387d3
 NORMALIZATIONS = {"rms": lambda q: q ** -0.5, "mean": lambda q: 1 / q, "frobenius": lambda q: 1.0}
 CLAIMS = DistanceKind("|mean responses of s - of r|_F, times a constant", metric=True, euclidean=True, invariances=(), compares="responses")
-DEBIASED = replace(CLAIMS, definition="root of what is left of |mean responses of s - of r|_F^2 without the noise of replicates, times a constant; 0 if nothing is",
+DEBIASED = replace(CLAIMS, definition="root of |mean responses of s - of r|_F^2 less the noise of replicates (0 if that is more), times a constant",
                    metric=False, euclidean=False)
 
 
@@ -58,8 +58,9 @@ def perspective_distance(responses: Mapping[str, Any], normalize: str = "rms", d
     normalize : {'rms', 'mean', 'frobenius'}
         Times 1 / sqrt(n_queries), 1 / n_queries, or 1.
     debias : bool, default False
-        Subtract, under the root, what the spread of replicates adds. Needs two replicates of every answer. The squares are then
-        right on average, but may be negative (the distance is 0 then), and the result is no metric: a detour may be shorter.
+        Subtract, under the root, what the spread of replicates adds. Needs two replicates of every answer. The squares are
+        then right on average, but may be negative (the distance is 0 then), and the result is no metric: a detour may be
+        shorter than the way.
     n_resamples : int, default 0
         Also compute the distances on so many random halves of the queries, for `.interval` and the ellipses of a map.
     seed : int or numpy.random.Generator

@@ -32,7 +32,8 @@ _STYLE = {
     "axes.facecolor": "white", "axes.edgecolor": "#444444", "axes.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False,
     "text.color": "#111111", "axes.labelcolor": "#111111", "xtick.color": "#444444", "ytick.color": "#444444",
     "xtick.labelcolor": "#111111", "ytick.labelcolor": "#111111",
-    "text.parse_math": False, "axes.grid": False, "legend.frameon": False, "lines.linewidth": 1.6, "hatch.linewidth": 0.6, "pdf.fonttype": 42, "svg.fonttype": "none",
+    "text.parse_math": False,
+    "axes.grid": False, "legend.frameon": False, "lines.linewidth": 1.6, "hatch.linewidth": 0.6, "pdf.fonttype": 42, "svg.fonttype": "none",
 }
 
 
@@ -65,7 +66,8 @@ def _rows(ax: Any, places: Sequence[float], names: Sequence[str]) -> None:
 
 def _beside(ax: Any, *handles: Any, **options: Any) -> Any:
     "A legend to the right of the axes, where no data are."
-    return ax.legend(*handles, **{**dict(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, alignment="left"), **options})
+    place = dict(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, alignment="left")
+    return ax.legend(*handles, **{**place, **options})
 
 # %% ../nbs/60_plot.ipynb #0e4466c5
 def _place_labels(ax: Any, points: np.ndarray, names: Sequence[str], others: np.ndarray | None = None, size: float = 9) -> None:
@@ -126,8 +128,8 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
     M : ModelManifold
         Models added later are drawn as hollow markers. Where the places' covariances are known, ellipses (95 %) are drawn.
     color : sequence of m, or dict of model name to value, optional
-        Numbers become a colour scale, and larger markers the larger they are; anything else becomes groups with a colour and a marker
-        each, and a legend. A dict or pandas Series is read by name.
+        Numbers become a colour scale, and larger markers the larger they are; anything else becomes groups with a colour
+        and a marker each, and a legend. A dict or pandas Series is read by name.
     labels : bool or sequence of model names
         Whose names to write: all, none, or these.
     components : (int, int)
@@ -191,12 +193,13 @@ def _unit(values: np.ndarray) -> np.ndarray:
     return (values - values.min()) / (np.ptp(values) or 1)
 
 
-def _scatter(ax: Any, points: np.ndarray, fitted: np.ndarray, colors: np.ndarray, marker: str, sizes: Any = 42.0) -> None:
+def _scatter(ax: Any, points: np.ndarray, fitted: np.ndarray, colors: np.ndarray, marker: str,
+             sizes: Any = 42.0) -> None:
     "Filled markers for the models that made the map, hollow ones for those added."
-    sizes = np.broadcast_to(sizes, len(points))
-    ax.scatter(*points[fitted].T, c=colors[fitted], marker=marker, s=sizes[fitted], linewidths=0.5, edgecolors="white", zorder=3)
+    sizes, look = np.broadcast_to(sizes, len(points)), dict(marker=marker, zorder=3)
+    ax.scatter(*points[fitted].T, c=colors[fitted], s=sizes[fitted], linewidths=0.5, edgecolors="white", **look)
     if not fitted.all():
-        ax.scatter(*points[~fitted].T, facecolors="none", edgecolors=colors[~fitted], marker=marker, s=sizes[~fitted], linewidths=1.6, zorder=3)
+        ax.scatter(*points[~fitted].T, facecolors="none", edgecolors=colors[~fitted], s=sizes[~fitted], linewidths=1.6, **look)
 
 
 def _ellipses(ax: Any, centers: np.ndarray, covariances: np.ndarray, level: float = 0.95) -> None:
@@ -313,7 +316,8 @@ def plot_query_curve(curve: Any, others: Mapping[str, float] | None = None, ax: 
         for (name, level), color, line in zip((others or {}).items(), PALETTE[1:], LINES[1:]):
             ax.axhline(level, color=color, linestyle=line, label=name)
         ax.axhline(0, color="#444444", linewidth=0.8)
-        ax.set(xlabel="number of queries", ylabel="variance explained,\nunseen groups", ylim=(max(-1.0, min(0, low.min()) - 0.05), 1.08 * max(high.max(), *(others or {}).values(), 0.1)))
+        top = 1.08 * max(high.max(), *(others or {}).values(), 0.1)
+        ax.set(xlabel="number of queries", ylabel="variance explained,\nunseen groups", ylim=(max(-1.0, min(0, low.min()) - 0.05), top))
         ax.xaxis.get_major_locator().set_params(integer=True)
         _beside(ax)
     return ax
@@ -371,8 +375,8 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
     alpha : float, default 0.05
         The threshold whose rejected share is marked and written into the legend.
     band : {'simultaneous', 'pointwise'} or None
-        95 % band of uniform p-values: one for every size of group, in greys that are darker the larger the group, where there are
-        no more than three sizes (those within a quarter of each other are taken together); else for the smallest group alone.
+        95 % band of uniform p-values: one for every size of group, in greys that are darker the larger the group, where
+        there are no more than three sizes (those within a quarter of each other count as one); else for the smallest alone.
     scale : {'linear', 'log'}
         'log' shows small p-values.
     seed : int or numpy.random.Generator
@@ -391,9 +395,10 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
     with style():
         ax = _axes(ax, 6.4, 4.0)
         at = np.linspace(0.005, 0.995, 199) if scale == "linear" else np.geomspace(low, 0.995, 150)
-        for size, grey in zip(_band_sizes([len(values) for _, values in curves]) if band else [], ("#E2E2E2", "#CDCDCD", "#B5B5B5")):
-            lower, upper = uniform_band(size, at, simultaneous=band == "simultaneous", seed=seed)
-            ax.fill_between(at, np.maximum(lower, low), np.maximum(upper, low), color=grey, linewidth=0, label=f"uniform, 95 %, n = {size:,}", zorder=0)
+        sizes = _band_sizes([len(values) for _, values in curves]) if band else []
+        for size, grey in zip(sizes, ("#E2E2E2", "#CDCDCD", "#B5B5B5")):
+            ends = (np.maximum(end, low) for end in uniform_band(size, at, simultaneous=band == "simultaneous", seed=seed))
+            ax.fill_between(at, *ends, color=grey, linewidth=0, label=f"uniform, 95 %, n = {size:,}", zorder=0)
         ax.plot([low, 1], [low, 1], color=GREY, linewidth=0.8, zorder=1)
         for (name, values), color, line, marker in zip(curves, PALETTE, LINES, MARKERS):
             ordered = np.sort(values)
@@ -415,7 +420,7 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
 
 
 def _band_sizes(sizes: Sequence[int], most: int = 3) -> list[int]:
-    "Sizes that get a band, smallest first: one for sizes within a quarter of each other; the smallest alone if there are too many."
+    "Sizes that get a band: one for all within a quarter of each other; the smallest alone if there are too many."
     kept: list[int] = []
     for size in sorted(set(sizes)):
         if not kept or size > 1.25 * kept[-1]:
@@ -482,8 +487,8 @@ def plot_test(R: Any, labels: Sequence | None = None, alpha: float = 0.05, corre
                 right.scatter(R.effect[chosen], surprise[chosen], marker=marker, s=22, zorder=2, **look)
         right.axhline(-np.log10(alpha), color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         right.set(xlabel="effect: displacement relative to position", ylabel="−log₁₀ p", ylim=(0, max(surprise.max(), 1.5) * 1.12), xlim=(0, None))
-        how = {"fdr_bh": f"at a false discovery rate of {alpha:g}", "storey": f"at a false discovery rate of {alpha:g} (Storey)",
-               "bonferroni": f"at a family-wise {alpha:g}", None: f"at p ≤ {alpha:g}"}.get(correction, f"at {alpha:g} after {correction}")
+        how = {"fdr_bh": "at a false discovery rate of {}", "storey": "at a false discovery rate of {} (Storey)",
+               "bonferroni": "at a family-wise {}", None: "at p ≤ {}"}.get(correction, f"at {{}} after {correction}").format(f"{alpha:g}")
         _as_written(right.set_title(f"{rejected.sum():,} of {len(rejected):,} moved, {how} (filled)"))
         top = sorted(np.flatnonzero(rejected & finite), key=lambda i: -R.effect[i])[:n_names]
         if top:
@@ -505,8 +510,9 @@ def plot_displacement(R: Any, n_arrows: int = 30, labels: Sequence | None = None
     ----------
     R : DatumTest
     n_arrows : int, default 30
-        How many data, of the largest effect, get an arrow from where the first model's graph alone puts them, in the frame of the two,
-        to where the second's does: twice the displacement (an omnibus embedding halves the way). A hollow marker is where it starts.
+        How many data, of the largest effect, get an arrow from where the first model's graph alone puts them, in the frame
+        of the two, to where the second's does: twice the displacement (an omnibus embedding halves the way). It starts at a
+        hollow marker.
     labels : sequence of n labels, optional
         Groups to be told apart; those of the data by default, if they have any.
     ax : matplotlib Axes, optional
@@ -532,8 +538,9 @@ def plot_displacement(R: Any, n_arrows: int = 30, labels: Sequence | None = None
             ax.scatter([], [], color=color, marker=marker, s=24, label=name or None)
             moved = top[mask[top]]
             ax.scatter(*start[moved].T, facecolors="white", edgecolors=color, marker=marker, s=20, linewidths=0.9, zorder=2)
+            arrow = dict(arrowstyle="-|>", color=color, linewidth=1, shrinkA=2, shrinkB=0, mutation_scale=9)
             for i in moved:
-                ax.annotate("", end[i], start[i], arrowprops=dict(arrowstyle="-|>", color=color, linewidth=1, shrinkA=2, shrinkB=0, mutation_scale=9), zorder=2)
+                ax.annotate("", end[i], start[i], arrowprops=arrow, zorder=2)
         ax.update_datalim(np.vstack([center, start[top], end[top]]))
         ax.autoscale_view()
         ax.set_aspect("equal", adjustable="datalim")
@@ -545,12 +552,12 @@ def plot_displacement(R: Any, n_arrows: int = 30, labels: Sequence | None = None
 
 
 def _on_their_own(R: Any) -> tuple[np.ndarray, np.ndarray]:
-    "Where each of two models (or groups), on its own, puts the data in the frame of the two: (n, d) both, whatever else made R's frame."
+    "Where each of two models (or groups) puts the data in the frame of the two, whatever else made R's: (n, d) both."
     first, second = (R.graphs[name] for name in R.models)
     sizes = [len(group) for group in R.groups] if R.groups else [1, 1]
     mean = (sizes[0] * first + sizes[1] * second) / sum(sizes)
     own = R.frame
-    if np.linalg.norm(mean @ own.loadings - own.center) > 0.01 * np.linalg.norm(own.center):     # other models took part
+    if np.linalg.norm(mean @ own.loadings - own.center) > 0.01 * np.linalg.norm(own.center):     # others took part
         own = frame(mean, R.n_components)
     return first @ own.loadings, second @ own.loadings
 
@@ -565,8 +572,8 @@ def plot_explanation(E: Any, n_bars: int = 12, models: tuple[str, str] | None = 
     n_bars : int, default 12
         How many neighbours, of the largest absolute share. What the others add is written below them.
     models : (str, str), optional
-        Names of the two models, from and to, to say which of them has a neighbour instead of "gained" (only the second) and "lost"
-        (only the first).
+        Names of the two models, from and to, to say which of them has a neighbour instead of "gained" (only the second)
+        and "lost" (only the first).
     width : int, default 48
         Characters of a neighbour's text, or id where there is no text.
     title : str
@@ -635,8 +642,9 @@ def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
             rates = np.array([C.rates(null, level).mean() for level in C.levels])
             ends = np.array([C.interval(null, level) for level in C.levels])
             if np.isnan(ends).all() and C.on_reruns:
+                dash = dict(color=color, marker="_", markersize=9, linestyle="none", alpha=0.6, zorder=2)
                 for at, level in enumerate(C.levels):
-                    right.plot(np.full(len(C.pvalue[null]), at + offset), 100 * C.rates(null, level), color=color, marker="_", markersize=9, linestyle="none", alpha=0.6, zorder=2)
+                    right.plot(np.full(len(C.pvalue[null]), at + offset), 100 * C.rates(null, level), **dash)
             ends = np.where(np.isnan(ends), rates[:, None], ends)
             right.errorbar(np.arange(len(rates)) + offset, 100 * rates, 100 * np.abs(ends - rates[:, None]).T, color=color, marker=marker, linestyle="none", capsize=3, label=null, zorder=3)
         for at, level in enumerate(C.levels):

@@ -31,7 +31,7 @@ __all__ = ['REPLICATE_METHODS', 'n_relabellings', 'replicate_test', 'RerunCheck'
 
 # %% ../nbs/38_replicates.ipynb #007d1729
 def _inner_products(graphs: list[sp.csr_array], loadings: np.ndarray, block: int = 4096) -> np.ndarray:
-    "G of every datum, (n, g, g): inner products of the runs' positions about their mean; 0 where they differ by no more than rounding."
+    "G of every datum, (n, g, g): inner products of the runs' positions about their mean; 0 where they differ by rounding alone."
     n, g = graphs[0].shape[0], len(graphs)
     G = np.empty((n, g, g))
     for start in range(0, n, block):
@@ -156,8 +156,8 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
     Returns
     -------
     DatumTest
-        `statistic` is the moderated F (between-group over within-group variation), `displacement` the mean of `group_b` minus that of `group_a`,
-        `groups` the two groups, `smallest_pvalue` the smallest p-value that was attainable.
+        `statistic` is the moderated F (between-group over within-group variation), `displacement` the mean of `group_b`
+        minus that of `group_a`, `groups` the two groups, `smallest_pvalue` the smallest p-value that was attainable.
 
     Raises
     ------
@@ -179,9 +179,10 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
     method = check_option("method", method or ("single" if every >= 1000 else "pooled"), REPLICATE_METHODS)
     n_resamples = check_count("n_resamples", (9999 if method == "rotation" else 1000) if n_resamples is None else n_resamples, 19)
     seed = as_seed(seed)
-    graphs = as_graphs(_only(emb, (*group_a, *group_b, *_joining(frame_models, (*group_a, *group_b)))), n_neighbors, metric, symmetrize, device)
+    runs = (*group_a, *group_b)
+    graphs = as_graphs(_only(emb, (*runs, *_joining(frame_models, runs))), n_neighbors, metric, symmetrize, device)
     coordinates = frame(graphs.mean, n_components, tol, device=device)
-    G = _inner_products([graphs[name] for name in (*group_a, *group_b)], coordinates.loadings)
+    G = _inner_products([graphs[name] for name in runs], coordinates.loadings)
     if method == "pooled" and every < 20 and G.any():
         warnings.warn(f"With {g_a} + {g_b} runs there are {every} relabellings, the true one among them, so that the pooled test rejects at most {every} alpha of the data "
                       "at level alpha, and misses much where many differ. Add runs (4 + 4 have 35 relabellings), or use method='rotation'.", stacklevel=2)
@@ -191,7 +192,8 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
         pvalue = (between >= between[:, :1] * (1 - 1e-9)).mean(1)
     else:
         pvalue = _pooled(F)[:, 0] if method == "pooled" else _rotation_pvalues(G, contrasts[0], n_resamples, seed)
-    smallest = {"single": 1 / len(contrasts), "pooled": 1 / F[F.any(1)].size if F.any() else 1.0, "rotation": 1 / (n_resamples + 1)}[method]
+    in_reference = max(F.any(1).sum(), 1) * F.shape[1]
+    smallest = {"single": 1 / len(contrasts), "pooled": 1 / in_reference, "rotation": 1 / (n_resamples + 1)}[method]
     drawn = n_resamples if method == "rotation" else len(contrasts)
     return _result(F, pvalue, graphs, (group_a, group_b), coordinates, method, drawn, seed, smallest)
 
@@ -222,7 +224,8 @@ def _only(emb: Any, models: tuple[str, ...]) -> Any:
     if isinstance(emb, (Embeddings, Graphs)):
         return emb.select(models)
     if not isinstance(emb, Mapping):
-        raise TypeError(f"emb must be Embeddings, an Omnibus, or a dict of arrays, DataKernels or graphs; got {type(emb).__name__}.")
+        raise TypeError("emb must be Embeddings, an Omnibus, or a dict of arrays, DataKernels or graphs; "
+                        f"got {type(emb).__name__}.")
     if missing := [name for name in models if name not in emb]:
         raise ValueError(f"There is no model {missing[0]!r}; the models are {', '.join(map(str, emb))}.")
     return {name: emb[name] for name in models}
@@ -235,8 +238,8 @@ def _joining(frame_models: Sequence[str], runs: tuple[str, ...]) -> tuple[str, .
     return tuple(name for name in dict.fromkeys(frame_models) if name not in runs)
 
 
-def _result(F: np.ndarray, pvalue: np.ndarray, graphs: Graphs, groups: tuple[tuple[str, ...], tuple[str, ...]], coordinates: Frame,
-            method: str, drawn: int, seed: int, smallest: float) -> DatumTest:
+def _result(F: np.ndarray, pvalue: np.ndarray, graphs: Graphs, groups: tuple[tuple[str, ...], tuple[str, ...]],
+            coordinates: Frame, method: str, drawn: int, seed: int, smallest: float) -> DatumTest:
     "The DatumTest of two groups: the difference is the mean graph of the second minus that of the first."
     names = _group_names(*groups)
     means = [sum(graphs[name].astype(np.float64) for name in group) / len(group) for group in groups]
@@ -249,28 +252,29 @@ def _result(F: np.ndarray, pvalue: np.ndarray, graphs: Graphs, groups: tuple[tup
     effect = np.divide(length, distance, out=np.where(length > 0, np.inf, 0.0), where=distance > 0)
     pair = Graphs(dict(zip(names, means)), graphs.ids, graphs.emb, None, graphs.settings)
     R = DatumTest(F[:, 0], pvalue, benjamini_hochberg(pvalue), effect, D,
-                  np.diff(difference.indptr).astype(np.int64), names, "replicates", method, coordinates.n_components, drawn, seed,
-                  graphs.settings, None, versions(), pair, coordinates, None if method == "rotation" else F, groups, smallest)
+                  np.diff(difference.indptr).astype(np.int64), names, "replicates", method, coordinates.n_components,
+                  drawn, seed, graphs.settings, None, versions(), pair, coordinates,
+                  None if method == "rotation" else F, groups, smallest)
     vars(R)["difference"] = difference                    # known already: what the cached property would compute
     return R
 
 # %% ../nbs/38_replicates.ipynb #a0546822
 def _shares(G: np.ndarray) -> np.ndarray:
-    "M, (g, g): the mean over data of G / tr G. For a unit contrast c, c'Mc is the share of the variation among the runs that lies along it."
+    "M, (g, g), the mean over data of G / tr G: c'Mc is the share of the variation among the runs along a unit contrast c."
     trace = np.trace(G, axis1=1, axis2=2)
     varying = trace > 0
     return (G[varying] / trace[varying, None, None]).mean(0) if varying.any() else np.zeros(G.shape[1:])
 
 
 def _division(M: np.ndarray) -> tuple[np.ndarray, float, float]:
-    "Of the cuts of the leading direction: the part (mask) that holds the largest share, that share, and the spread of the other directions."
+    "Of the cuts of the leading direction that with the largest share: a mask, the share, and the spread of the other directions."
     g = len(M)
     lead = np.linalg.eigh(M)[1][:, -1]
     order = np.argsort(lead)
     cuts = [np.isin(np.arange(g), order[:cut]) for cut in range(1, g)]
     contrasts = np.array([np.where(part, -1 / part.sum(), 1 / (~part).sum()) for part in cuts])
     share = np.einsum("rs,st,rt->r", contrasts, M, contrasts) / (contrasts ** 2).sum(1)
-    rest = np.eye(g) - 1 / g - np.outer(lead, lead)              # projects on what is neither the mean nor the leading direction
+    rest = np.eye(g) - 1 / g - np.outer(lead, lead)              # neither the mean nor the leading direction
     others = rest @ M @ rest
     spread = np.linalg.norm(others - rest * np.trace(others) / (g - 2))
     return cuts[share.argmax()], float(share.max()), float(spread)
@@ -278,7 +282,7 @@ def _division(M: np.ndarray) -> tuple[np.ndarray, float, float]:
 # %% ../nbs/38_replicates.ipynb #a7845f55
 @lru_cache
 def _shares_by_chance(g: int, draws: int = 1999) -> np.ndarray:
-    "(largest share - 1/(g - 1)) / spread where M differs from equal shares by symmetric normal noise, sorted, (draws,)."
+    "(largest share - 1 / (g - 1)) / spread where symmetric normal noise is all there is, sorted, (draws,)."
     rng, h = np.random.default_rng(0), g - 1
     basis = np.linalg.svd(np.eye(g) - 1 / g)[0][:, :h]
     found = []
@@ -305,14 +309,15 @@ def _scatter_of_rates(G: np.ndarray, level: float, draws: int = 40) -> float:
     "Standard deviation of the rate at a contrast: over random orthogonal contrasts that avoid the leading direction."
     g, rng = G.shape[1], np.random.default_rng(0)
     plane = np.linalg.svd(np.eye(g - 1) - 1 / (g - 1))[0][:, :g - 2]          # contrasts of one run less
-    carry = plane @ np.linalg.eigh(_shares(G))[1][:, 1:-1].T                  # neither the mean of the runs (share 0) nor what leads
+    carry = plane @ np.linalg.eigh(_shares(G))[1][:, 1:-1].T                  # neither the mean of the runs nor what leads
     fewer = carry @ G @ carry.T
     turns = (np.linalg.qr(rng.normal(size=(g - 2, g - 2)))[0] for _ in range(draws))
     return float(np.sqrt(np.mean([_rates(fewer, (plane @ turn).T, level).var(ddof=1) for turn in turns])))
 
 
-def _rates_by_chance(contrasts: np.ndarray, level: float, scatter: float, draws: int = 1999) -> tuple[float, float, float]:
-    "What exchangeable runs give over these contrasts: the mean and the 95 % quantile of the worst rate, and the mean standard deviation."
+def _rates_by_chance(contrasts: np.ndarray, level: float, scatter: float,
+                     draws: int = 1999) -> tuple[float, float, float]:
+    "Of exchangeable runs: mean and 95 % quantile of the worst rate over these contrasts, and mean standard deviation."
     g, rng = contrasts.shape[1], np.random.default_rng(0)
     unit = contrasts / np.linalg.norm(contrasts, axis=1, keepdims=True)
     noise = rng.normal(size=(draws, g, g))
@@ -333,7 +338,8 @@ class RerunCheck:
     kinds : (tuple of str, tuple of str)
         The division in two that holds the largest share of the variation among the runs, the smaller part first.
     share, expected, bound : float
-        That share; 1 / (g - 1), what any division holds on average; and the share that exchangeable runs exceed with probability `alpha`.
+        That share; 1 / (g - 1), what any division holds on average; and the share that exchangeable runs exceed with
+        probability `alpha`.
     pvalue : float
         Probability of a share as large as this one among exchangeable runs; 1 where the runs are all the same.
     rates : dict of 'halves' and 'one against the rest' to ndarray
@@ -374,29 +380,35 @@ class RerunCheck:
     def sentence(self) -> str:
         "The verdict and its numbers."
         part, g = " + ".join(self.kinds[0]), len(self.runs)
-        says = f"these {g} runs are {self.verdict}" if len(self.kinds[0]) > 1 or self.one_kind else f"{part} is of another kind than the other {g - 1} runs"
-        held = (f"{part} against the rest holds {self.share:.1%} of the variation among the runs, and {1 - self.alpha:.0%} of exchangeable sets "
-                f"stay below {self.bound:.1%} (p = {self.pvalue:.2g})")
-        worst = {name: f"{rates.max():.1%} (exchangeable runs: {self.by_chance[name][0]:.1%})" for name, rates in self.rates.items()}
-        return f"{says}: {held}; at {self.level:.0%} the worst split into halves rejects {worst['halves']}, the worst run against the rest {worst['one against the rest']}"
+        odd = not self.one_kind and len(self.kinds[0]) == 1
+        says = f"{part} is of another kind than the other {g - 1} runs" if odd else f"these {g} runs are {self.verdict}"
+        held = (f"{part} against the rest holds {self.share:.1%} of the variation among the runs, and {1 - self.alpha:.0%} of "
+                f"exchangeable sets stay below {self.bound:.1%} (p = {self.pvalue:.2g})")
+        halves, alone = (f"{rates.max():.1%} (exchangeable runs: {self.by_chance[name][0]:.1%})" for name, rates in self.rates.items())
+        return f"{says}: {held}; at {self.level:.0%} the worst split into halves rejects {halves}, the worst run against the rest {alone}"
 
     def to_frame(self) -> Any:
-        "A pandas DataFrame of the rates: one row for the halves and one for each run against the rest, measured and as exchangeable runs give them."
+        "A pandas DataFrame of the rates, over halves and over single runs: measured, and as exchangeable runs give them."
         rows = {}
         for name, rates in self.rates.items():
             worst, high, scatter = self.by_chance[name]
+            which = " + ".join(self.divisions[name][int(rates.argmax())][0])
             rows[name] = {"divisions": len(rates), "worst": rates.max(), "worst by chance": worst, "95 % of chance below": high,
-                          "standard deviation": rates.std(), "by chance": scatter, "which": " + ".join(self.divisions[name][int(rates.argmax())][0])}
+                          "standard deviation": rates.std(), "by chance": scatter, "which": which}
         return need("pandas", "plot").DataFrame(rows).T
 
     def _repr_html_(self) -> str:
-        rows = [(name, len(rates), f"{rates.max():.1%}", f"{self.by_chance[name][0]:.1%}", f"{rates.std():.1%}", f"{self.by_chance[name][2]:.1%}") for name, rates in self.rates.items()]
+        share = lambda *values: tuple(f"{value:.1%}" for value in values)
+        rows = [(name, len(rates), *share(rates.max(), self.by_chance[name][0], rates.std(), self.by_chance[name][2]))
+                for name, rates in self.rates.items()]
         return (f"<p><b>Runs of one kind?</b> {escape(self.sentence[0].upper() + self.sentence[1:])}.</p>"
-                + html_table((f"rejected at {self.level:.0%}", "divisions", "worst", "by chance", "standard deviation", "by chance"), rows))
+                + html_table((f"rejected at {self.level:.0%}", "divisions", "worst", "by chance", "standard deviation", "by chance"),
+                             rows))
 
 # %% ../nbs/38_replicates.ipynb #35158223
-def rerun_check(emb: Any, n_components: int | str | None = None, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
-                level: float = 0.05, alpha: float = 0.01, device: str | torch.device | None = None, tol: float = 1e-4) -> RerunCheck:
+def rerun_check(emb: Any, n_components: int | str | None = None, n_neighbors: int = 32, metric: str = "cosine",
+                symmetrize: str = "union", level: float = 0.05, alpha: float = 0.01,
+                device: str | torch.device | None = None, tol: float = 1e-4) -> RerunCheck:
     """Are these runs of one kind, as far as so few of them can tell?
 
     Parameters
@@ -422,20 +434,25 @@ def rerun_check(emb: Any, n_components: int | str | None = None, n_neighbors: in
     """
     check_level("level", level), check_level("alpha", alpha)
     graphs = as_graphs(emb.graphs if isinstance(emb, Omnibus) else emb, n_neighbors, metric, symmetrize, device)
-    runs, g = graphs.models, len(graphs.models)
-    if g < 4:
-        raise ValueError(f"emb must hold at least four runs, since two directions besides the one that is tested say how much chance scatters; got {g}.")
+    if len(graphs.models) < 4:
+        raise ValueError("emb must hold at least four runs, since two directions besides the one that is tested say how much chance "
+                         f"scatters; got {len(graphs.models)}.")
     coordinates = frame(graphs.mean, n_components, tol, device=device)
     G = _inner_products(list(graphs.graphs.values()), coordinates.loadings)
-    M, contrasts = _shares(G), _contrasts_of_runs(g)
-    part, share, spread = _division(M)
-    chance, excess = _shares_by_chance(g), share - 1 / (g - 1)
-    same = not G.any()
-    pvalue = 1.0 if same else float((1 + (chance * spread >= excess).sum()) / (len(chance) + 1))
+    return _check(G, graphs.models, level, alpha, {**graphs.settings, "n_components": coordinates.n_components})
+
+
+def _check(G: np.ndarray, runs: tuple[str, ...], level: float, alpha: float, settings: dict[str, Any]) -> RerunCheck:
+    "The check from the runs' inner products."
+    g, names, same = len(runs), np.array(runs), not G.any()
+    part, share, spread = _division(_shares(G))
+    chance, expected = _shares_by_chance(g), 1 / (g - 1)
+    pvalue = 1.0 if same else float((1 + (chance * spread >= share - expected).sum()) / (len(chance) + 1))
     scatter = 0.0 if same else _scatter_of_rates(G, level)
-    kinds = sorted((tuple(np.array(runs)[part].tolist()), tuple(np.array(runs)[~part].tolist())), key=len)
-    divisions = {name: tuple((tuple(np.array(runs)[c < 0].tolist()), tuple(np.array(runs)[c > 0].tolist())) for c in own) for name, own in contrasts.items()}
-    return RerunCheck(runs, tuple(kinds), share, 1 / (g - 1), 1 / (g - 1) + float(np.quantile(chance, 1 - alpha)) * spread, pvalue,
-                      {name: _rates(G, own, level) for name, own in contrasts.items()}, divisions,
-                      {name: _rates_by_chance(own, level, scatter) for name, own in contrasts.items()}, alpha, level,
-                      {**graphs.settings, "n_components": coordinates.n_components})
+    two = lambda mask: (tuple(names[mask].tolist()), tuple(names[~mask].tolist()))
+    contrasts = _contrasts_of_runs(g)
+    return RerunCheck(runs, tuple(sorted(two(part), key=len)), share, expected,
+                      expected + float(np.quantile(chance, 1 - alpha)) * spread, pvalue,
+                      {name: _rates(G, own, level) for name, own in contrasts.items()},
+                      {name: tuple(two(c < 0) for c in own) for name, own in contrasts.items()},
+                      {name: _rates_by_chance(own, level, scatter) for name, own in contrasts.items()}, alpha, level, settings)
