@@ -5,17 +5,23 @@
 # %% ../nbs/90_common.ipynb #0703910e
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 # %% auto #0
-__all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'check_row', 'as_seed', 'progress', 'need', 'versions',
-           'html_table']
+__all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'check_row', 'as_seed', 'progress', 'atomic_path', 'sync',
+           'need', 'versions', 'html_table']
 
 # %% ../nbs/90_common.ipynb #5185c647
 def check_option(name: str, value: Any, options: tuple[str, ...]) -> str:
@@ -65,6 +71,54 @@ def progress(items: Sequence, what: str, delay: float = 3) -> Iterable:
     except ImportError:
         return items
     return tqdm(items, desc=what, delay=delay, leave=False)
+
+# %% ../nbs/90_common.ipynb #080f6144
+_TEMPORARY, _DAY = ".embgeo-", 86400
+
+
+@contextmanager
+def atomic_path(
+    path: str | os.PathLike,    # what to write
+) -> Iterator[Path]:            # a name beside it, with the same suffix, to write to
+    "When the block ends well, what it wrote takes the place of `path`; otherwise `path` is as it was."
+    path = Path(os.path.realpath(path))
+    if path.is_dir() or not path.parent.is_dir():
+        raise OSError(f"{path.name!r} cannot be written: " + ("it is a folder." if path.is_dir() else "its folder is not there."))
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"{path.name!r} cannot be written: it is read-only.")
+    _sweep(path.parent)
+    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
+    try:
+        yield temporary
+        sync(temporary)
+        if path.exists():
+            shutil.copymode(path, temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+# %% ../nbs/90_common.ipynb #2fb9caf7
+def sync(
+    path: Path,     # a file that was written, or a folder in which names have changed
+) -> None:
+    "Wait until it is on the disk."
+    folder = path.is_dir()
+    if folder and os.name == "nt":
+        return                                    # Windows opens no folders
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(folder: Path) -> None:
+    "Remove what programs that were killed more than a day ago left behind."
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(_TEMPORARY) and time.time() - entry.stat().st_mtime > _DAY:
+                os.unlink(entry.path)
 
 # %% ../nbs/90_common.ipynb #526505eb
 def need(module: str, extra: str = "io") -> Any:
