@@ -19,7 +19,8 @@ from .common import need
 from .files import list_values, object_array, text_array
 
 # %% auto #0
-__all__ = ['library_of', 'to_array', 'stacked', 'by_position', 'as_column', 'index_of', 'as_ids', 'matching_keys']
+__all__ = ['library_of', 'to_array', 'stacked', 'warn_of_bits', 'by_position', 'as_column', 'index_of', 'as_ids', 'matching_keys',
+           'frame_columns', 'frame_column', 'frame_vectors']
 
 # %% ../nbs/96_inputs.ipynb #14cfa318
 def library_of(
@@ -69,10 +70,12 @@ def stacked(
     array = np.stack(rows)
     return np.array(array.tolist()) if array.dtype.kind == "O" else array
 
-# %% ../nbs/96_inputs.ipynb #e269e2b2
+# %% ../nbs/96_inputs.ipynb #fccfba7c
 def _pandas_vectors(values: Any, name: str) -> Any:
     pandas = need("pandas", "plot")
     if not isinstance(values, pandas.DataFrame):
+        if pandas.api.types.is_numeric_dtype(values.dtype) and not isinstance(values.dtype, np.dtype):
+            return values.to_numpy(float, na_value=np.nan)
         return values.to_numpy() if isinstance(values.dtype, np.dtype) else object_array(list(values))
     numeric = [pandas.api.types.is_numeric_dtype(dtype) for dtype in values.dtypes]
     if len(numeric) == 1 and not numeric[0]:
@@ -118,20 +121,35 @@ def _only_numbers(name: str, other: list[str]) -> None:
 
 _VECTORS = {"pandas": _pandas_vectors, "polars": _polars_vectors, "pyarrow": _arrow_vectors}
 
-# %% ../nbs/96_inputs.ipynb #d584edc9
+# %% ../nbs/96_inputs.ipynb #9edc5064
+def warn_of_bits(
+    array: np.ndarray,       # (n, p)
+    name: str,
+    sample: int = 4096,      # how many rows to look at, spread over all
+) -> None:
+    "A warning where bytes seem to hold eight bits each: in bytes that are numbers, the upper bits know of each other."
+    if array.dtype.itemsize > 1 or array.dtype.kind not in "iu" or array.size < 512:
+        return
+    bits = np.unpackbits(np.ascontiguousarray(array[::max(1, len(array) // sample)]).view(np.uint8).reshape(-1, 1), axis=1)[:, :4]
+    agree = (bits[:, 1:] == bits[:, :-1]).mean(0)
+    if (np.abs(agree - 0.5) < 0.1).all() and (np.abs(bits.mean(0) - 0.5) < 0.25).all():
+        warnings.warn(f"{name} holds {array.dtype} of width {array.shape[1]} that look like {8 * array.shape[1]} bits packed into bytes. "
+                      "Unpack them first: np.unpackbits(codes.view(np.uint8), axis=1).", stacklevel=4)
+
+# %% ../nbs/96_inputs.ipynb #38cf9ea5
 def by_position(
     values: Any,                  # a sequence of any kind, one entry per datum
     name: str = "values",
 ) -> list | np.ndarray:           # entries in their order; an array where they were one
     "The entries of a sequence, by position."
-    if isinstance(values, (str, bytes, Mapping, Set)) or not hasattr(values, "__iter__"):
+    if isinstance(values, (str, bytes, Mapping, Set)) or not hasattr(values, "__iter__") or getattr(values, "shape", (1,)) == ():
         raise TypeError(f"{name} must be a sequence with one entry per datum, in their order; got {type(values).__name__}.")
     library = library_of(values)
     if isinstance(values, torch.Tensor):
-        return values.detach().cpu().numpy()
+        return to_array(values)
     if np.ma.isMaskedArray(values):
         return [None if hidden else value for value, hidden in zip(values.data.tolist(), np.ma.getmaskarray(values).tolist())] if values.ndim == 1 else values
-    if isinstance(values, np.ndarray):
+    if isinstance(values, np.ndarray) and values.ndim:
         return np.asarray(values)
     if library == "pandas" and isinstance(getattr(values, "dtype", None), np.dtype) and values.dtype.kind != "O":
         return values.to_numpy()
@@ -141,7 +159,7 @@ def by_position(
         return values.to_list()
     if library == "pyarrow":
         return _arrow_entries(values)
-    return np.asarray(values) if hasattr(values, "__array__") and library != "pandas" else list(values)
+    return np.asarray(values) if hasattr(values, "__array__") and library != "pandas" else list(values)      # an extension of pandas as a list
 
 
 def _arrow_entries(values: Any) -> list | np.ndarray:
@@ -269,7 +287,7 @@ def as_ids(
 def _composed(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
-# %% ../nbs/96_inputs.ipynb #805c68b2
+# %% ../nbs/96_inputs.ipynb #cfbce635
 def matching_keys(
     columns: Mapping[str, np.ndarray],     # ids by model
 ) -> dict[str, list]:                      # the same as Python objects that are equal where the ids are
@@ -279,8 +297,42 @@ def matching_keys(
     first = next(iter(kinds))
     for name, kind in kinds.items():
         if kind != kinds[first]:
-            raise ValueError(f"ids[{name!r}] are of another kind than ids[{first!r}]: {columns[name][0]!r:.60} there, {columns[first][0]!r:.60} here; none can match.")
+            one, other = (columns[which][:1].tolist()[0] for which in (name, first))
+            raise ValueError(f"ids[{name!r}] lacks {len(columns[first])} of the ids of {first!r}: they are of another kind, and {one!r:.60} never matches {other!r:.60}.")
     if kinds[first] in ("date", "span"):
         unit = np.result_type(*columns.values())
         return {name: column.astype(unit).view(np.int64).tolist() for name, column in columns.items()}
     return {name: column.tolist() for name, column in columns.items()}
+
+# %% ../nbs/96_inputs.ipynb #2484dcf0
+def frame_columns(
+    frame: Any,            # of pandas or polars, a table of Arrow, or a mapping of columns
+) -> list[str]:
+    "The names of its columns."
+    return list(frame if isinstance(frame, Mapping) else frame.column_names if hasattr(frame, "column_names") else frame.columns)
+
+
+def frame_column(
+    frame: Any,
+    column: str,
+    argument: str,         # which one asks for it
+) -> Any:
+    "One column of a frame, or an error that lists what there is."
+    known = frame_columns(frame)
+    if known.count(column) != 1:
+        raise ValueError(f"{argument}: there {'is no' if column not in known else 'is more than one'} column {column!r}; the columns are {', '.join(map(str, known[:20]))}.")
+    return frame[column]
+
+
+def frame_vectors(
+    frame: Any,
+    columns: str | Iterable[str],       # one column of lists, or several of numbers
+    argument: str,
+) -> np.ndarray:                        # (n, p)
+    "Vectors from a frame."
+    if isinstance(columns, str):
+        return to_array(frame_column(frame, columns, argument), argument)
+    found = [to_array(frame_column(frame, column, argument), argument) for column in columns]
+    if not found or any(part.ndim != 1 or part.dtype.kind not in "biuf" for part in found):
+        raise ValueError(f"{argument} must name one column of vectors, or several of numbers.")
+    return np.column_stack(found)
