@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from .common import check_option, html_table
-from .files import SUFFIXES, checked_suffix, load_arrays, npz_members, object_array, pack_column, reading, save_arrays, unpack_column
+from .files import checked_suffix, load_arrays, npz_members, object_array, pack_column, reading, save_arrays, unpack_column
 from .inputs import as_column, as_ids, by_position, frame_column, frame_vectors, index_of, matching_keys, to_array, warn_of_bits
 from .readers import read_vectors
 

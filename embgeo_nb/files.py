@@ -23,16 +23,17 @@ from .common import atomic_path, need
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'pack_column', 'unpack_column', 'text_array', 'object_array', 'contents_digest', 'save_arrays',
-           'checked_suffix', 'load_arrays', 'reading', 'check_growth', 'npz_members', 'npy_header',
+           'checked_suffix', 'load_arrays', 'DamagedFile', 'reading', 'check_growth', 'npz_members', 'npy_header',
            'check_parquet_growth', 'list_values', 'kept_arrays', 'fresh_token', 'own_file', 'write_array',
            'file_digest', 'map_array', 'write_manifest', 'read_manifest']
 
-# %% ../nbs/94_files.ipynb #de478a28
+# %% ../nbs/94_files.ipynb #0edd5541
 def pack_column(
     values: np.ndarray,     # (n, ...): numbers; or (n,): dates, or objects that are all text (or None), bytes, integers or tuples
     name: str = "values",   # what it is called in messages
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:    # a note that JSON can hold, and arrays of numbers
     "A column as arrays of numbers, and a note with which `unpack_column` makes it again; or an error that says why not."
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     note = {"dtype": values.dtype.str}
     if values.dtype.kind in "biuf" and values.dtype.itemsize <= 8:
         return {"kind": "number", **note}, {"": values}
@@ -166,7 +167,7 @@ def checked_suffix(path: str | os.PathLike) -> Path:
         raise ValueError(f"path must end in .npz, .safetensors or .parquet; got {path.name!r}.")
     return path
 
-# %% ../nbs/94_files.ipynb #4d865d84
+# %% ../nbs/94_files.ipynb #7aca374c
 _MOST = 100                                      # how many times its own size a file may grow to in memory
 
 
@@ -200,6 +201,10 @@ def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], Any]:
         return arrays, manifest["about"]
 
 
+class DamagedFile(ValueError):
+    "A file that is not what it should be."
+
+
 @contextmanager
 def reading(
     path: Path,               # a file that may be damaged
@@ -207,10 +212,10 @@ def reading(
     "Turns all that can go wrong while it is read into a ValueError that names it."
     try:
         yield
-    except (FileNotFoundError, PermissionError, IsADirectoryError, ImportError):
+    except (DamagedFile, FileNotFoundError, PermissionError, IsADirectoryError, ImportError):
         raise
     except Exception as error:
-        raise ValueError(f"{path.name!r} is damaged, or not what it should be: {error or type(error).__name__}.") from error
+        raise DamagedFile(f"{path.name!r} is damaged, or not what it should be: {str(error).rstrip('.') or type(error).__name__}.") from error
 
 
 def check_growth(
@@ -299,7 +304,7 @@ def _read_safetensors(path: Path) -> tuple[str, Callable]:
 
     return manifest, read
 
-# %% ../nbs/94_files.ipynb #8686757b
+# %% ../nbs/94_files.ipynb #44a7b6b4
 def _write_parquet(path: Path, arrays: Mapping[str, np.ndarray], manifest: str) -> None:
     arrow, parquet = need("pyarrow"), need("pyarrow.parquet")
     columns = {name: _to_arrow(array, arrays.get(f"{name}.ends"), _how(manifest, name)) for name, array in arrays.items() if not name.endswith(".ends")}
@@ -310,8 +315,8 @@ def _write_parquet(path: Path, arrays: Mapping[str, np.ndarray], manifest: str) 
 def _how(manifest: str, name: str) -> Mapping[str, Any]:
     "The note of a packed column, where there is one."
     about = json.loads(manifest)["about"]
-    columns = about.get("columns", {}) if isinstance(about, dict) else {}
-    return columns.get(name, {})
+    columns = about.get("columns") if isinstance(about, dict) else None
+    return columns.get(name, {}) if isinstance(columns, dict) else {}
 
 
 def _to_arrow(array: np.ndarray, ends: np.ndarray | None, note: Mapping[str, Any]) -> Any:

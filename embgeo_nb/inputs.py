@@ -22,7 +22,7 @@ from .files import list_values, object_array, text_array
 __all__ = ['library_of', 'to_array', 'stacked', 'warn_of_bits', 'by_position', 'as_column', 'index_of', 'as_ids', 'matching_keys',
            'frame_columns', 'frame_column', 'frame_vectors']
 
-# %% ../nbs/96_inputs.ipynb #14cfa318
+# %% ../nbs/96_inputs.ipynb #3a823624
 def library_of(
     values: Any,
 ) -> str:
@@ -50,7 +50,7 @@ def to_array(
         array = np.asarray(values)
     except ValueError:                                # rows of different lengths
         array = object_array(list(values))
-    if array.dtype.kind == "O":
+    if array.dtype.kind == "O" and array.ndim == 1:
         array = stacked(array, name)
     return array.astype(np.float32) if array.dtype.kind == "V" and "float" in array.dtype.name else array    # bfloat16 and the like
 
