@@ -21,7 +21,7 @@ import torch
 
 # %% auto #0
 __all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'check_row', 'as_seed', 'progress', 'atomic_path', 'sync',
-           'need', 'versions', 'html_table']
+           'is_abandoned', 'need', 'versions', 'html_table']
 
 # %% ../nbs/90_common.ipynb #5185c647
 def check_option(name: str, value: Any, options: tuple[str, ...]) -> str:
@@ -73,7 +73,7 @@ def progress(items: Sequence, what: str, delay: float = 3) -> Iterable:
     return tqdm(items, desc=what, delay=delay, leave=False)
 
 # %% ../nbs/90_common.ipynb #080f6144
-_TEMPORARY, _DAY = ".embgeo-", 86400
+_TEMPORARY = ".embgeo-"
 
 
 @contextmanager
@@ -113,11 +113,18 @@ def sync(
         os.close(descriptor)
 
 
+def is_abandoned(
+    path: str | os.PathLike,    # a file that is there only while something is written
+) -> bool:
+    "Whether nobody can be writing it any more: it was left for more than a day."
+    return time.time() - os.stat(path).st_mtime > 86400
+
+
 def _sweep(folder: Path) -> None:
-    "Remove what programs that were killed more than a day ago left behind."
+    "Remove what programs that were killed left behind."
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(_TEMPORARY) and time.time() - entry.stat().st_mtime > _DAY:
+            if entry.name.startswith(_TEMPORARY) and is_abandoned(entry.path):
                 os.unlink(entry.path)
 
 # %% ../nbs/90_common.ipynb #526505eb

@@ -92,7 +92,7 @@ def _read_zarr(path: Path, vector: str, others: Sequence[str]) -> dict[str, Any]
     _picked(names, vector, others)
     return _picked({name: opened[name][:] for name in {vector, *others}}, vector, others)
 
-# %% ../nbs/98_readers.ipynb #cd6e061e
+# %% ../nbs/98_readers.ipynb #f248e75c
 def _read_h5ad(path: Path, vector: str, others: Sequence[str]) -> dict[str, Any]:
     opened = need("anndata", "readers").read_h5ad(path, backed="r")
     try:
@@ -121,7 +121,7 @@ def _read_faiss(path: Path, vector: str, others: Sequence[str]) -> dict[str, Any
 
 @contextmanager
 def _bounded(faiss: Any, size: int) -> Iterator[None]:
-    "No vector in a file can be larger than the file, whatever it declares; faiss of 2026 or later can be told so."
+    "No vector in a file can be larger than the file, whatever it declares; newer versions of faiss can be told so."
     if not hasattr(faiss, "set_deserialization_vector_byte_limit"):
         yield
         return

@@ -14,14 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import atomic_path, check_count, check_option, html_table, need
+from .common import atomic_path, check_count, check_option, html_table, is_abandoned, need
 from .datum_test import _redrawn, coin_flips, datum_test, latent_positions
 from .embeddings import as_embeddings
 from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, read_manifest, reading, save_arrays, unpack_column, write_array,
@@ -263,7 +262,8 @@ def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metr
     except BaseException:
         _remove(folder, lambda file: file.startswith(token))
         raise
-    _remove(folder, lambda file: file in old)
+    new = _known_files(folder)
+    _remove(folder, lambda file: file in old or file not in new and is_abandoned(folder / file))
     return open_graphs(folder, verify=False)
 
 
@@ -390,8 +390,8 @@ class DaskEngine:
     @contextmanager
     def _work(self) -> Iterator[Path]:
         "A folder for one piece of work."
-        folder = Path(mkdtemp(prefix="work_", dir=self.folder))
-        os.chmod(folder, 0o777 & ~_umask())                       # workers may be other users
+        folder = self.folder / f"work_{fresh_token()}"
+        folder.mkdir()
         try:
             yield folder
         finally:
@@ -446,13 +446,7 @@ class DaskEngine:
         "For each model the files of its graph: where they are, if the workers see them, or written to `folder`."
         return {name: _own_files(graph, self.folder) or _write_graph(graph, folder, at) for at, (name, graph) in enumerate(graphs.graphs.items())}
 
-# %% ../nbs/66_scale.ipynb #1abf994e
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
+# %% ../nbs/66_scale.ipynb #d58c47e2
 def _scratch(folder: Path, array: np.ndarray) -> str:
     "A file for the workers to read."
     path = folder / f"{fresh_token()}.npy"

@@ -565,6 +565,16 @@ def test_files_of_others_in_the_folder_stay(tmp_path):
     assert all((tmp_path / name).read_text() == "mine" for name in ("notes.txt", "0.indptr.npy", "embedding.npy"))
 
 
+def test_graphs_that_a_kill_left_behind_are_swept_after_a_day(tmp_path):
+    eg.save_graphs({"a": graph(0)}, tmp_path)
+    for name in ("0123456789abcdef.0.indices.npy", "fedcba9876543210.0.indices.npy"):
+        (tmp_path / name).write_bytes(b"half")
+    os.utime(tmp_path / "0123456789abcdef.0.indices.npy", (time.time() - 90000,) * 2)
+    eg.save_graphs({"a": graph(1)}, tmp_path)
+    assert [path.name for path in tmp_path.glob("*.0.indices.npy") if path.read_bytes() == b"half"] == ["fedcba9876543210.0.indices.npy"]
+    assert (eg.open_graphs(tmp_path)["a"] != graph(1)).nnz == 0
+
+
 def test_a_manifest_that_points_elsewhere(tmp_path):
     eg.save_graphs({"a": graph(0)}, tmp_path / "g")
     path = tmp_path / "g" / "graphs.json"
