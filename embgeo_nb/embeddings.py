@@ -198,7 +198,8 @@ def _model_name(name: Any) -> str:
 
 def _entries(data: Any, n: int, name: str = "data") -> Sequence | None:
     "One entry per datum, or nothing."
-    data = None if data is None else by_position(data, name)
+    if not isinstance(data, Sequence) or isinstance(data, (list, tuple, str, bytes)):        # other sequences count by position, and may be read when asked
+        data = None if data is None else by_position(data, name)
     if data is not None and len(data) != n:
         raise ValueError(f"{name} must have one entry per datum: {n} rows, but {len(data)} entries.")
     return data
@@ -222,7 +223,7 @@ def _warn_of_collapse(arrays: Mapping[str, np.ndarray]) -> None:
         if (why := collapse_of(array)) is not None:
             warnings.warn(f"models[{name!r}] tells its data hardly apart: {why}. Its nearest neighbours mean little.", stacklevel=3)
 
-# %% ../nbs/10_embeddings.ipynb #7071e22c
+# %% ../nbs/10_embeddings.ipynb #53f9b3c8
 def _from_indices(models: Mapping[str, Any], ids: Any) -> Any:
     "Ids as given; where none are, those that the indices of frames are. Indices that contradict each other are an error."
     indices = {name: index for name, index in ((name, index_of(values)) for name, values in models.items()) if index is not None}
@@ -234,10 +235,15 @@ def _from_indices(models: Mapping[str, Any], ids: Any) -> Any:
             raise ValueError(f"models[{next(iter(indices))!r}] has an index that names its rows, models[{unnamed[0]!r}] has none: which row is which? "
                              "Give ids, or frame.to_numpy() to state that the rows are aligned.")
         return indices
-    keys = list(matching_keys(indices).values())
-    if any(own != keys[0] for own in keys):
-        raise ValueError("The frames in models have indices that differ, and ids is one sequence for all. Give ids as a dict, one sequence per model, "
-                         "or frame.to_numpy() to state that the rows are aligned.")
+    ids = as_column(ids, "ids")
+    known = dict(zip(ids.tolist(), range(len(ids))))
+    keys = {name: index.tolist() for name, index in indices.items()}
+    first = next(iter(keys))
+    for name, own in keys.items():
+        if own != keys[first] or own != list(known) and known.keys() == set(own):
+            other = f"that of models[{first!r}]" if own != keys[first] else "ids"
+            raise ValueError(f"models[{name!r}] is a frame whose index says another order than {other}, and ids is one sequence for all. "
+                             "Give ids as a dict, one sequence per model, or frame.to_numpy() to state that the rows are aligned.")
     return ids
 
 

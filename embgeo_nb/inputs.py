@@ -136,15 +136,18 @@ def warn_of_bits(
         warnings.warn(f"{name} holds {array.dtype} of width {array.shape[1]} that look like {8 * array.shape[1]} bits packed into bytes. "
                       "Unpack them first: np.unpackbits(codes.view(np.uint8), axis=1).", stacklevel=4)
 
-# %% ../nbs/96_inputs.ipynb #38cf9ea5
+# %% ../nbs/96_inputs.ipynb #375e27f0
 def by_position(
     values: Any,                  # a sequence of any kind, one entry per datum
     name: str = "values",
 ) -> list | np.ndarray:           # entries in their order; an array where they were one
     "The entries of a sequence, by position."
-    if isinstance(values, (str, bytes, Mapping, Set)) or not hasattr(values, "__iter__") or getattr(values, "shape", (1,)) == ():
+    counted = hasattr(values, "__getitem__") and hasattr(values, "__len__") and not hasattr(values, "__iter__")       # a data set of torch
+    if isinstance(values, (str, bytes, Mapping, Set)) or not (counted or hasattr(values, "__iter__")) or getattr(values, "shape", (1,)) == ():
         raise TypeError(f"{name} must be a sequence with one entry per datum, in their order; got {type(values).__name__}.")
     library = library_of(values)
+    if counted:
+        return [values[at] for at in range(len(values))]
     if isinstance(values, torch.Tensor):
         return to_array(values)
     if np.ma.isMaskedArray(values):

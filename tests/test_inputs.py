@@ -3,6 +3,7 @@ import datetime
 import decimal
 import uuid
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -95,6 +96,29 @@ def test_entries_by_position(container):
     assert [emb.data[row] for row in range(3)] == words
 
 
+class Lazy:
+    "A data set that reads an entry when it is asked for, and never says where it ends."
+    def __init__(self):
+        self.asked = []
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, at):
+        self.asked.append(at)
+        return f"text {at}"
+
+
+class LazySequence(Lazy, Sequence):
+    pass
+
+
+def test_entries_that_are_read_when_asked():
+    assert Embeddings({"a": np.eye(3)}, data=Lazy()).data == ["text 0", "text 1", "text 2"]
+    emb = Embeddings({"a": np.eye(3)}, data=(lazy := LazySequence()))
+    assert emb.data is lazy and not lazy.asked and emb.rows([2, 0]).data == ["text 2", "text 0"] and lazy.asked == [2, 0]
+
+
 def test_a_filtered_frame_gives_the_right_texts():
     frame = pd.DataFrame({"id": [10, 11, 12, 13, 14], "text": list("abcde"), "topic": list("ppqqr")})
     part = frame[frame.id != 10].sort_values("id", ascending=False)
@@ -106,7 +130,7 @@ def test_a_filtered_frame_gives_the_right_texts():
 @pytest.mark.parametrize("values, dtype", [
     ([2 ** 64 - 1, 2 ** 63 + 1, 5], "u8"), ([2 ** 63 - 1, -2 ** 63, 2 ** 53 + 1], "i8"), ([np.uint64(2 ** 64 - 1), 3, 4], "u8"), ([2 ** 64, 1, 2], "O"), ([-1, 2 ** 63, 0], "O"), ([1, 2, 3], "i8"), ([0.5, 1, 2], "f8"),
     (pd.Series([2 ** 64 - 1, 1, 2], dtype="UInt64"), "u8"), (pd.Series([2 ** 64 - 1, 1, 2], dtype="uint64"), "u8"), (pl.Series([2 ** 64 - 1, 1, 2]), "u8"), (pa.array([2 ** 64 - 1, 1, 2], pa.uint64()), "u8"),
-    (pd.Series(["x", "y", "z"], dtype="string"), "U1"), (np.array(["x", "y", "z"], np.dtypes.StringDType()), "U1"), ([b"a\0", b"a", b""], "O"), (["a\0", "a", ""], "O"), ([np.str_("a"), "b", "c"], "U1"),
+    (pd.Series(["x", "y", "z"], dtype="string"), "U1"), (np.array(["x", "y", "z"], getattr(np.dtypes, "StringDType", lambda: "U1")()), "U1"), ([b"a\0", b"a", b""], "O"), (["a\0", "a", ""], "O"), ([np.str_("a"), "b", "c"], "U1"),
     ([datetime.datetime(2020, 1, 1, 12), datetime.datetime(2021, 1, 1), datetime.datetime(1960, 1, 1)], "M8[us]"), (pd.to_datetime(["2020-01-01", "2021-01-01", "1960-01-01"]), None), ([datetime.date(2020, 1, d) for d in (1, 2, 3)], "M8[D]"),
     (pl.Series([datetime.datetime(2020, 1, d) for d in (1, 2, 3)]), "M8[us]"), (pa.array([1, 2, 3], pa.timestamp("ns")), "M8[ns]"), ([datetime.timedelta(seconds=s) for s in (1, 2, 3)], "m8[us]"), ([True, False], "?"),
     (pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)]), "O"), ([("a", 1), ("a", 2), ("b", 1)], "O"), ([uuid.UUID(int=i) for i in (3, 1, 2)], "O"), (range(3), "i8"), (torch.arange(3), "i8"), (pd.interval_range(0, 3), "O"),
@@ -202,7 +226,8 @@ def test_frames_find_each_other_by_their_index():
 
 @pytest.mark.parametrize("models, ids, message", [
     (lambda a: {"a": a, "b": a.to_numpy()}, None, r"models\['a'\] has an index.*models\['b'\] has none"), (lambda a: {"a": a, "b": a.reset_index(drop=True)}, None, "which row is which"),
-    (lambda a: {"a": a, "b": a[::-1]}, list("uvw"), "indices that differ"), (lambda a: {"a": a, "b": framed(a, ["x", "y", "w"])}, None, "lacks 1"), (lambda a: {"a": framed(a, ["x", "x", "y"])}, None, "repeat"),
+    (lambda a: {"a": a, "b": a[::-1]}, list("uvw"), r"models\['b'\] is a frame whose index says another order than that of models\['a'\]"),
+    (lambda a: {"x": a.to_numpy(), "b": a}, list("zyx"), r"models\['b'\] is a frame whose index says another order than ids"), (lambda a: {"a": a}, ["y", "x", "z"], "another order than ids"), (lambda a: {"a": a, "b": framed(a, ["x", "y", "w"])}, None, "lacks 1"), (lambda a: {"a": framed(a, ["x", "x", "y"])}, None, "repeat"),
     (lambda a: {"a": framed(a, [1, 2, None])}, None, "missing"), (lambda a: {"a": a, "b": framed(a, [1, 2, 3])}, None, "another kind"),
 ])
 def test_an_index_is_never_ignored(models, ids, message):
