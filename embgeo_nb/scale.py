@@ -21,7 +21,7 @@ import torch
 from .common import check_count, check_option, html_table, need
 from .datum_test import _redrawn, coin_flips, datum_test, latent_positions
 from .embeddings import as_embeddings
-from .kernel import METRICS, SYMMETRIZE, DataKernel, _coarse_pays, _largest, _neighbors_between, _on_cpu, _Rows, data_kernel
+from .kernel import METRICS, SYMMETRIZE, DataKernel, Nearest, _coarse_pays, _largest, _on_cpu, _Rows, as_kernel, data_kernel, nearest_between
 from .omnibus import Graphs, Omnibus, as_graphs, frame, omnibus
 from .rdpg import to_torch
 
@@ -298,7 +298,7 @@ class DaskEngine:
             blocks = self._map(_kernel_rows, starts, path=str(path), rows=batch_size, k=n_neighbors, metric=metric)
         finally:
             path.unlink()
-        return DataKernel(np.concatenate(blocks), n_neighbors, check_option("metric", metric, METRICS), check_option("symmetrize", symmetrize, SYMMETRIZE))
+        return as_kernel(sum(blocks, []), check_option("metric", metric, METRICS), check_option("symmetrize", symmetrize, SYMMETRIZE))
 
     def omnibus(self, graphs: Any, n_components: int | str | None = None, seed: int | np.random.Generator = 0, tol: float = 1e-4) -> Omnibus:
         "As `omnibus` of stored graphs (or graphs, which are stored first): the graphs of each pass are tasks."
@@ -345,10 +345,10 @@ class DaskEngine:
         return save_graphs(graphs, folder), folder
 
 # %% ../nbs/66_scale.ipynb #cd734e0c
-def _kernel_rows(start: int, path: str, rows: int, k: int, metric: str) -> np.ndarray:
+def _kernel_rows(start: int, path: str, rows: int, k: int, metric: str) -> list[Nearest]:
     "Neighbours of a block of rows."
     data = _Rows(_on_cpu(np.load(path, mmap_mode="r")), metric, "cpu")
-    return _neighbors_between(data, start, min(start + rows, data.n), k).numpy()
+    return nearest_between(data, start, min(start + rows, data.n), k)
 
 
 def _graph_pass(at: int, folder: str, path: str) -> np.ndarray:
