@@ -25,7 +25,7 @@ BACKENDS = ("torch", "faiss", "faiss-approximate")
 
 # %% auto #0
 __all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'TOLERANCE', 'pair_similarity', 'full_float32', 'Nearest', 'DataKernel',
-           'as_kernel', 'told_apart', 'edges_as_one', 'data_kernel', 'nearest_between']
+           'as_kernel', 'data_kernel', 'nearest_between', 'told_apart', 'edges_as_one']
 
 # %% ../nbs/20_kernel.ipynb #316e379e
 def pair_similarity(
@@ -356,7 +356,7 @@ def _reaching(data: _Rows, own: torch.Tensor, floor: torch.Tensor, most: int) ->
         inside = torch.nonzero((own >= first) & (own < last)).flatten()
         reached = scores >= least[:, None]
         reached[inside, own[inside] - first] = False
-        if len(own) > 1 and (most := most - int(reached.sum())) < 0:
+        if len(own) > 1 and (most := most - int(torch.count_nonzero(reached))) < 0:
             return None, None
         row, column = torch.nonzero(reached, as_tuple=True)
         pairs.append((row, column + first))
@@ -373,7 +373,7 @@ def _directed(neighbors: np.ndarray, shared: sp.csr_array | None = None) -> sp.c
         return sp.csr_array((ones, np.sort(neighbors, axis=1).ravel().astype(kind), np.arange(0, n * k + 1, k, dtype=kind)), shape=(n, n))
     left = np.rint(shared.sum(1)).astype(np.int64)                   # of each datum's k edges, those that are shared
     sure = np.arange(k) < k - left[:, None]                          # the nearest are not
-    rows, others = np.nonzero(sure)[0], neighbors[sure]
+    rows, others = np.nonzero(sure)[0].astype(shared.indices.dtype), neighbors[sure].astype(shared.indices.dtype)
     directed = sp.csr_array((np.ones(len(rows), np.float32), (rows, others)), shape=(n, n)) + shared
     directed.sort_indices()
     return directed
@@ -458,55 +458,14 @@ def as_kernel(blocks: Sequence[Nearest], metric: str, symmetrize: str, recall: f
     neighbors = np.concatenate([block.neighbors for block in blocks])
     datum, other, weight = map(np.concatenate, zip(*(block.shared for block in blocks)))
     n, k = neighbors.shape
-    shared = sp.csr_array((weight, (datum, other)), shape=(n, n)) if len(datum) else None
+    kind = np.int32 if n < 2 ** 31 and len(datum) < 2 ** 31 else np.int64
+    shared = sp.csr_array((weight, (datum.astype(kind), other.astype(kind))), shape=(n, n)) if len(datum) else None
     pairs, copy_of = [np.concatenate(part) for part in zip(*(block.equal for block in blocks))], None
     if len(pairs[0]):
         joined = sp.csr_array((np.ones(len(pairs[0]), bool), tuple(pairs)), shape=(n, n))
         group = sp.csgraph.connected_components(joined, directed=False)[1]
         copy_of = np.unique(group, return_index=True)[1][group].astype(np.int64)
     return DataKernel(neighbors, k, metric, symmetrize, recall, shared, copy_of)
-
-# %% ../nbs/20_kernel.ipynb #7b2f90a5
-def told_apart(kernels: Sequence[DataKernel]) -> np.ndarray | None:
-    "A number for every datum, (n,), the same for data whose rows are equal in all these models; None if every datum is told apart."
-    if not kernels or any(kernel.copy_of is None for kernel in kernels):
-        return None
-    kinds, number = np.unique(np.stack([kernel.copy_of for kernel in kernels]), axis=1, return_inverse=True)
-    return number.ravel() if kinds.shape[1] < len(number.ravel()) else None
-
-
-def edges_as_one(difference: sp.csr_array, loadings: torch.Tensor, kinds: np.ndarray | None) -> tuple[sp.csr_array, torch.Tensor]:
-    """Differing edges of a datum to data of one kind, changed alike, as a single edge.
-
-    Parameters
-    ----------
-    difference : csr_array (n, n)
-    loadings : tensor (n, d)
-    kinds : ndarray (n,), int64, or None
-        As from `told_apart`.
-
-    Returns
-    -------
-    difference (n, n + r), loadings (n + r, d)
-        With the same product. The r new columns stand for the edges that were joined, each with its part of that product.
-    """
-    if kinds is None:
-        return difference, loadings
-    n, column, change = len(kinds), difference.indices.astype(np.int64), difference.data
-    row = np.repeat(np.arange(n), np.diff(difference.indptr))
-    order = np.lexsort((change, kinds[column], row))
-    row, column, change = row[order], column[order], change[order]
-    new = np.ones(len(row), bool)
-    new[1:] = (row[1:] != row[:-1]) | (kinds[column[1:]] != kinds[column[:-1]]) | (change[1:] != change[:-1])
-    group = np.cumsum(new) - 1
-    several = np.bincount(group) > 1
-    part, which = several[group], np.cumsum(several) - 1
-    weights = sp.csr_array((change[part], (which[group[part]], column[part])), shape=(int(several.sum()), n))
-    joined = torch.as_tensor(weights @ loadings.double().cpu().numpy()).to(loadings)
-    column, change = column[new], change[new]
-    column[several], change[several] = n + np.arange(several.sum()), 1.0
-    where = np.searchsorted(row[new], np.arange(n + 1))
-    return sp.csr_array((change, column, where), shape=(n, n + len(joined))), torch.cat([loadings, joined])
 
 # %% ../nbs/20_kernel.ipynb #c4e4c87f
 def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
@@ -635,3 +594,45 @@ def _recall(data: _Rows, neighbors: np.ndarray, sample: int = 256) -> float:
     for place, block in _among_all(data, own, k, torch.full((len(own),), -torch.inf, dtype=torch.float64)):
         found += sum(len(set(of) & set(true)) for of, true in zip(neighbors[rows[place]].tolist(), block.neighbors.tolist()))
     return found / (k * len(rows))
+
+# %% ../nbs/20_kernel.ipynb #7b2f90a5
+def told_apart(kernels: Sequence[DataKernel]) -> np.ndarray | None:
+    "A number for every datum, (n,), the same for data whose rows are equal in all these models; None if every datum is told apart."
+    if not kernels or any(kernel.copy_of is None for kernel in kernels):
+        return None
+    kinds, number = np.unique(np.stack([kernel.copy_of for kernel in kernels]), axis=1, return_inverse=True)
+    return number.ravel() if kinds.shape[1] < len(number.ravel()) else None
+
+
+def edges_as_one(difference: sp.csr_array, loadings: torch.Tensor, kinds: np.ndarray | None) -> tuple[sp.csr_array, torch.Tensor]:
+    """Differing edges of a datum to data of one kind, changed alike, as a single edge.
+
+    Parameters
+    ----------
+    difference : csr_array (n, n)
+    loadings : tensor (n, d)
+    kinds : ndarray (n,), int64, or None
+        As from `told_apart`.
+
+    Returns
+    -------
+    difference (n, n + r), loadings (n + r, d)
+        With the same product. The r new columns stand for the edges that were joined, each with its part of that product.
+    """
+    if kinds is None:
+        return difference, loadings
+    n, column, change = len(kinds), difference.indices.astype(np.int64), difference.data
+    row = np.repeat(np.arange(n), np.diff(difference.indptr))
+    order = np.lexsort((change, kinds[column], row))
+    row, column, change = row[order], column[order], change[order]
+    new = np.ones(len(row), bool)
+    new[1:] = (row[1:] != row[:-1]) | (kinds[column[1:]] != kinds[column[:-1]]) | (change[1:] != change[:-1])
+    group = np.cumsum(new) - 1
+    several = np.bincount(group) > 1
+    part, which = several[group], np.cumsum(several) - 1
+    weights = sp.csr_array((change[part], (which[group[part]], column[part])), shape=(int(several.sum()), n))
+    joined = torch.as_tensor(weights @ loadings.double().cpu().numpy()).to(loadings)
+    column, change = column[new], change[new]
+    column[several], change[several] = n + np.arange(several.sum()), 1.0
+    where = np.searchsorted(row[new], np.arange(n + 1))
+    return sp.csr_array((change, column, where), shape=(n, n + len(joined))), torch.cat([loadings, joined])
