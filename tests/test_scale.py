@@ -66,7 +66,7 @@ def test_any_rows_in_any_order(metric, coarse):
     Y = crowded(1200, 300)
     whole = eg.data_kernel(Y, 9, metric).neighbors
     data, own = kernel_module._Rows(torch.as_tensor(Y), metric, "cpu"), torch.tensor([700, 3, 1199, 350, 351, 100])
-    neighbors, proven = kernel_module._neighbors_block(data, own, 9, coarse)
+    (neighbors, *_), proven = kernel_module._neighbors_block(data, own, 9, coarse)
     assert (neighbors.numpy() == whole[own.numpy()]).all() and 0 <= proven <= 1
 
 
