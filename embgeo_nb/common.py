@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 # %% auto #0
-__all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'check_row', 'as_seed', 'progress', 'need', 'versions',
+__all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'row_of', 'as_seed', 'progress', 'need', 'versions',
            'html_table']
 
 # %% ../nbs/90_common.ipynb #5185c647
@@ -40,12 +40,37 @@ def check_level(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise ValueError(f"{name} must be between 0 and 1; got {value}.")
 
+# %% ../nbs/90_common.ipynb #d0a7e4b2
+def row_of(i_or_id: Any, ids: np.ndarray) -> int:
+    """The row number of a datum that is named by its row or by its id.
 
-def check_row(i: int, n: int) -> int:
-    "`i` as a row number."
-    if isinstance(i, (bool, np.bool_)) or not isinstance(i, (int, np.integer)) or not 0 <= i < n:
-        raise ValueError(f"i must be a row number between 0 and {n - 1}; got {i!r}.")
-    return int(i)
+    An integer is a row number, unless the ids are integers themselves, and not just 0, 1, …, n-1: then it is an id, and no
+    row number is taken. Anything else is an id.
+
+    Raises
+    ------
+    ValueError
+        If there is no such datum.
+    """
+    ids, n = np.asarray(ids), len(ids)
+    whole = isinstance(i_or_id, (int, np.integer)) and not isinstance(i_or_id, (bool, np.bool_))
+    own = _integers(ids) and not (ids.dtype.kind in "iu" and np.array_equal(ids, np.arange(n)))
+    if whole and not own:
+        if 0 <= i_or_id < n:
+            return int(i_or_id)
+        raise ValueError(f"i must be an id or a row number between 0 and {n - 1}; got {i_or_id!r}.")
+    if whole or not _integers(ids):
+        values = ids.tolist() if ids.dtype.kind in "OUS" else ids
+        for row, value in enumerate(values):
+            if type(value) is not bool and not isinstance(i_or_id, bool) and value == i_or_id:
+                return row
+    remedy = "the ids are integers, so a row number must be given as ids[row]" if own else f"give one of them, or a row number between 0 and {n - 1}"
+    raise ValueError(f"i must be an id or a row number; {i_or_id!r} is not among the ids ({', '.join(map(repr, ids[:3].tolist()))}, …): {remedy}.")
+
+
+def _integers(ids: np.ndarray) -> bool:
+    "Whether all ids are integers."
+    return ids.dtype.kind in "iu" or (ids.dtype.kind == "O" and all(isinstance(value, (int, np.integer)) for value in ids))
 
 # %% ../nbs/90_common.ipynb #d68db4b4
 def as_seed(seed: int | np.random.Generator) -> int:
