@@ -389,7 +389,7 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
         neighbors, recall = _faiss_neighbors(data, n_neighbors, backend == "faiss-approximate")
     return DataKernel(neighbors.numpy(), n_neighbors, metric, symmetrize, recall)
 
-
+# %% ../nbs/20_kernel.ipynb #dd67f9dd
 def check_directions(
     Y: np.ndarray,      # (n, p); a memory-mapped array stays on disk
     metric: str,
@@ -397,7 +397,8 @@ def check_directions(
     "An error if a row has no direction where the metric needs one."
     zero = zero_rows(Y) if metric == "cosine" else ()
     if len(zero):
-        raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so no cosine. "
+        raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so "
+                         f"no cosine. "
                          "Remove these data from every model, or use metric='euclidean'.")
 
 
