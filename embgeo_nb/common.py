@@ -108,7 +108,8 @@ def atomic_path(
     "When the block ends well, what it wrote takes the place of `path`; otherwise `path` is as it was."
     path = Path(os.path.realpath(path))
     if path.is_dir() or not path.parent.is_dir():
-        raise OSError(f"{path.name!r} cannot be written: " + ("it is a folder." if path.is_dir() else "its folder is not there."))
+        raise OSError(f"{path.name!r} cannot be written: " + ("it is a folder." if path.is_dir()
+                                                              else "its folder is not there."))
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(f"{path.name!r} cannot be written: it is read-only.")
     _sweep(path.parent)
