@@ -25,7 +25,7 @@ BACKENDS = ("torch", "faiss", "faiss-approximate")
 
 # %% auto #0
 __all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'TOLERANCE', 'pair_similarity', 'full_float32', 'Nearest', 'DataKernel',
-           'as_kernel', 'check_directions', 'told_apart', 'edges_as_one']
+           'as_kernel', 'data_kernel', 'check_directions', 'nearest_between', 'told_apart', 'edges_as_one']
 
 # %% ../nbs/20_kernel.ipynb #316e379e
 def pair_similarity(
@@ -527,41 +527,8 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     if backend == "torch":
         blocks = nearest_between(data, 0, n, n_neighbors, batch_size)
     else:
-<<<<<<< ours
         blocks, recall = _faiss_neighbors(data, n_neighbors, backend == "faiss-approximate")
     return as_kernel(blocks, metric, symmetrize, recall)
-
-
-def check_directions(
-    Y: np.ndarray,      # (n, p); a memory-mapped array stays on disk
-    metric: str,
-) -> None:
-    "An error if a row has no direction where the metric needs one."
-    zero = zero_rows(Y) if metric == "cosine" else ()
-    if len(zero):
-        raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so no cosine. "
-                         "Remove these data from every model, or use metric='euclidean'.")
-
-
-def nearest_between(data: _Rows, first: int, last: int, k: int, batch_size: int | None = None) -> list[Nearest]:
-    "The k nearest of rows first..last on the CPU, a batch at a time."
-    coarse, batch_size, blocks = _coarse_pays(data.n, data.Y.shape[1], data.device), batch_size or data.batch, []
-    for start in progress(range(first, last, batch_size), "nearest neighbours", 10):
-        block, proven = _neighbors_block(data, torch.arange(start, min(start + batch_size, last), device=data.device), k, coarse)
-        blocks.append(block.on_cpu())
-        coarse = coarse and proven > 0.6               # where rounding hides the gaps, float32 from here on
-    return blocks
-
-
-def _on_cpu(Y: np.ndarray) -> torch.Tensor:
-    "A numpy array as a tensor that shares its memory, on disk if it is there."
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
-        return torch.from_numpy(Y if all(step >= 0 for step in Y.strides) else np.ascontiguousarray(Y))
-=======
-        neighbors, recall = _faiss_neighbors(data, n_neighbors, backend == "faiss-approximate")
-    return DataKernel(neighbors.numpy(), n_neighbors, metric, symmetrize, recall)
->>>>>>> theirs
 
 # %% ../nbs/20_kernel.ipynb #dd67f9dd
 def check_directions(
@@ -576,14 +543,14 @@ def check_directions(
                          "Remove these data from every model, or use metric='euclidean'.")
 
 
-def _neighbors_between(data: _Rows, first: int, last: int, k: int, batch_size: int | None = None) -> torch.Tensor:
-    "The k nearest of rows first..last, (last - first, k) on the CPU, a batch at a time."
+def nearest_between(data: _Rows, first: int, last: int, k: int, batch_size: int | None = None) -> list[Nearest]:
+    "The k nearest of rows first..last on the CPU, a batch at a time."
     coarse, batch_size, blocks = _coarse_pays(data.n, data.Y.shape[1], data.device), batch_size or data.batch, []
     for start in progress(range(first, last, batch_size), "nearest neighbours", 10):
         block, proven = _neighbors_block(data, torch.arange(start, min(start + batch_size, last), device=data.device), k, coarse)
-        blocks.append(block.cpu())
+        blocks.append(block.on_cpu())
         coarse = coarse and proven > 0.6               # where rounding hides the gaps, float32 from here on
-    return torch.cat(blocks)
+    return blocks
 
 
 def _on_cpu(Y: np.ndarray) -> torch.Tensor:
