@@ -161,7 +161,8 @@ def as_graph(graph: Any, name: str = "graph") -> sp.csr_array:
     if graph.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers; got dtype {graph.dtype}.")
     graph = sp.csr_array(graph)
-    graph = graph.astype(np.float64 if graph.dtype == np.float64 else np.float32)
+    wide = graph.dtype.itemsize > 4 if graph.dtype.kind == "f" else graph.nnz and np.abs(graph.data.astype(float)).max() > 2 ** 24
+    graph = graph.astype(np.float64 if wide else np.float32)      # float32 holds whole numbers up to 2^24
     graph.sum_duplicates()
     if not np.isfinite(graph.data).all():
         raise ValueError(f"{name} has NaN or infinite weights.")
@@ -272,7 +273,7 @@ def block_krylov(
         if found is None or not _may_hide(found[0], start.shape[1], tol):
             return found
         more = np.random.default_rng(start.shape).standard_normal((len(start), min(start.shape[1], k - start.shape[1])))
-        start = torch.cat([start, torch.as_tensor(more).to(start)], 1)      # once more, with twice as many
+        start = torch.cat([start, torch.from_numpy(more).to(start)], 1)      # once more, with twice as many
 
 
 def _may_hide(theta: torch.Tensor, b: int, tol: float) -> bool:
@@ -316,7 +317,7 @@ def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis:
 
     def fresh(*beside: torch.Tensor) -> tuple[torch.Tensor, ...]:
         "A few random columns outside the span of the basis and of a block (X, G X), and their products."
-        Z = torch.as_tensor(rng.standard_normal((N, _FRESH))).to(start)
+        Z = torch.from_numpy(rng.standard_normal((N, _FRESH))).to(start)
         for _ in range(2):
             Z = _orthonormal(basis.outside(Z)[0])[0]
             if beside:
@@ -380,8 +381,8 @@ def to_torch(graph: sp.csr_array, device: str | torch.device | None = None, dtyp
     "A scipy CSR graph as a torch CSR tensor on `device`, sharing its memory where types allow."
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support|The given NumPy array is not writ")
-        parts = [torch.as_tensor(part, device=device) for part in (*_index(graph), graph.data)]
-        return torch.sparse_csr_tensor(*parts[:2], parts[2].to(dtype), size=graph.shape, check_invariants=False)
+        parts = [torch.as_tensor(part, device=device or "cpu") for part in (*_index(graph), graph.data)]
+        return torch.sparse_csr_tensor(*parts[:2], parts[2].to(dtype), size=graph.shape, device=parts[2].device, check_invariants=False)
 
 
 def _index(graph: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
@@ -406,7 +407,7 @@ def reordered(graph: sp.csr_array, order: np.ndarray) -> sp.csr_array:
 
 def start_block(n: int, k: int, seed: int | np.random.Generator, device: str | torch.device | None = None) -> torch.Tensor:
     "The eigensolver's random first block for k eigenpairs, the same on every device."
-    return torch.as_tensor(np.random.default_rng(seed).standard_normal((n, int(np.clip(k // 4, 8, 32)))), device=device)
+    return torch.as_tensor(np.random.default_rng(seed).standard_normal((n, int(np.clip(k // 4, 8, 32)))), device=device or "cpu")
 
 
 def column_signs(vectors: torch.Tensor) -> torch.Tensor:
@@ -476,7 +477,7 @@ def leading_eigenpairs(graph: sp.csr_array, k: int, tol: float = 1e-6, seed: int
     """
     n = graph.shape[0]
     if n <= 400 or k > n // 8:
-        values, vectors = torch.linalg.eigh(torch.as_tensor(graph.toarray().astype(np.float64), device=device))
+        values, vectors = torch.linalg.eigh(torch.as_tensor(graph.toarray().astype(np.float64), device=device or "cpu"))
         order = values.abs().argsort(descending=True, stable=True)[:k]
         return values[order], fix_signs(vectors[:, order])
     unit = unit_of(graph)

@@ -179,6 +179,18 @@ def test_every_sparse_format(kind, dtype):
     assert graph.dtype == (np.float64 if dtype == np.float64 else np.float32)
 
 
+@pytest.mark.parametrize("weight, dtype", [(1e40, "f8"), (1e-160, "f8"), (1e300, "f8"), (1e40, np.longdouble), (2 ** 24 + 1, "i8"), (3, "i8"), (1, "?")])
+def test_weights_keep_their_value(weight, dtype):
+    "float32 only where it holds the weights."
+    graph = random_graph(500, 0.05)
+    plain = eg.spectral_embedding(graph, 5).eigenvalues
+    weighted = sp.csr_array((np.full(graph.nnz, weight, dtype), graph.indices, graph.indptr), shape=graph.shape)
+    assert (as_graph(weighted).data == np.float64(weight)).all()
+    assert np.allclose(eg.spectral_embedding(weighted, 5).eigenvalues / weight, plain, rtol=1e-5)
+    for m in (2, 3):
+        assert np.allclose(eg.omnibus({str(t): weighted for t in range(m)}, 5).eigenvalues / weight / m, plain, rtol=1e-4)
+
+
 def test_duplicate_entries_add_up_and_input_is_left_alone():
     A = sp.coo_array(([1., 2., 1., 2.], ([0, 0, 1, 1], [1, 1, 0, 0])), shape=(3, 3))
     assert as_graph(A).toarray().tolist() == [[0, 3, 0], [3, 0, 0], [0, 0, 0]] and A.nnz == 4
