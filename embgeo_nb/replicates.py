@@ -16,8 +16,9 @@ import torch
 
 from .common import as_seed, check_count, check_option, versions
 from .multiplicity import benjamini_hochberg
-from .datum_test import DatumTest, _relative
-from .omnibus import Graphs, as_graphs, frame
+from .datum_test import DatumTest
+from .frame import frame, relative_length
+from .omnibus import Graphs, as_graphs
 
 REPLICATE_METHODS = ("pooled", "single", "rotation")
 
@@ -176,7 +177,7 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
     difference.eliminate_zeros()
     D = (difference @ coordinates.loadings) / 2
     pair = Graphs(dict(zip(names, means)), graphs.ids, graphs.emb, None, graphs.settings)
-    return DatumTest(F[:, 0], pvalue, benjamini_hochberg(pvalue), _relative(np.linalg.norm(D, axis=1), coordinates), D,
+    return DatumTest(F[:, 0], pvalue, benjamini_hochberg(pvalue), relative_length(np.linalg.norm(D, axis=1), coordinates), D,
                      np.diff(difference.indptr).astype(np.int64), names, "replicates", method, coordinates.n_components,
                      n_resamples if method == "rotation" else len(contrasts), seed, graphs.settings, None, versions(), pair, coordinates,
                      None if method == "rotation" else F, (group_a, group_b), smallest)

@@ -19,10 +19,13 @@ import scipy.sparse as sp
 import torch
 
 from .common import check_count, check_option, html_table, need
-from .datum_test import _redrawn, coin_flips, datum_test, latent_positions
+from .coins import coin_flips
+from .datum_test import datum_test
 from .embeddings import as_embeddings
 from .kernel import METRICS, SYMMETRIZE, DataKernel, _coarse_pays, _largest, _neighbors_between, _on_cpu, _Rows, data_kernel
-from .omnibus import Graphs, Omnibus, as_graphs, frame, omnibus
+from .fitted_nulls import latent_positions, redrawn_statistics
+from .frame import frame
+from .omnibus import Graphs, Omnibus, as_graphs, omnibus
 from .rdpg import to_torch
 
 # %% auto #0
@@ -362,7 +365,7 @@ def _bootstrap_draw(at: int, path: str, seed: int) -> np.ndarray:
     "Replicate `at`: two graphs from the fit, embedded jointly; their squared displacements, (n,)."
     with np.load(path) as fit:
         fit = fit["positions"], tuple(fit["signature"].tolist())
-    return _redrawn(fit, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))).astype(np.float32)
+    return redrawn_statistics(fit, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))).astype(np.float32)
 
 
 def _test_pair(a: str, b: str, folder: str, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import f as f_distribution, kstest, ttest_ind
 
 import embgeo_nb as eg
-from embgeo_nb.omnibus import as_graphs, frame
+from embgeo_nb.frame import frame
+from embgeo_nb.omnibus import as_graphs
 from reference import each_device, views
 
 core = importlib.import_module("embgeo_nb.replicates")
