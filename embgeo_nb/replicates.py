@@ -21,7 +21,8 @@ from .contrasts import between_groups, graph_products, moderated_ratio, n_relabe
 from .datum_test import DatumTest
 from .embeddings import Embeddings
 from .multiplicity import benjamini_hochberg
-from .omnibus import Frame, Graphs, Omnibus, as_graphs, frame
+from .frame import Frame, frame
+from .omnibus import Graphs, Omnibus, as_graphs
 
 REPLICATE_METHODS = ("pooled", "single", "rotation")
 
