@@ -339,7 +339,7 @@ def rerun_check(emb: Any, n_components: int | str | None = None, n_neighbors: in
     level : float, default 0.05
         At which the rates of rejection are counted.
     alpha : float, default 0.01
-        How often sets of runs of one kind may be called something else.
+        How often sets of runs of one kind may be called something else (in simulations up to twice as often).
 
     Returns
     -------
