@@ -48,15 +48,17 @@ def column_means(Y: np.ndarray) -> np.ndarray:
     total = sum(Y[rows].sum(0, dtype=np.float64) for rows in row_blocks(len(Y)))
     return (total / len(Y)).astype(np.float32)
 
-# %% ../nbs/32_linear.ipynb #aa81c6ac
+# %% ../nbs/32_linear.ipynb #2e48e3b4
 def joint_gram(
     views: Sequence[UnitRows],   # m models (or groups of features) on the same data
+    used: np.ndarray | None = None,   # (n,) bool: the data that make the frame, by default all
 ) -> tuple[np.ndarray, np.ndarray]:
     "C of all columns (p, p), float64, and the scales alpha (m,) that give every kernel norm 1."
     n, edges = len(views[0].Y), np.cumsum([0, *(view.width for view in views)])
     C = np.zeros((edges[-1], edges[-1]))
     for rows in progress(list(row_blocks(n)), "joint Gram matrix", 10):
         X = np.concatenate([view.block(rows) for view in views], 1)
+        X = X if used is None else X[used[rows]]
         C += X.T @ X
     own = [C[low:high, low:high] for low, high in zip(edges, edges[1:])]
     scales = np.array([np.linalg.norm(part) ** -0.5 if part.any() else 0.0 for part in own])
@@ -67,9 +69,10 @@ def joint_gram(
 def joint_maps(
     views: Sequence[UnitRows],
     n_components: int,           # at most
+    used: np.ndarray | None = None,   # (n,) bool: the data that make the frame, by default all
 ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
     "Eigenvalues (d,) of the mean kernel, the map (width, d) of every view's unit rows to its positions (2), and alpha (m,)."
-    C, scales = joint_gram(views)
+    C, scales = joint_gram(views, used)
     values, vectors = np.linalg.eigh(C)
     order = np.argsort(-values)[:n_components]
     order = order[values[order] > 1e-9 * values.max()]
