@@ -96,6 +96,8 @@ def test_false_discoveries_as_claimed(tables):
 
 
 def test_reruns_gain_by_the_linear_kernels(tables):
-    two = tables["reruns"].query("groups == 'left out' and runs == '2 + 2' and family == 'finetune'").set_index("method")
-    assert two.loc["compare", "changed"] > 2 * two.loc["graphs", "changed"]
-    assert two.loc["compare", "rest"] < two.loc["graphs", "rest"] + 3
+    left_out = tables["reruns"].query("groups == 'left out'").pivot(index=["family", "runs"], columns="method", values=["AUC", "changed", "rest"])
+    gain = left_out.xs("compare", level="method", axis=1) - left_out.xs("graphs", level="method", axis=1)
+    assert gain["AUC"].mean() > 0.005 and gain["changed"].mean() > 3 and gain["rest"].mean() < 3
+    mixed = tables["reruns"].query("groups == 'mixed' and method == 'compare' and runs in ['2 + 2', '4 + 4']")
+    assert mixed[["changed", "rest"]].to_numpy().max() <= 7
