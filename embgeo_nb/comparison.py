@@ -24,9 +24,10 @@ from .datum_test import DatumTest, datum_test
 from .embeddings import Embeddings, as_embeddings
 from .contrasts import moderated_ratio, n_relabellings, pooled_pvalues, relabellings
 from .features import feature_test, global_products, local_products
+from .frame import Frame
 from .linear import UnitRows, column_means, row_blocks
 from .multiplicity import benjamini_hochberg, storey_qvalues
-from .omnibus import Attribution, Frame, Graphs, as_graphs
+from .omnibus import Attribution, Graphs, as_graphs
 from .replicates import replicate_test
 from .score import precision_of, score_of, unmoved, views_of
 

@@ -18,7 +18,7 @@ from .contrasts import graph_products, inner_products, moderated_ratio, n_relabe
 from .embeddings import as_embeddings
 from .linear import UnitRows, column_means, joint_maps, row_blocks
 from .multiplicity import benjamini_hochberg
-from .omnibus import frame
+from .frame import frame
 
 # %% auto #0
 __all__ = ['group_width', 'haar_columns', 'group_views', 'group_graph', 'local_products', 'global_products', 'log_ratios',

@@ -13,7 +13,7 @@ import numpy as np
 
 from .common import check_count, check_level, check_option, need
 from .manifold import ModelManifold, ModelTree, by_model
-from .omnibus import frame
+from .frame import frame
 
 # %% auto #0
 __all__ = ['PALETTE', 'MARKERS', 'LINES', 'GREY', 'style', 'plot_manifold', 'plot_eigenvalues', 'plot_tree', 'plot_query_curve',

@@ -21,7 +21,8 @@ from .contrasts import between_groups, graph_products, moderated_ratio, n_relabe
 from .datum_test import DatumTest
 from .embeddings import Embeddings
 from .multiplicity import benjamini_hochberg
-from .omnibus import Frame, Graphs, Omnibus, as_graphs, frame
+from .frame import Frame, frame
+from .omnibus import Graphs, Omnibus, as_graphs
 
 REPLICATE_METHODS = ("pooled", "single", "rotation")
 
@@ -338,7 +339,7 @@ def rerun_check(emb: Any, n_components: int | str | None = None, n_neighbors: in
     level : float, default 0.05
         At which the rates of rejection are counted.
     alpha : float, default 0.01
-        How often sets of runs of one kind may be called something else.
+        How often sets of runs of one kind may be called something else (in simulations up to twice as often).
 
     Returns
     -------

@@ -21,14 +21,17 @@ import scipy.sparse as sp
 import torch
 
 from .common import atomic_path, check_count, check_option, html_table, is_abandoned, need
-from .datum_test import _redrawn, coin_flips, datum_test, latent_positions
+from .coins import coin_flips
+from .datum_test import datum_test
 from .embeddings import as_embeddings
 from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, read_manifest, reading,
                              save_arrays, unpack_column, write_array,
                              write_manifest)
+from .fitted_nulls import latent_positions, redrawn_statistics
+from .frame import frame
 from .kernel import (METRICS, SYMMETRIZE, DataKernel, Nearest, _coarse_pays, _largest, _on_cpu, _Rows, as_kernel, check_directions, data_kernel,
                               nearest_between)
-from .omnibus import Graphs, Omnibus, as_graphs, frame, omnibus
+from .omnibus import Graphs, Omnibus, as_graphs, omnibus
 from .rdpg import to_torch
 
 # %% auto #0
@@ -521,7 +524,7 @@ def _bootstrap_draw(at: int, path: str, seed: int) -> np.ndarray:
     "Replicate `at`: two graphs from the fit, embedded jointly; their squared displacements, (n,)."
     fit, _ = load_arrays(path)
     fit = fit["positions"], tuple(fit["signature"].tolist())
-    return _redrawn(fit, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))).astype(np.float32)
+    return redrawn_statistics(fit, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))).astype(np.float32)
 
 
 def _test_pair(pair: tuple[str, str], files: Mapping[str, Sequence[str]], ids: str, settings: dict[str, Any],

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import embgeo_nb as eg
 from .common import WATCH, check_option, need
-from .datum_test import NULLS, DatumTest, coin_flips
+from .datum_test import NULLS, DatumTest
 from .embeddings import Embeddings, as_embeddings
 from .kernel import METRICS
 from .manifold import DISTANCES, ModelManifold, model_tree
@@ -600,11 +599,7 @@ def null_draws(R: DatumTest, i: int, count: int = 999) -> np.ndarray | None:
         if R.resampled is None:
             return None
         return np.asarray(R.resampled).ravel()[::-(-R.resampled.size // 50_000)] if R.method == "pooled" else np.asarray(R.resampled)[i]
-    E = R.explain(i)
-    order = np.argsort(E.neighbors)
-    vectors = (E.contributions * np.sign(E.change)[:, None])[order]
-    signs = coin_flips(R.seed, torch.tensor([i]), 0, count, max(len(order), 1))[0, :, :len(order)].numpy()
-    return ((signs @ vectors) ** 2).sum(1)
+    return R.flips(R.ids[i], count)
 
 
 def null_svg(R: DatumTest, i: int, width: int = 420, height: int = 170) -> str:
@@ -645,7 +640,7 @@ def _ticks(top: float) -> np.ndarray:
 @lru_cache(maxsize=4)
 def neighbors_of(R: DatumTest, i: int) -> dict[str, dict[str, np.ndarray]]:
     "The neighbours of datum i that are 'gained' (only in the first model), 'kept' and 'lost': their rows, shares, and similarities in both models, if known."
-    table = R.neighbors(i)
+    table = R.neighbors(R.ids[i])
     similar = [name for name in table.columns if str(name).startswith("similarity in ")]
     columns = {"rows": table["neighbor"].to_numpy(), "share": table["share"].to_numpy(), "similar": table[similar].to_numpy() if similar else None}
     change = table["change"].to_numpy()

@@ -16,7 +16,8 @@ from embgeo_nb.datum_test import datum_test
 from embgeo_nb.embeddings import Embeddings
 from embgeo_nb.kernel import data_kernel
 from embgeo_nb.manifold import model_manifold, model_tree
-from embgeo_nb.omnibus import attribute, frame
+from embgeo_nb.omnibus import attribute
+from embgeo_nb.frame import frame
 from embgeo_nb.perspective import QueryCurve
 from embgeo_nb.plot import (PALETTE, plot_calibration, plot_displacement, plot_eigenvalues, plot_explanation, plot_manifold, plot_pvalues,
                             plot_query_curve, plot_sizes, plot_test, plot_tree, style, uniform_band)

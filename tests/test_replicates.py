@@ -9,7 +9,8 @@ from scipy.stats import f as f_distribution, kstest, ttest_ind
 
 import embgeo_nb as eg
 from embgeo_nb.contrasts import between_groups, graph_products, moderated_ratio, moderation, pooled_pvalues, relabellings
-from embgeo_nb.omnibus import as_graphs, frame
+from embgeo_nb.frame import frame
+from embgeo_nb.omnibus import as_graphs
 from reference import each_device, views
 
 core = importlib.import_module("embgeo_nb.replicates")
