@@ -554,8 +554,7 @@ def check_directions(
     zero = zero_rows(Y) if metric == "cosine" else ()
     if len(zero):
         raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so "
-                         f"no cosine. "
-                         "Remove these data from every model, or use metric='euclidean'.")
+                         "no cosine. Remove these data from every model, or use metric='euclidean'.")
 
 
 def nearest_between(data: _Rows, first: int, last: int, k: int, batch_size: int | None = None) -> list[Nearest]:
