@@ -307,6 +307,8 @@ def verdict_of(C: Comparison, alpha: float = 0.05) -> str:
     if C.null == "bulk":
         if not C.fit.trusted:
             parts.append(diagnosis(C.fit))
+        if (share := (C.pvalues["paired"] <= 0.05).mean()) >= 0.5:
+            parts.append(f"Most data changed systematically (`paired` rejects {share:.0%}): what is found moved unlike the rest.")
         parts.append("Whether retraining alone could do as much, only reruns can tell.")
     elif (ways := n_relabellings(*map(len, C.groups))) < 20:
         parts.append(f"With so few runs there are {ways} relabellings: at most {ways} alpha of the data can be rejected; "

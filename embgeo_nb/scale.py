@@ -477,7 +477,7 @@ class DaskEngine:
     def bootstrap(self, graphs: Any, a: str, b: str, n_components: int | str | None = None, n_resamples: int = 199,
                   seed: int = 0) -> np.ndarray:
         "The null distribution (n, n_resamples) that `datum_test(..., null='bootstrap')` has: replicates are tasks."
-        positions, signature = latent_positions(frame(as_graphs(graphs).mean, n_components))
+        positions, signature = latent_positions(frame(as_graphs(graphs).select((a, b)).mean, n_components))
         with self._work() as folder:
             save_arrays(folder / "fit.npz", {"positions": positions, "signature": np.asarray(signature)})
             return np.stack(self._map(_bootstrap_draw, list(range(n_resamples)), path=str(folder / "fit.npz"),
