@@ -8,7 +8,7 @@ parser = ConfigParser(delimiters=["="])
 parser.read(Path(__file__).parent / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
 
-EXTRAS = ["plot", "widgets", "io", "text", "encoders", "faiss", "dask", "dev"]
+EXTRAS = ["plot", "widgets", "io", "readers", "text", "encoders", "faiss", "dask", "dev"]
 extras = {name: cfg[f"{name}_requirements"].split() for name in EXTRAS}
 extras["all"] = sorted({req for name in EXTRAS if name != "dev" for req in extras[name]})
 extras["dev"] += extras["all"]

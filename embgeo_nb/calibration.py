@@ -20,7 +20,7 @@ from .multiplicity import benjamini_hochberg, storey_qvalues
 from .datum_test import NULLS, datum_test
 from .omnibus import Graphs, as_graphs
 from .rdpg import symmetric_graph
-from .replicates import replicate_test
+from .replicates import RerunCheck, replicate_test, rerun_check
 
 SIMULATIONS = ("block", "degree_corrected", "indefinite", "rdpg", "knn")
 OF_GROUPS = {"replicates": None, "rotation": "rotation"}      # tests of groups of reruns, and the method of `replicate_test`
@@ -215,6 +215,8 @@ class Calibration:
     tolerance : float
     settings : dict
         n_components, n_resamples, seed and, where graphs were made here, n_neighbors, metric, symmetrize.
+    check : RerunCheck or None
+        Whether reruns are of one kind, where tests of groups were tried on them.
     """
 
     pvalue: dict[str, np.ndarray] = field(repr=False)
@@ -225,6 +227,7 @@ class Calibration:
     levels: tuple[float, ...]
     tolerance: float
     settings: dict[str, Any]
+    check: RerunCheck | None = field(repr=False, default=None)
 
     @property
     def nulls(self) -> tuple[str, ...]:
@@ -253,8 +256,16 @@ class Calibration:
         return _band(level, self.tolerance)
 
     def verdict(self, null: str, level: float) -> str:
-        "'holds', 'rejects too often', 'conservative', or 'compatible: …' where the interval is too wide to tell."
-        return _verdict(self.rates(null, level).mean(), *self.interval(null, level), level, self.tolerance)
+        """'holds', 'rejects too often', 'conservative', or 'compatible: …' where the interval is too wide to tell.
+
+        Of tests of groups on reruns, what `check` says: 'of two kinds', 'one run is of another kind', or 'exchangeable as far
+        as … runs can tell'.
+        """
+        by_rate = _verdict(self.rates(null, level).mean(), *self.interval(null, level), level, self.tolerance)
+        if self.check is None or null not in OF_GROUPS:
+            return by_rate
+        by_mean = null == "rotation" and self.check.one_kind and by_rate in ("rejects too often", "conservative")
+        return by_rate if by_mean else self.check.verdict        # the mean of `replicates` is the level by construction
 
     def to_frame(self) -> Any:
         "A pandas DataFrame: one row for each null and level, with the share rejected, its interval, and the verdict."
@@ -262,7 +273,8 @@ class Calibration:
         for null in self.nulls:
             for level in self.levels:
                 rates, (low, high) = self.rates(null, level), self.interval(null, level)
-                row = {"null": null, "level": level, "rejected": rates.mean(), "low": low, "high": high, "least": rates.min(), "most": rates.max()}
+                row = {"null": null, "level": level, "rejected": rates.mean(), "low": low, "high": high, "least": rates.min(), "most": rates.max(),
+                       "sd": rates.std()}
                 if self.moved is not None and self.moved.any():
                     row["power"] = self.rates(null, level, moved=True).mean()
                 rows.append({**row, "comparisons": len(rates), "pvalues": self.pvalue[null].size, "verdict": self.verdict(null, level)})
@@ -280,6 +292,8 @@ class Calibration:
 
     def _claim(self, null: str) -> SizeClaim:
         level, (low, high), count = self.level, self.interval(null, self.level), len(self.comparisons[null])
+        if self.check is not None and null in OF_GROUPS:
+            return self._claim_of_one_kind(null)
         bottom, top = self.band(level)
         if self.on_reruns:
             sweep = f"{count} {'splits' if null in OF_GROUPS else 'pairs'} of {len(self.subject)} reruns"
@@ -291,6 +305,16 @@ class Calibration:
                      f"share of p ≤ {level:g} among a comparison's {'data' if self.moved is None or not self.moved.any() else 'unmoved data'}, mean over comparisons",
                      f"between {bottom:.1%} and {top:.1%}", f"{self.rates(null, level).mean():.2%}{interval}", self.verdict(null, level))
 
+    def _claim_of_one_kind(self, null: str) -> SizeClaim:
+        own, g = self.check, len(self.subject)
+        made = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        return SizeClaim(f"These {g} reruns are of one kind, so that `{null}` means what it says.",
+                         f"all divisions of {g} reruns in two; {made}",
+                         "largest share of the variation among the runs that lies between two parts of them",
+                         f"at most {own.bound:.1%}: one set in {round(1 / own.alpha)} of exchangeable runs exceeds it",
+                         f"{own.share:.1%}, {' + '.join(own.kinds[0])} against the rest (p = {own.pvalue:.2g})",
+                         self.verdict(null, self.level))
+
     @property
     def sentence(self) -> str:
         "What to do, in a line for each null."
@@ -301,9 +325,13 @@ class Calibration:
         level, verdict = self.level, self.verdict(null, self.level)
         rate = self.rates(null, level).mean()
         says = f"{where} `{null}` rejects {rate:.{0 if rate >= 0.095 else 1}%} at {level:.0%}".replace("%", " %")
+        if self.check is not None and null in OF_GROUPS and verdict == self.check.verdict:
+            what_to_do = "" if self.check.one_kind else "; do not pool them as one group"
+            return f"{where} `{null}`: {self.check.sentence}{what_to_do}"
         if verdict == "rejects too often":
             if null in OF_GROUPS:
-                return says + (": these reruns are not exchangeable; is one of them trained differently?" if self.on_reruns else ": too often")
+                far = ": positions of these reruns are far from normal, use `replicates`"
+                return says + (far if self.on_reruns else ": too often")
             return says + ": use `replicates`" + (", with two reruns or more of each model" if self.on_reruns and len(self.subject) < 4 else "")
         return says + {"holds": ": its p-values mean what they say", "conservative": ": valid, but it gives away power"}.get(
             verdict, ": too few comparisons to tell it from a test that holds")
@@ -347,7 +375,8 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     Returns
     -------
     Calibration
-        With `.to_frame()`, `.claims`, `.sentence` and `.plot()`.
+        With `.to_frame()`, `.claims`, `.sentence` and `.plot()`. Where tests of groups are tried on reruns, `.check` says
+        whether the reruns are of one kind: their mean rate over splits is the level by construction.
 
     Raises
     ------
@@ -386,7 +415,15 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     settings = {**kernel, "n_components": d.pop() if len(d) == 1 else n_components, "n_resamples": n_resamples, "seed": seed}
     return Calibration({name: np.array(values) for name, values in pvalue.items()}, {name: tuple(values) for name, values in comparisons.items()},
                        np.array(moved[nulls[0]]) if isinstance(subject, Simulation) else None,
-                       {name: np.array(values) for name, values in differing.items()}, subject, levels, tolerance, settings)
+                       {name: np.array(values) for name, values in differing.items()}, subject, levels, tolerance,
+                       settings, _checked(graphs, levels, n_components, device) if graphs and set(nulls) & set(OF_GROUPS) else None)
+
+
+def _checked(graphs: Graphs, levels: tuple[float, ...], n_components: int | str | None,
+             device: str | torch.device | None) -> RerunCheck:
+    "Are these reruns of one kind? Counted at the level nearest to 5 %."
+    level = min(levels, key=lambda level: abs(np.log(level / 0.05)))
+    return rerun_check(graphs, n_components, level=level, device=device)
 
 
 def _simulated(simulation: Simulation, nulls: tuple, n_pairs: int, n_reruns: int, kernel: Mapping, seed: int) -> Iterable[tuple]:

@@ -65,11 +65,14 @@ class Corpus:
         for name in ("ids", "texts", "labels"):
             if isinstance(getattr(self, name), str):
                 raise TypeError(f"{name} is one string; give a sequence with one entry per document")
-        ids, texts = tuple(str(i) for i in self.ids), tuple(self.texts)
-        labels = np.array(self.labels)
-        if labels.ndim != 1 or not len(ids) == len(texts) == len(labels):
+        from embgeo_nb.inputs import as_column, by_position          # here, since a child process reads this file alone
+
+        ids, texts, labels = (by_position(getattr(self, name), name) for name in ("ids", "texts", "labels"))
+        if not len(ids) == len(texts) == len(labels):
             raise ValueError(f"ids, texts and labels must be of one length, but there are {len(ids)} ids, "
-                             f"{len(texts)} texts and labels of shape {labels.shape}")
+                             f"{len(texts)} texts and {len(labels)} labels")
+        ids, labels = as_column(ids, "ids"), np.array(as_column(labels, "labels"))
+        ids, texts = tuple((ids.astype(str) if ids.dtype.kind in "mM" else map(str, ids.tolist()))), tuple(texts)
         repeated = [i for i, count in Counter(ids).items() if count > 1]
         if repeated:
             raise ValueError(f"ids must be unique, but {len(repeated)} occur more than once, e.g. {repeated[0]!r}")
@@ -411,26 +414,43 @@ def dbpedia(path: Any) -> Corpus:
     Raises
     ------
     ValueError
-        If a column is missing or the file is of another kind.
+        If a column is missing, a row is too short or too long, or the file is damaged or of another kind.
     ImportError
         If a parquet file is given and pyarrow is not installed.
     """
     if hasattr(path, "to_dict") and hasattr(path, "features"):
         return _of_dataset(path)
+    from embgeo_nb.files import reading
+
     path = Path(path)
-    if path.suffix == ".csv":
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
-        table = dict(zip(rows[0], zip(*rows[1:]))) if rows else {}
-    elif path.suffix == ".parquet":
-        try:
-            from pyarrow import parquet
-        except ImportError as e:
-            raise ImportError('reading .parquet needs pyarrow: pip install "embgeo_nb[io]"') from e
-        table = parquet.read_table(path).to_pydict()
-    else:
+    if path.suffix not in (".csv", ".parquet"):
         raise ValueError(f"path must end in .csv or .parquet; got {path.name!r}")
+    with reading(path):
+        table = (_read_csv if path.suffix == ".csv" else _read_parquet)(path)
     return _of_table(table, path.name)
+
+
+def _read_csv(path: Path) -> dict[str, Sequence]:
+    "The columns of a table in text; rows must be as long as the header."
+    before = csv.field_size_limit(2 ** 31 - 1)                        # texts may be long
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row]
+    finally:
+        csv.field_size_limit(before)
+    odd = next((number for number, row in enumerate(rows, 1) if len(row) != len(rows[0])), None)
+    if odd is not None:
+        raise ValueError(f"row {odd} has {len(rows[odd - 1])} fields, and the header has {len(rows[0])}")
+    return {name: [row[at] for row in rows[1:]] for at, name in enumerate(rows[0])} if rows else {}
+
+
+def _read_parquet(path: Path) -> dict[str, Sequence]:
+    from embgeo_nb.common import need
+    from embgeo_nb.files import check_parquet_growth
+
+    with need("pyarrow.parquet").ParquetFile(path) as file:
+        check_parquet_growth(path, file)
+        return file.read([name for name in file.schema_arrow.names if name in ("doc_id", "text", "class_name", "label")]).to_pydict()
 
 
 def _of_table(table: dict[str, Sequence], name: str) -> Corpus:

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 import torch
 
 from .common import as_seed, check_count, check_level, check_option, check_row, html_table, need, progress, versions
-from .kernel import pair_similarity
+from .kernel import edges_as_one, pair_similarity, told_apart
 from .multiplicity import benjamini_hochberg, storey_qvalues, unmoved_share
 from .omnibus import Attribution, Frame, Graphs, Omnibus, as_graphs, attribute, difference_graph, frame
 from .rdpg import sample_copies, sample_rdpg
@@ -601,7 +601,8 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     outside = resampled = None
     if null == "paired":
         loadings = torch.as_tensor(coordinates.loadings, dtype=torch.float32, device=device)
-        pvalue = _paired_pvalues(difference, loadings, n_resamples, seed) if method == "flips" else _tail_pvalues(difference, loadings, n_resamples)
+        flipped, loadings = edges_as_one(difference, loadings, told_apart([graphs.kernels[name] for name in (a, b)] if graphs.kernels else ()))
+        pvalue = _paired_pvalues(flipped, loadings, n_resamples, seed) if method == "flips" else _tail_pvalues(flipped, loadings, n_resamples)
     elif null == "independent":
         pvalue, outside = _independent_pvalues(statistic, coordinates, graphs.mean if method == "sparse" else None)
         n_resamples = None

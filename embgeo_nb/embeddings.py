@@ -5,53 +5,88 @@
 # %% ../nbs/10_embeddings.ipynb #38602e1c
 from __future__ import annotations
 
-import json
+import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from .common import html_table, need
+from .common import check_option, html_table
+from .files import checked_suffix, load_arrays, npz_members, object_array, pack_column, reading, save_arrays, unpack_column
+from .inputs import as_column, as_ids, by_position, frame_column, frame_vectors, index_of, matching_keys, to_array, warn_of_bits
+from .readers import read_vectors
 
 # %% auto #0
-__all__ = ['as_matrix', 'Embeddings', 'as_embeddings']
+__all__ = ['as_matrix', 'nonfinite_rows', 'zero_rows', 'collapse_of', 'Embeddings', 'taken', 'as_embeddings', 'row_numbers']
 
 # %% ../nbs/10_embeddings.ipynb #d803dde3
 def as_matrix(
-    values: Any,          # (n, p): numpy, torch, or anything with `__array__`
-    name: str = "Y",      # what the argument is called in error messages
-) -> np.ndarray:          # (n, p), floating point, no copy where none is needed
+    values: Any,            # (n, p): numpy, torch, pandas, polars, Arrow, lists, or anything with `__array__`
+    name: str = "Y",        # what the argument is called in error messages
+    finite: bool = True,    # whether to look for NaN and infinities
+) -> np.ndarray:            # (n, p), floating point, no copy where none is needed
     "`values` as a finite two-dimensional floating-point numpy array, or an error that says what is wrong with it."
-    if isinstance(values, torch.Tensor):
-        values = values.detach()
-        values = (values.float() if values.dtype == torch.bfloat16 else values).cpu().numpy()
-    if hasattr(values, "toarray"):
-        raise TypeError(f"{name} is a sparse matrix. Embeddings are dense (n, p) arrays; a graph goes to `omnibus` or `datum_test`.")
-    if np.ma.isMaskedArray(values):
-        raise TypeError(f"{name} is a masked array. Remove the masked data from every model, or fill them.")
-    array = np.asarray(values)
+    array = to_array(values, name)
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(f"{name} must have shape (n, p) with n and p at least 1, one row per datum; got shape {array.shape}.")
     if array.dtype.kind in "iub":
+        warn_of_bits(array, name)
         array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)      # exact up to 2^24, up to 2^53
     if array.dtype.kind != "f":
         raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}.")
     if array.dtype.itemsize > 8 or not array.dtype.isnative:
         array = array.astype(np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="))
-    bad = _nonfinite_rows(array)
+    bad = nonfinite_rows(array) if finite else ()
     if len(bad):
         raise ValueError(f"{name} has NaN or infinite values in {len(bad)} of {len(array)} rows (first: {bad[:5].tolist()}). "
-                         "Remove these data from every model, or embed them again.")
+                         "Remove these data from every model (on_bad='drop' does), or embed them again.")
     return array
 
 
-def _nonfinite_rows(array: np.ndarray, block: int = 65536) -> np.ndarray:
-    "Indices of the rows with a NaN or an infinity, found block by block so that a memory-mapped array stays on disk."
+def nonfinite_rows(
+    array: np.ndarray,      # (n, p); a memory-mapped array stays on disk
+    block: int = 65536,
+) -> np.ndarray:            # row numbers
+    "The rows with a NaN or an infinity."
     rows = [start + np.flatnonzero(~np.isfinite(array[start:start + block]).all(axis=1)) for start in range(0, len(array), block)]
     return np.concatenate(rows)
+
+
+def zero_rows(
+    array: np.ndarray,      # (n, p); a memory-mapped array stays on disk
+    block: int = 65536,
+) -> np.ndarray:            # row numbers
+    "The rows that are zero throughout, and so have no direction."
+    rows = [start + np.flatnonzero(~np.any(array[start:start + block], axis=1)) for start in range(0, len(array), block)]
+    return np.concatenate(rows)
+
+# %% ../nbs/10_embeddings.ipynb #2a2263fe
+def collapse_of(
+    array: np.ndarray,      # (n, p)
+    sample: int = 4096,     # how many rows to look at, spread over all
+) -> str | None:
+    "What says that a model tells its data hardly apart, if anything does."
+    rows = np.asarray(array[::max(1, len(array) // sample)], float)
+    rows = rows[np.isfinite(rows).all(1)]
+    size = np.abs(rows).max(initial=0)
+    if len(rows) < 3:
+        return None
+    if not size:
+        return "all its rows are zero"
+    counts = np.unique([hash(row.tobytes()) for row in rows], return_counts=True)[1]
+    if counts.max() > len(rows) / 2 and len(rows) > 9:
+        return f"{counts.max() / len(rows):.0%} of its rows are one and the same vector"
+    with np.errstate(all="ignore"):
+        rows /= size
+        lengths = np.sqrt((rows ** 2).sum(1, keepdims=True))
+        if np.sqrt(((rows - rows.mean(0)) ** 2).sum(1).mean()) < 1e-4 * np.sqrt((lengths ** 2).mean()):
+            return "its rows are all nearly the same"
+        rows = rows[lengths[:, 0] > 0] / lengths[lengths > 0][:, None]
+        one_way = rows.shape[1] > 1 and np.sqrt(((rows - rows.mean(0)) ** 2).sum(1).mean()) < 1e-4
+    return "its rows all point in nearly the same direction" if one_way else None
 
 # %% ../nbs/10_embeddings.ipynb #393231e2
 @dataclass(frozen=True, eq=False)
@@ -61,25 +96,39 @@ class Embeddings:
     Parameters
     ----------
     models : mapping of str to array
-        Model name to an array of shape (n, p_t). `p_t` may differ between models; n may not.
+        Model name to an array of shape (n, p_t), or to a frame, table or column that holds one. `p_t` may differ between
+        models; n may not. The index of a frame of pandas, unless it only counts the rows, names them.
     ids : sequence, or mapping of str to sequence, optional
-        n unique, hashable identifiers of the rows. One sequence states that all models are aligned; a mapping with
-        one sequence per model aligns them (to the first model's order). Row numbers by default.
+        n unique, hashable identifiers of the rows, all of one kind. One sequence states that all models are aligned; a
+        mapping with one sequence per model aligns them (to the first model's order). Row numbers by default.
     data : sequence, optional
         The n data themselves (texts, images, paths), shown to the reader. In the order of the first model.
     labels : sequence, optional
         n class labels, used to group results. In the order of the first model.
+    on_bad : {'raise', 'drop'}
+        What to do about data with NaN or infinite values: refuse them, or go on without them and without those whose row
+        is all zero, in every model.
+
+    Attributes
+    ----------
+    dropped : dict
+        Id of each datum that was left out, and why.
 
     Raises
     ------
     ValueError
-        If the models differ in n, if ids repeat or differ between models, or if values are not finite.
+        If the models differ in n, if ids repeat, mix kinds or differ between models, or if values are not finite.
     TypeError
         If `models` is no mapping or an embedding does not hold real numbers.
 
+    Warns
+    -----
+    UserWarning
+        If data are dropped, if a model tells its data hardly apart, or if its numbers look like packed bits.
+
     Examples
     --------
-    >>> emb = Embeddings({'a': np.eye(3), 'b': np.ones((3, 5))}, ids=['x', 'y', 'z'])
+    >>> emb = Embeddings({'a': np.eye(3), 'b': np.tri(3, 5)}, ids=['x', 'y', 'z'])
     >>> emb.models, emb.n
     (('a', 'b'), 3)
     """
@@ -88,25 +137,28 @@ class Embeddings:
     ids: np.ndarray
     data: Sequence | None = field(repr=False)
     labels: np.ndarray | None
+    dropped: Mapping[Any, str] = field(repr=False)
 
     def __init__(self, models: Mapping[str, Any], ids: Sequence | Mapping[str, Sequence] | None = None,
-                 data: Sequence | None = None, labels: Sequence | None = None):
+                 data: Sequence | None = None, labels: Sequence | None = None, on_bad: str = "raise"):
         if not isinstance(models, Mapping):
             raise TypeError(f"models must be a mapping of model name to (n, p) array; got {type(models).__name__}.")
         if not models:
             raise ValueError("models is empty: give at least one model as {'name': array}.")
-        arrays = {_model_name(name): as_matrix(values, f"models[{name!r}]") for name, values in models.items()}
+        finite = check_option("on_bad", on_bad, ("raise", "drop")) == "raise"
+        arrays = {_model_name(name): as_matrix(values, f"models[{name!r}]", finite) for name, values in models.items()}
         n = len(next(iter(arrays.values())))
         if len({len(array) for array in arrays.values()}) > 1:
             sizes = ", ".join(f"{name}: {len(array)}" for name, array in arrays.items())
             raise ValueError(f"models must embed the same data, but the numbers of rows differ ({sizes}).")
+        _warn_of_widths(models, arrays)
+        ids = _from_indices(models, ids)
         if isinstance(ids, Mapping):
             ids, arrays = _align(arrays, ids)
-        # A frozen dataclass with its own constructor: `models` in, aligned arrays stored.
-        object.__setattr__(self, "arrays", arrays)
-        object.__setattr__(self, "ids", _check_ids(np.arange(n) if ids is None else ids, n, "ids"))
-        object.__setattr__(self, "data", _check_rows(data, n, "data"))
-        object.__setattr__(self, "labels", None if labels is None else np.asarray(_check_rows(labels, n, "labels")))
+        ids = np.arange(n) if ids is None else as_ids(ids, n)
+        parts = _good_rows(arrays, ids, _entries(data, n), _label_column(labels, n)) if not finite else (arrays, ids, _entries(data, n), _label_column(labels, n), {})
+        _fill(self, *parts)
+        _warn_of_collapse(self.arrays)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -131,45 +183,123 @@ class Embeddings:
         return len(self.arrays)
 
 # %% ../nbs/10_embeddings.ipynb #78b868b1
+def _fill(emb: Embeddings, arrays: Mapping[str, np.ndarray], ids: np.ndarray, data: Sequence | None, labels: np.ndarray | None, dropped: Mapping) -> Embeddings:
+    "What was checked goes into a frozen object."
+    for name, value in dict(arrays=arrays, ids=ids, data=data, labels=labels, dropped=dropped).items():
+        object.__setattr__(emb, name, value)
+    return emb
+
+
 def _model_name(name: Any) -> str:
     if not isinstance(name, str) or not name:
         raise TypeError(f"Model names must be non-empty strings; got {name!r}.")
     return name
 
 
-def _check_rows(values: Sequence | None, n: int, name: str) -> Sequence | None:
-    if values is not None and len(values) != n:
-        raise ValueError(f"{name} must have one entry per datum: {n} rows, but {len(values)} entries.")
-    return values
+def _entries(data: Any, n: int, name: str = "data") -> Sequence | None:
+    "One entry per datum, or nothing."
+    if not isinstance(data, Sequence) or isinstance(data, (list, tuple, str, bytes)):        # other sequences count by position, and may be read when asked
+        data = None if data is None else by_position(data, name)
+    if data is not None and len(data) != n:
+        raise ValueError(f"{name} must have one entry per datum: {n} rows, but {len(data)} entries.")
+    return data
 
 
-def _check_ids(ids: Sequence, n: int, name: str) -> np.ndarray:
-    "`ids` as a one-dimensional array of n different values."
-    array = np.asarray(_check_rows(ids, n, name))
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional; got shape {array.shape}.")
-    values, counts = np.unique(array, return_counts=True)
-    if len(values) < n:
-        raise ValueError(f"{name} must be unique, but {len(values[counts > 1])} of them repeat (first: {values[counts > 1][:3].tolist()}).")
-    return array
+def _label_column(labels: Any, n: int) -> np.ndarray | None:
+    return None if labels is None else as_column(_entries(labels, n, "labels"), "labels")
 
 
-def _align(arrays: dict[str, np.ndarray], ids: Mapping[str, Sequence]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _warn_of_widths(models: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    "A model of bytes an eighth as wide as another is that other, packed."
+    widths = {array.shape[1] for array in arrays.values()}
+    for name, values in models.items():
+        if str(getattr(values, "dtype", "")).endswith("int8") and 8 * arrays[name].shape[1] in widths:
+            warnings.warn(f"models[{name!r}] holds {values.dtype} of an eighth of another model's width: packed bits? Unpack them first, "
+                          "np.unpackbits(codes.view(np.uint8), axis=1).", stacklevel=3)
+
+
+def _warn_of_collapse(arrays: Mapping[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        if (why := collapse_of(array)) is not None:
+            warnings.warn(f"models[{name!r}] tells its data hardly apart: {why}. Its nearest neighbours mean little.", stacklevel=3)
+
+# %% ../nbs/10_embeddings.ipynb #53f9b3c8
+def _from_indices(models: Mapping[str, Any], ids: Any) -> Any:
+    "Ids as given; where none are, those that the indices of frames are. Indices that contradict each other are an error."
+    indices = {name: index for name, index in ((name, index_of(values)) for name, values in models.items()) if index is not None}
+    if not indices or isinstance(ids, Mapping):
+        return ids
+    if ids is None:
+        unnamed = [name for name in models if name not in indices]
+        if unnamed:
+            raise ValueError(f"models[{next(iter(indices))!r}] has an index that names its rows, models[{unnamed[0]!r}] has none: which row is which? "
+                             "Give ids, or frame.to_numpy() to state that the rows are aligned.")
+        return indices
+    ids = as_column(ids, "ids")
+    known = dict(zip(ids.tolist(), range(len(ids))))
+    keys = {name: index.tolist() for name, index in indices.items()}
+    first = next(iter(keys))
+    for name, own in keys.items():
+        if own != keys[first] or own != list(known) and known.keys() == set(own):
+            other = f"that of models[{first!r}]" if own != keys[first] else "ids"
+            raise ValueError(f"models[{name!r}] is a frame whose index says another order than {other}, and ids is one sequence for all. "
+                             "Give ids as a dict, one sequence per model, or frame.to_numpy() to state that the rows are aligned.")
+    return ids
+
+
+def _align(arrays: dict[str, np.ndarray], ids: Mapping[str, Sequence], join: str = "exact") -> tuple[np.ndarray, dict[str, np.ndarray]]:
     "Every model's rows in the order of the first model's ids."
     if set(ids) != set(arrays):
         raise ValueError(f"ids must have one entry per model ({', '.join(arrays)}); got {', '.join(map(str, ids))}.")
-    checked = {name: _check_ids(ids[name], len(array), f"ids[{name!r}]") for name, array in arrays.items()}
-    reference_name, reference = next(iter(checked.items()))
-    aligned = {}
-    for name, own in checked.items():
-        row_of = {value: row for row, value in enumerate(own.tolist())}
-        missing = [value for value in reference.tolist() if value not in row_of]
-        if missing:
-            raise ValueError(f"ids[{name!r}] lacks {len(missing)} of the ids of {reference_name!r} (first: {missing[:3]}). "
-                             "Embed the same data with every model, or drop the others first.")
-        order = np.array([row_of[value] for value in reference.tolist()])
-        aligned[name] = arrays[name] if (order == np.arange(len(order))).all() else arrays[name][order]
-    return reference, aligned
+    checked = {name: as_ids(ids[name], len(array), f"ids[{name!r}]") for name, array in arrays.items()}
+    return next(iter(checked.values())), taken(arrays, _orders(checked))
+
+
+def _orders(ids: Mapping[str, np.ndarray], join: str = "exact") -> dict[str, np.ndarray]:
+    "For each model the row numbers that put it into the order of the first: of all data, or of those that every model has."
+    keys = matching_keys(ids)
+    first = next(iter(keys))
+    rows = {name: {key: row for row, key in enumerate(own)} for name, own in keys.items()}
+    for name in keys if join == "exact" else ():
+        for one, other in ((first, name), (name, first)):
+            missing = [row for row, key in enumerate(keys[one]) if key not in rows[other]]
+            if missing:
+                raise ValueError(f"ids[{other!r}] lacks {len(missing)} of the ids of {one!r} (first: {ids[one][missing[:3]].tolist()}). "
+                                 "Embed the same data with every model, or drop the others first.")
+    kept = [key for key in keys[first] if all(key in other for other in rows.values())]
+    return {name: np.array([own[key] for key in kept], np.int64) for name, own in rows.items()}
+
+
+def taken(
+    arrays: Mapping[str, np.ndarray],
+    orders: Mapping[str, np.ndarray],     # row numbers by model
+) -> dict[str, np.ndarray]:
+    "Rows of arrays; an array whose rows are all taken in their order is not copied."
+    whole = {name: len(order) == len(arrays[name]) and (order == np.arange(len(order))).all() for name, order in orders.items()}
+    return {name: array if whole[name] else array[orders[name]] for name, array in arrays.items()}
+
+# %% ../nbs/10_embeddings.ipynb #2c5f382c
+def _good_rows(arrays: dict[str, np.ndarray], ids: np.ndarray, data: Any, labels: np.ndarray | None) -> tuple:
+    "Everything without the data that some model has not embedded, and who they are."
+    bad: dict[int, str] = {}
+    for name, array in arrays.items():
+        for rows, what in ((nonfinite_rows(array), "NaN or infinite"), (zero_rows(array), "all zero")):
+            for row in rows.tolist():
+                bad.setdefault(row, f"{what} in {name!r}")
+    if not bad:
+        return arrays, ids, data, labels, {}
+    kept = np.setdiff1d(np.arange(len(ids)), list(bad))
+    if not len(kept):
+        raise ValueError(f"models: no datum is left, since each has a row that is not finite or all zero ({next(iter(bad.values()))}, for one).")
+    dropped = {ids[[row]].tolist()[0]: why for row, why in sorted(bad.items())}
+    warnings.warn(f"{len(bad)} of {len(ids)} data are left out (first: {', '.join(f'{name!r}, {why}' for name, why in [*dropped.items()][:3])}); "
+                  "all of them are in `dropped`.", stacklevel=4)
+    return {name: array[kept] for name, array in arrays.items()}, ids[kept], _part(data, kept), _part(labels, kept), dropped
+
+
+def _part(values: Any, rows: np.ndarray) -> Any:
+    "Entries of a list or an array."
+    return values if values is None else values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows.tolist()]
 
 # %% ../nbs/10_embeddings.ipynb #2add710b
 def as_embeddings(
@@ -179,85 +309,197 @@ def as_embeddings(
     return emb if isinstance(emb, Embeddings) else Embeddings(emb)
 
 
+def row_numbers(
+    rows: Sequence[int] | np.ndarray | slice,   # row numbers, negative ones from the end; a slice; or a boolean mask (n,)
+    n: int,
+) -> np.ndarray:                                # (r,), between 0 and n - 1, no two the same
+    "Which rows are meant."
+    rows = np.arange(n)[rows] if isinstance(rows, slice) else np.asarray(by_position(rows, "rows"))
+    if rows.dtype == bool and rows.shape != (n,):
+        raise ValueError(f"rows, as a mask, must have one entry per datum: {n} rows, but shape {rows.shape}.")
+    rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+    if not rows.size:
+        raise ValueError("rows selects no data.")
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise TypeError(f"rows must be row numbers, a slice, or a mask; got dtype {rows.dtype}, shape {rows.shape}.")
+    if rows.min() < -n or rows.max() >= n:
+        raise ValueError(f"rows must lie between {-n} and {n - 1}; got {int(rows[(rows < -n) | (rows >= n)][0])}.")
+    rows = np.where(rows < 0, rows.astype(np.int64) + n, rows).astype(np.int64)
+    if len(np.unique(rows)) < len(rows):
+        raise ValueError("rows must name each datum once: a datum that is there twice would be its own neighbour.")
+    return rows
+
+
 def _select(self: Embeddings, models: Sequence[str]) -> Embeddings:
     "The embeddings of some of the models, in the order asked for."
-    return Embeddings({name: self[name] for name in models}, self.ids, self.data, self.labels)
+    chosen = {name: self[name] for name in models}
+    if not chosen:
+        raise ValueError(f"models is empty; there are {', '.join(self.models)}.")
+    return _fill(object.__new__(Embeddings), chosen, self.ids, self.data, self.labels, self.dropped)
 
 
-def _rows(self: Embeddings, rows: Sequence[int] | np.ndarray) -> Embeddings:
-    "The embeddings of some of the data: row numbers or a boolean mask of shape (n,)."
-    rows = np.asarray(rows)
-    rows = np.flatnonzero(_check_rows(rows, self.n, "rows")) if rows.dtype == bool else rows
-    return Embeddings({name: array[rows] for name, array in self.arrays.items()}, self.ids[rows],
-                      None if self.data is None else [self.data[row] for row in rows],
-                      None if self.labels is None else self.labels[rows])
+def _rows(self: Embeddings, rows: Sequence[int] | np.ndarray | slice) -> Embeddings:
+    "The embeddings of some of the data: row numbers, a slice, or a boolean mask of shape (n,)."
+    rows = row_numbers(rows, self.n)
+    return _fill(object.__new__(Embeddings), {name: array[rows] for name, array in self.arrays.items()}, self.ids[rows], _part(self.data, rows),
+                 _part(self.labels, rows), self.dropped)
 
 
 Embeddings.select, Embeddings.rows = _select, _rows
 
 # %% ../nbs/10_embeddings.ipynb #08e76bee
-def _columns(self: Embeddings) -> dict[str, np.ndarray]:
-    "ids, labels and data as arrays that need no pickle."
-    columns = {"ids": self.ids, "labels": self.labels, "data": self.data}
-    columns = {name: np.asarray(values) for name, values in columns.items() if values is not None}
-    for name, values in columns.items():
-        if values.dtype.kind == "O":
-            if not all(isinstance(value, str) for value in values):
-                raise ValueError(f"{name} cannot be saved: it holds objects that are neither strings nor numbers. "
-                                 "Save `Embeddings(emb.arrays, emb.ids, labels=emb.labels)` and keep the data beside it.")
-            columns[name] = values.astype(str)
-    return columns
+def _columns(self: Embeddings) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
+    "Notes and arrays of numbers for ids, labels and data; or an error that names what cannot be saved."
+    notes, arrays = {}, {}
+    for name in ("ids", "labels", "data"):
+        values = getattr(self, name)
+        if values is not None:
+            note, parts = pack_column(values if isinstance(values, np.ndarray) else _as_array(values), name)
+            notes[name] = {**note, "list": not isinstance(values, np.ndarray)}
+            arrays |= {name + part: array for part, array in parts.items()}
+    return notes, arrays
 
 
-def _save(self: Embeddings, path: str | Path) -> None:
-    "Write to `path`: .npz (no pickle), .safetensors or .parquet, by its suffix."
-    path, columns = Path(path), _columns(self)
+def _as_array(values: Sequence) -> np.ndarray:
+    "A list of data as an array: of numbers, where they are all numbers or all arrays of one shape, else of objects."
+    kinds = {type(value) for value in values}
+    if len(kinds) == 1 and issubclass(next(iter(kinds)), (bool, int, float, np.generic)):
+        return np.asarray(values) if issubclass(next(iter(kinds)), (float, np.generic)) else as_column(values, "data")
+    if kinds == {np.ndarray} and len({(value.shape, value.dtype) for value in values}) == 1 and values[0].dtype.kind in "biuf":
+        return np.stack(values)
+    return object_array(list(values))
+
+
+def _save(self: Embeddings, path: str | os.PathLike) -> None:
+    "Write to `path`: .npz (no pickle), .safetensors or .parquet, by its suffix. What was there stays until all of it is written."
+    checked_suffix(path)
+    notes, columns = _columns(self)
     arrays = {f"embedding_{t}": array for t, array in enumerate(self.arrays.values())}
-    if path.suffix == ".npz":
-        np.savez(path, models=np.array(self.models), **arrays, **columns)
-    elif path.suffix == ".safetensors":
-        save_file = need("safetensors.numpy").save_file
-        notes = {name: json.dumps(values.tolist()) for name, values in columns.items()}
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path,
-                  metadata={"models": json.dumps(self.models), **notes})
-    elif path.suffix == ".parquet":
-        arrow, parquet = need("pyarrow"), need("pyarrow.parquet")
-        table = {name: arrow.array(values.tolist()) for name, values in columns.items()}
-        for name, array in zip(arrays, self.arrays.values()):
-            flat = arrow.array(np.ascontiguousarray(array).reshape(-1))
-            table[name] = arrow.FixedSizeListArray.from_arrays(flat, array.shape[1])
-        parquet.write_table(arrow.table(table).replace_schema_metadata({"models": json.dumps(self.models)}), path)
-    else:
-        raise ValueError(f"path must end in .npz, .safetensors or .parquet; got {path.name!r}.")
+    save_arrays(path, {**arrays, **columns}, {"models": list(self.models), "columns": notes})
 
 
-def _load(cls: type[Embeddings], path: str | Path) -> Embeddings:
+def _load(cls: type[Embeddings], path: str | os.PathLike) -> Embeddings:
     "Read what `save` wrote."
-    path = Path(path)
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as file:
-            stored = {name: file[name] for name in file.files}
-        models = stored.pop("models").tolist()
-    elif path.suffix == ".safetensors":
-        with need("safetensors").safe_open(path, framework="numpy") as file:
-            stored = {name: file.get_tensor(name) for name in file.keys()}
-            stored |= {name: json.loads(text) for name, text in file.metadata().items()}
-        models = stored.pop("models")
-    elif path.suffix == ".parquet":
-        table = need("pyarrow.parquet").read_table(path)
-        models = json.loads(table.schema.metadata[b"models"])
-        columns = {name: table[name].combine_chunks() for name in table.column_names}
-        stored = {name: column.flatten().to_numpy(zero_copy_only=False).reshape(table.num_rows, -1) if name.startswith("embedding_")
-                  else column.to_pylist() for name, column in columns.items()}
-    else:
-        raise ValueError(f"path must end in .npz, .safetensors or .parquet; got {path.name!r}.")
-    arrays = {name: stored[f"embedding_{t}"] for t, name in enumerate(models)}
-    data = stored.get("data")
-    data = data.tolist() if isinstance(data, np.ndarray) and data.dtype.kind == "U" else data
-    return cls(arrays, stored["ids"], data, stored.get("labels"))
+    path = checked_suffix(path)
+    if path.suffix == ".npz" and (plain := _plain_archive(path)) is not None:
+        return cls(*plain)
+    stored, about = load_arrays(path)
+    with reading(path):
+        columns = {name: unpack_column(note, {key.removeprefix(name): stored[key] for key in (name, f"{name}.ends") if key in stored})
+                   for name, note in about["columns"].items() if name in ("ids", "labels", "data")}
+        data = columns.get("data")
+        data = data if data is None or not about["columns"]["data"]["list"] else data.tolist() if data.ndim == 1 else list(data)
+        arrays = {name: stored[f"embedding_{t}"] for t, name in enumerate(about["models"])}
+        return cls(arrays, columns["ids"], data, columns.get("labels"))
+
+
+def _plain_archive(path: Path) -> tuple | None:
+    "The parts of an archive made by hand: `models`, `embedding_0`, …, `ids`, and perhaps `data` and `labels`."
+    with reading(path):
+        if "models" not in (names := npz_members(path, lambda name: name in ("models", "manifest.json"))) or "manifest.json" in names:
+            return None
+        found = npz_members(path, lambda name: name in ("ids", "labels", "data") or name.startswith("embedding_"))
+        data = found.get("data")
+        data = data.tolist() if data is not None and data.dtype.kind == "U" else data
+        return {name: found[f"embedding_{t}"] for t, name in enumerate(names["models"].tolist())}, found.get("ids"), data, found.get("labels")
 
 
 Embeddings.save, Embeddings.load = _save, classmethod(_load)
+
+# %% ../nbs/10_embeddings.ipynb #337ae164
+def _from_frame(cls: type[Embeddings], frame: Any, vectors: Mapping[str, str | Sequence[str]], id: str | None = None, text: str | None = None,
+                label: str | None = None, on_bad: str = "raise") -> Embeddings:
+    """The embeddings in one frame.
+
+    Parameters
+    ----------
+    frame : DataFrame of pandas or polars, table of Arrow, or mapping of columns
+    vectors : mapping of str to str or sequence of str
+        Model name to its column of vectors, or to its columns of numbers.
+    id, text, label : str, optional
+        Columns of ids, data and labels. Without `id`, the index of a frame of pandas if it has one.
+    on_bad
+        As in `Embeddings`.
+
+    Returns
+    -------
+    Embeddings
+    """
+    if not isinstance(vectors, Mapping):
+        raise TypeError(f"vectors must be a mapping of model name to column; got {type(vectors).__name__}.")
+    frame = frame.collect() if hasattr(frame, "collect") else frame
+    column = lambda name, argument: None if name is None else by_position(frame_column(frame, name, argument), argument)
+    ids = index_of(frame) if id is None else column(id, "id")
+    return cls({model: frame_vectors(frame, names, f"vectors[{model!r}]") for model, names in vectors.items()}, ids, column(text, "text"), column(label, "label"), on_bad)
+
+
+Embeddings.from_frame = classmethod(_from_frame)
+
+# %% ../nbs/10_embeddings.ipynb #2095a171
+def _from_files(cls: type[Embeddings], paths: Mapping[str, str | os.PathLike], id: str | None = None, vector: str = "embedding", text: str | None = None,
+                label: str | None = None, ids: Mapping[str, Any] | None = None, join: str = "exact", on_bad: str = "raise") -> Embeddings:
+    """The embeddings in several files, one for each model.
+
+    Parameters
+    ----------
+    paths : mapping of str to path
+        Model name to a .parquet, .arrow, .feather, .jsonl, .npy, .npz, .safetensors, .h5ad, .zarr or .faiss.
+    id, vector, text, label : str
+        Columns, arrays or (of .h5ad) entries of `obsm`. Without ids, rows are matched by their number. Texts and labels
+        are taken from the first file that is named.
+    ids : mapping of str to sequence or path, optional
+        Ids that are not in the files, by model; a path leads to a .npy, .txt or .json.
+    join : {'exact', 'inner'}
+        Whether all files must hold the same ids, or the data that all hold will do.
+    on_bad
+        As in `Embeddings`.
+
+    Returns
+    -------
+    Embeddings
+        With what `join` left out in `dropped`.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged or lacks a column, or if the ids do not fit.
+    """
+    check_option("join", join, ("exact", "inner"))
+    if not isinstance(paths, Mapping) or not paths:
+        raise TypeError("paths must be a mapping of model name to path, of at least one model.")
+    if ids is not None and (not isinstance(ids, Mapping) or not set(ids) <= set(paths)):
+        raise ValueError(f"ids must be a mapping by model ({', '.join(paths)}) to a sequence or path.")
+    found = {name: read_vectors(path, vector, id, text if at == 0 else None, label if at == 0 else None, (ids or {}).get(name)) for at, (name, path) in enumerate(paths.items())}
+    arrays = {name: as_matrix(part["vectors"], f"models[{name!r}]", finite=False) for name, part in found.items()}
+    rest = next(iter(found.values()))
+    named = {name: as_ids(part["ids"], len(arrays[name]), f"ids[{name!r}]") for name, part in found.items() if part["ids"] is not None}
+    if not named:
+        return cls(arrays, None, rest["text"], rest["label"], on_bad)
+    if len(named) < len(found):
+        raise ValueError(f"ids are known of {', '.join(named)} but not of {', '.join(name for name in found if name not in named)}: give `id`, or `ids` for each of them.")
+    orders = _orders(named, join)
+    dropped, first = _lost(named, orders), next(iter(orders))
+    order, n = orders[first], len(arrays[first])
+    emb = cls(taken(arrays, orders), named[first][order], _part(_entries(rest["text"], n, "text"), order), _part(_entries(rest["label"], n, "label"), order), on_bad)
+    return _fill(emb, emb.arrays, emb.ids, emb.data, emb.labels, {**dropped, **emb.dropped})
+
+
+def _lost(ids: Mapping[str, np.ndarray], orders: Mapping[str, np.ndarray]) -> dict[Any, str]:
+    "Who is not in all of the files, with a warning of how many they are."
+    kept, keys, dropped = len(next(iter(orders.values()))), matching_keys(ids), {}
+    if not kept:
+        raise ValueError(f"join: no id is in all of {', '.join(ids)} (e.g. {', '.join(f'{own[:1].tolist()[0]!r:.40} of {name!r}' for name, own in ids.items())}).")
+    lost = {name: np.setdiff1d(np.arange(len(own)), orders[name]) for name, own in ids.items()}
+    known = {name: set(own) for name, own in keys.items()}
+    for name, rows in lost.items():
+        for row, value in zip(rows.tolist(), ids[name][rows].tolist()):
+            dropped[value] = "not in " + ", ".join(repr(other) for other in ids if keys[name][row] not in known[other])
+    if dropped:
+        warnings.warn(f"join='inner' keeps {kept} data; left out are {', '.join(f'{len(rows)} of the {len(ids[name])} of {name!r}' for name, rows in lost.items())}.", stacklevel=3)
+    return dropped
+
+
+Embeddings.from_files = classmethod(_from_files)
 
 # %% ../nbs/10_embeddings.ipynb #93262a8f
 def _repr_html(self: Embeddings) -> str:

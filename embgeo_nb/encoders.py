@@ -25,6 +25,7 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 from torch import nn
 
+from .common import atomic_path
 from .common import progress as with_progress
 
 # %% auto #0
@@ -872,8 +873,9 @@ def store_embeddings(path: str | os.PathLike, corpus: Any, embeddings: Mapping[s
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"path must end in .npz; got {path.name!r}")
-    np.savez_compressed(path, ids=np.array(corpus.ids), hashes=np.array([_text_hash(t) for t in corpus.texts]),
-                        recipe=json.dumps({**recipe, "versions": _versions()}), **arrays)
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, ids=np.array(corpus.ids), hashes=np.array([_text_hash(t) for t in corpus.texts]),
+                            recipe=json.dumps({**recipe, "versions": _versions()}), **arrays)
     return path
 
 

@@ -17,14 +17,15 @@ import scipy.sparse as sp
 import torch
 
 from .common import check_count, check_option, need, progress
-from .embeddings import as_matrix
+from .embeddings import as_matrix, zero_rows
 
 METRICS = ("cosine", "euclidean", "inner_product")
 SYMMETRIZE = ("union", "intersection", "mean")
 BACKENDS = ("torch", "faiss", "faiss-approximate")
 
 # %% auto #0
-__all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'pair_similarity', 'full_float32', 'DataKernel', 'data_kernel']
+__all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'pair_similarity', 'full_float32', 'DataKernel', 'data_kernel',
+           'check_directions']
 
 # %% ../nbs/20_kernel.ipynb #316e379e
 def pair_similarity(
@@ -378,11 +379,7 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     check_option("symmetrize", symmetrize, SYMMETRIZE)
     check_option("backend", backend, BACKENDS)
     n_neighbors = check_count("n_neighbors", n_neighbors, 1, n - 1, f"a datum has {n - 1} others (n = {n})")
-    if metric == "cosine":
-        zero = np.concatenate([start + np.flatnonzero(~np.any(Y[start:start + 65536], axis=1)) for start in range(0, n, 65536)])
-        if len(zero):
-            raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so no cosine. "
-                             "Remove these data from every model, or use metric='euclidean'.")
+    check_directions(Y, metric)
     if batch_size is not None:
         check_count("batch_size", batch_size, 1)
     data, recall = _Rows(_on_cpu(Y), metric, device if backend == "torch" else "cpu"), None
@@ -391,6 +388,17 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     else:
         neighbors, recall = _faiss_neighbors(data, n_neighbors, backend == "faiss-approximate")
     return DataKernel(neighbors.numpy(), n_neighbors, metric, symmetrize, recall)
+
+
+def check_directions(
+    Y: np.ndarray,      # (n, p); a memory-mapped array stays on disk
+    metric: str,
+) -> None:
+    "An error if a row has no direction where the metric needs one."
+    zero = zero_rows(Y) if metric == "cosine" else ()
+    if len(zero):
+        raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so no cosine. "
+                         "Remove these data from every model, or use metric='euclidean'.")
 
 
 def _neighbors_between(data: _Rows, first: int, last: int, k: int, batch_size: int | None = None) -> torch.Tensor:

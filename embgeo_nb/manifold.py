@@ -21,8 +21,9 @@ from .kernel import DataKernel, data_kernel
 from .omnibus import Omnibus, as_graphs, omnibus, place_model
 
 # %% auto #0
-__all__ = ['DISTANCES', 'KINDS', 'DistanceKind', 'ModelDistance', 'model_distance', 'ModelManifold', 'model_manifold', 'any_axes',
-           'ModelTree', 'model_tree', 'distances_from', 'Association', 'associate']
+__all__ = ['DISTANCES', 'KINDS', 'DistanceKind', 'ModelDistance', 'model_distance', 'random_halves', 'unrelated_distance',
+           'ModelManifold', 'model_manifold', 'any_axes', 'ModelTree', 'model_tree', 'by_model', 'distances_from',
+           'Association', 'associate']
 
 # %% ../nbs/50_manifold.ipynb #f085e81b
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ class ModelDistance:
     def _repr_html_(self) -> str:
         unit = "relative to the size of the models" if self.relative else self.properties.definition if self.properties else "as given"
         rows = [(name, *(f"{value:.3g}" for value in row)) for name, row in zip(self.models, self.matrix)]
-        return f"<p><b>{self.kind.capitalize()} distances</b> of {len(self.models)} models, {escape(unit)}</p>" + html_table(("", *self.models), rows)
+        return f"<p><b>{escape(self.kind.capitalize())} distances</b> of {len(self.models)} models, {escape(unit)}</p>" + html_table(("", *self.models), rows)
 
 
 def _index(model: str, models: Sequence[str]) -> int:
@@ -279,7 +280,7 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
     O = O if isinstance(O, (Omnibus, Embeddings)) or _of_kernels(O) else as_embeddings(O)
     count = check_count("n_resamples", n_resamples, 0)
     models, n = (O.models, O.n) if hasattr(O, "models") else (tuple(O), next(iter(O.values())).n)
-    subsets = [slice(None), *_halves(n, count, seed)]
+    subsets = [slice(None), *random_halves(n, count, seed)]
     if refit and count and kind not in _OF_EMBEDDINGS:
         matrices = np.stack([_distances(O, kind, bool(relative), frame, subsets[:1])[0],
                              *(_distances(_on_half(O, rows, kind), kind, bool(relative), frame, subsets[:1])[0] for rows in progress(subsets[1:], "halves"))])
@@ -332,7 +333,8 @@ def _kernels(O: Any) -> Mapping[str, DataKernel]:
     return kernels
 
 
-def _halves(n: int, count: int, seed: int | np.random.Generator, what: str = "data", least: int = 8) -> list[np.ndarray]:
+def random_halves(n: int, count: int, seed: int | np.random.Generator, what: str = "data",
+                  least: int = 8) -> list[np.ndarray]:
     "Random halves of n data, sorted row numbers."
     if count and n < least:
         raise ValueError(f"n_resamples: half of {n} {what} is too little to compare models on.")
@@ -347,6 +349,60 @@ def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
     settings["n_neighbors"] = max(1, round(settings["n_neighbors"] * len(rows) / emb.n))
     kernels = {name: data_kernel(Y[rows], **settings) for name, Y in emb.arrays.items()}
     return kernels if kind == "knn" else omnibus(kernels, n_components=min(O.n_components, len(rows)), tol=O.tol)
+
+# %% ../nbs/50_manifold.ipynb #0b5dd0cd
+def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, n_permutations: int = 9,
+                       seed: int | np.random.Generator = 0) -> Any:
+    """How far apart unrelated models of these shapes would be: every distance, with the data of one model permuted.
+
+    Parameters
+    ----------
+    O, kind, relative
+        As in `model_distance`. Positions ('frobenius', 'spectral') are compared in the frame of each pair.
+    n_permutations : int, default 9
+        Random orders of the data, the same ones for all pairs. Few do: the distances of unrelated models scatter little.
+    seed : int or numpy.random.Generator
+        For the orders.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per pair of models a and b: their distance, that of unrelated models of these shapes (mean and standard
+        deviation over permutations, `unrelated` and `sd`), `calibrated` (1 - distance / unrelated: 1 for equal models, 0 on
+        average for unrelated ones), and the p-value of being unrelated, at least 1 / (n_permutations + 1).
+
+    References
+    ----------
+    Groeger, Wen & Brbic (2026), arXiv:2602.14486, for calibrating similarities by permutation.
+    """
+    count, rng = check_count("n_permutations", n_permutations, 2), np.random.default_rng(seed)
+    D = model_distance(O, kind, relative, "pairwise" if kind in _NORMS else "joint")
+    apart = _of_pair(O, kind, bool(relative))
+    orders = [rng.permutation(D.settings["n"]) for _ in range(count)]
+    rows = []
+    for a, b in progress(list(combinations(D.models, 2)), "pairs"):
+        drawn = np.array([apart(a, b, order) for order in orders])
+        mean = float(drawn.mean())
+        rows.append((a, b, D[a, b], mean, float(drawn.std(ddof=1)), 1 - D[a, b] / mean if mean else np.nan,
+                     (1 + (drawn <= D[a, b]).sum()) / (count + 1)))
+    columns = ["a", "b", "distance", "unrelated", "sd", "calibrated", "pvalue"]
+    return need("pandas", "plot").DataFrame(rows, columns=columns)
+
+
+def _of_pair(O: Any, kind: str, relative: bool) -> Callable[[str, str, np.ndarray], float]:
+    "A function of two models and an order: their distance with the data of the second in that order."
+    if kind in _NORMS:
+        def apart(a: str, b: str, order: np.ndarray) -> float:
+            two = {"a": O.graphs[a], "b": O.graphs[b][order][:, order]}
+            pair = omnibus(two, n_components=O.n_components, tol=O.tol)
+            return float(_of_positions(pair.positions, kind, relative)[0, 1])
+        return apart
+    if kind == "knn":
+        directed = {name: kernel.directed for name, kernel in _kernels(O).items()}
+        return lambda a, b, order: 1 - directed[a].multiply(directed[b][order][:, order]).sum() / directed[a].sum()
+    emb = _embeddings(O if isinstance(O, (Omnibus, Embeddings)) else as_embeddings(O), f"kind={kind!r}")
+    arrays = {name: np.asarray(Y, dtype=float) for name, Y in emb.arrays.items()}
+    return lambda a, b, order: float(_OF_EMBEDDINGS[kind]([arrays[a], arrays[b][order]])[0, 1])
 
 # %% ../nbs/50_manifold.ipynb #65907144
 @dataclass(frozen=True, eq=False)
@@ -645,13 +701,49 @@ def model_tree(D: Any, method: str = "average", models: Sequence[str] | None = N
         fidelity = float(cophenet(joins, pairs)[0])
     return ModelTree(joins, D.models if isinstance(D, ModelDistance) else _names(models, len(np.asarray(D))), method, fidelity)
 
+# %% ../nbs/50_manifold.ipynb #5963fda0
+def by_model(
+    values: Any,                 # dict, Series, square DataFrame or ModelDistance: by name; else as it stands
+    models: Sequence[str],       # the order that is wanted
+    name: str,                   # what an error calls them
+) -> Any:
+    "`values` in the order of `models`."
+    if isinstance(values, ModelDistance):
+        at = _rows_of(values.models, models, name)
+        return values.matrix[np.ix_(at, at)]
+    if hasattr(values, "to_dict") and hasattr(values, "index"):                     # pandas, without importing it
+        at = _rows_of(list(values.index), models, name)
+        array = np.asarray(values)
+        if array.ndim == 1:
+            return [array[row] for row in at]
+        return array[np.ix_(at, _rows_of(list(values.columns), models, name))]
+    if isinstance(values, Mapping):
+        names = list(values)
+        return [values[names[row]] for row in _rows_of(names, models, name)]
+    return values
+
+
+def _rows_of(names: Sequence[Any], models: Sequence[str], what: str) -> list[int]:
+    "Where each of `models` stands among `names`."
+    place = {own: row for row, own in enumerate(names)}
+    missing = [model for model in models if model not in place]
+    if missing:
+        has = ", ".join(map(str, names[:5])) + (", …" if len(names) > 5 else "")
+        lacks = f"{', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} missing"
+        raise ValueError(f"{what} must have an entry for every model; {lacks}. It has: {has or 'nothing'}. "
+                         "(Values in the order of the models may be given as a list.)")
+    if len(place) < len(names):
+        twice = next(own for own in names if list(names).count(own) > 1)
+        raise ValueError(f"{what} must have one entry for every model; got {twice!r} twice.")
+    return [place[model] for model in models]
+
 # %% ../nbs/50_manifold.ipynb #d4bdd433
 def _place(self: ModelManifold, distances: Any) -> np.ndarray:
     """Coordinates of models on this map, from their distances to the models that made it.
 
     Parameters
     ----------
-    distances : array (m,) or (q, m), or dict of model name to distance
+    distances : array (m,) or (q, m), or dict or pandas Series of model name to distance
         In the order of the first `n_fitted` models. A dict may hold further models; they are not used.
 
     Returns
@@ -674,9 +766,7 @@ def _along_new_joins(delta: np.ndarray, ways: np.ndarray, k: int) -> np.ndarray:
 def _distances_to(self: ModelManifold, distances: Any) -> np.ndarray:
     "Distances to the models that made the map, (..., n_fitted), checked."
     fitted = self.models[:self.n_fitted]
-    if isinstance(distances, Mapping):
-        distances = _by_model(distances, fitted, "distances")
-    delta = np.asarray(distances, dtype=float)
+    delta = np.asarray(by_model(distances, fitted, "distances"), dtype=float)
     if delta.ndim not in (1, 2) or delta.shape[-1] != len(fitted):
         raise ValueError(f"distances must be to the {len(fitted)} models that made this map; got shape {delta.shape}.")
     if not np.isfinite(delta).all() or (delta < 0).any():
@@ -684,19 +774,14 @@ def _distances_to(self: ModelManifold, distances: Any) -> np.ndarray:
     return delta
 
 
-def _by_model(values: Mapping[str, Any], models: Sequence[str], name: str) -> list:
-    missing = [model for model in models if model not in values]
-    if missing:
-        raise ValueError(f"{name} must have an entry for every model; {', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} missing.")
-    return [values[model] for model in models]
-
-
-def _add(self: ModelManifold, distances: Any, name: str) -> ModelManifold:
+def _add(self: ModelManifold, distances: Any, name: Any) -> ModelManifold:
     """This map with one more model on it; the others stay where they are.
+
+    `M.add(name, distances)`, as `O.add_model(name, model)`, is understood as well.
 
     Parameters
     ----------
-    distances : array (m,) or dict of model name to distance
+    distances : array (m,), or dict or pandas Series of model name to distance
         From the new model to those that made the map, in the kind and frame of the map's own distances.
     name : str
         A new name.
@@ -706,6 +791,8 @@ def _add(self: ModelManifold, distances: Any, name: str) -> ModelManifold:
     ModelManifold
         With the new model last.
     """
+    if isinstance(distances, str) and not isinstance(name, str):
+        distances, name = name, distances
     if not isinstance(name, str) or name in self.models:
         raise ValueError(f"name must be a new model name; got {name!r}.")
     placed = _place(self, distances)
@@ -796,7 +883,8 @@ class Association:
         return None if self.predictions is None else float(1 - ((self.metric - self.predictions) ** 2).sum() / ((self.metric - self.metric.mean()) ** 2).sum())
 
     def _repr_html_(self) -> str:
-        rows = [(f"Mantel correlation ({self.method})", f"{self.statistic:.3f}", f"{self.pvalue:.4f}")]
+        families = "" if self.groups is None else ", families permuted as a whole"
+        rows = [(f"Mantel correlation ({self.method}{families})", f"{self.statistic:.3f}", f"{self.pvalue:.4f}")]
         if self.r_squared is not None:
             left_out = "model" if self.groups is None else "group"
             rows.append((f"R², one {left_out} left out at a time", f"{self.r_squared:.3f}", f"{self.r_squared_pvalue:.4f}"))
@@ -848,15 +936,17 @@ def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator
 
     Parameters
     ----------
-    metric : sequence of m numbers, dict of model name to number, or (m, m) distance matrix
-        What the models can do. A matrix (differences of another kind) gets the Mantel test only.
+    metric : sequence of m numbers, dict or pandas Series of model name to number, or (m, m) distance matrix
+        What the models can do. What has names (also a ModelDistance or a square DataFrame) is read by name. A matrix
+        (differences of another kind) gets the Mantel test only.
     seed : int or numpy.random.Generator
         For the permutations.
     n_permutations : int, default 9999
     method : {'pearson', 'spearman'}
         Correlation of the distances in the Mantel test; 'spearman' asks for any increasing relation.
-    groups : sequence of m labels, or dict of model name to label, optional
-        Families of models. Permutations and the left-out models respect them.
+    groups : sequence of m labels, or dict or pandas Series of model name to label, optional
+        Families of models, or kinds. Where they are given, both tests respect them: whole families are permuted among each
+        other and members within, and a whole family is left out at a time.
     unseen : bool, default False
         Make the map anew without the models that are left out, and place them on it: what a prediction would be for
         models that arrive after the map. By default they take part in the map, and only their metric is unknown.
@@ -880,7 +970,7 @@ def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator
         raise ValueError(f"An association needs at least 4 models; this map has {m}.")
     if np.isnan(self.distances).any():
         raise ValueError("Some distances between models that were added to this map are unknown; make a new map of all models first.")
-    values = np.asarray(_by_model(metric, self.models, "metric") if isinstance(metric, Mapping) else metric, dtype=float)
+    values = np.asarray(by_model(metric, self.models, "metric"), dtype=float)
     if values.ndim == 2:
         differences = _distance_matrix(values, "metric", m)
     elif values.shape != (m,) or not np.isfinite(values).all():
@@ -888,7 +978,7 @@ def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator
     else:
         differences = np.abs(values[:, None] - values)
     if groups is not None:
-        groups = np.asarray(_by_model(groups, self.models, "groups") if isinstance(groups, Mapping) else groups)
+        groups = np.asarray(by_model(groups, self.models, "groups"))
         if groups.shape != (m,) or len(np.unique(groups)) < 2:
             raise ValueError(f"groups must be {m} labels, one per model, of at least two groups; got shape {groups.shape}.")
     seed = int(seed.integers(2 ** 62)) if isinstance(seed, np.random.Generator) else check_count("seed", seed, 0)

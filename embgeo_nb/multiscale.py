@@ -16,10 +16,10 @@ import torch
 
 from .common import check_count, check_level, check_option, html_table, need, progress
 from .multiplicity import benjamini_hochberg
-from .datum_test import _SLACK, HITS, DatumTest, coin_flips, datum_test, moved_most_first, padded, signs_at_a_time
+from .datum_test import _SLACK, HITS, DatumTest, coin_flips, datum_test, moved_most_first, padded, put_back, signs_at_a_time
 from .embeddings import as_embeddings
 from .kernel import DataKernel, data_kernel
-from .omnibus import Graphs, as_graphs, frame
+from .omnibus import Graphs, as_graphs, frame, frame_of, selected
 from .rdpg import n_components_for
 
 # %% auto #0
@@ -76,8 +76,8 @@ def _joint_forms(signs: sp.csr_array, weights: np.ndarray, loadings: Sequence[to
     return torch.as_tensor(observed, dtype=torch.float32, device=K.device), K
 
 
-def _joint_pvalues(differences: Sequence[sp.csr_array], loadings: Sequence[torch.Tensor], n_resamples: int, seed: int) -> np.ndarray:
-    "Sign-flip p-values of all data, over all scales jointly; flips stop at the HITS-th hit, as in `datum_test`."
+def _joint_pvalues(differences: Sequence[sp.csr_array], loadings: Sequence[torch.Tensor], keys: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
+    "Sign-flip p-values of all data, in the order of their keys, over all scales jointly; flips stop at the HITS-th hit, as in `datum_test`."
     signs, weights = _aligned(differences)
     counts = np.diff(signs.indptr)
     pvalues, order, start = np.ones(len(counts)), np.argsort(counts, kind="stable"), int((counts == 0).sum())
@@ -85,17 +85,17 @@ def _joint_pvalues(differences: Sequence[sp.csr_array], loadings: Sequence[torch
     while start < len(order):
         size = max(1, min(len(order) - start, held // (256 * max(int(counts[order[start]]), 64))))
         rows = order[start:start + size]
-        pvalues[rows] = _flip_until(*_joint_forms(signs, weights, loadings, rows), rows, n_resamples, seed)
+        pvalues[rows] = _flip_until(*_joint_forms(signs, weights, loadings, rows), keys[rows], n_resamples, seed)
         start += size
     return pvalues
 
 
-def _flip_until(observed: torch.Tensor, K: torch.Tensor, rows: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
-    "p-values of a batch: h / l where the h-th hit falls at draw l, (1 + hits) / (B + 1) for those that never get there."
+def _flip_until(observed: torch.Tensor, K: torch.Tensor, keys: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
+    "p-values of a batch of data with these keys: h / l where the h-th hit falls at draw l, (1 + hits) / (B + 1) for those that never get there."
     reached = ((observed[:, None] @ K)[:, 0] * observed).sum(1, keepdim=True)
     reached = reached - _SLACK * (1 + reached.abs())
-    pvalues, hits, active, done = np.ones(len(rows)), torch.zeros(len(rows), dtype=torch.int64, device=K.device), torch.arange(len(rows), device=K.device), 0
-    data = torch.as_tensor(rows, device=K.device)
+    pvalues, hits, active, done = np.ones(len(keys)), torch.zeros(len(keys), dtype=torch.int64, device=K.device), torch.arange(len(keys), device=K.device), 0
+    data = torch.as_tensor(keys, device=K.device)
     while len(active) and done < n_resamples:
         step = int(min(max(256, signs_at_a_time(K.device) // (len(active) * K.shape[1])), n_resamples - done, 8192))
         flips = coin_flips(seed, data[active], done, step, K.shape[1])
@@ -170,15 +170,16 @@ class MultiscaleTest:
 
 def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64), method: str = "joint", n_components: int | str | None = None,
                     metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None, seed: int = 0,
-                    device: str | torch.device | None = None) -> MultiscaleTest:
+                    device: str | torch.device | None = None, frame_models: Sequence[str] | None = None) -> MultiscaleTest:
     """Test, datum by datum, whether two models differ at any of several neighbourhood sizes.
 
     Parameters
     ----------
     emb : Embeddings or dict of arrays, or dict of k to what `datum_test` takes
-        Two or more models; or their graphs at every scale, {16: {'a': graph, 'b': graph}, 32: …}.
+        Two or more models; or their graphs at every scale, {16: {'a': graph, 'b': graph}, 32: …}. Only `a` and `b`, and those
+        named in `frame_models`, are looked at.
     a, b : str
-        The two models to compare.
+        The two models to compare, from `a` to `b`.
     n_neighbors : sequence of int
         The scales. Without effect on graphs that are given.
     method : {'joint', 'cauchy'}
@@ -188,6 +189,8 @@ def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 
     n_resamples : int, optional
         The most flips a datum may take (9,999).
     seed : int
+    frame_models : sequence of str, optional
+        Names of further models that join the pair's frames, as in `datum_test`.
 
     Returns
     -------
@@ -211,28 +214,29 @@ def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 
     """
     check_option("method", method, ("joint", "cauchy"))
     n_resamples, seed = check_count("n_resamples", 9999 if n_resamples is None else n_resamples, 19), check_count("seed", seed, 0)
-    scales = _scales(emb, n_neighbors, metric, symmetrize, device)
-    tests = {k: datum_test(graphs, a, b, n_components=n_components, n_resamples=n_resamples if method == "cauchy" else 19, seed=seed, device=device)
-             for k, graphs in progress(list(scales.items()), "scales")}
+    scales = _scales(emb, frame_of(a, b, frame_models), n_neighbors, metric, symmetrize, device)
+    options = dict(n_components=n_components, n_resamples=n_resamples if method == "cauchy" else 19, seed=seed, device=device, frame_models=frame_models)
+    tests = {k: datum_test(graphs, a, b, **options) for k, graphs in progress(list(scales.items()), "scales")}
     if method == "joint":
-        loadings = [torch.as_tensor(R.frame.loadings, dtype=torch.float32, device=device) for R in tests.values()]
-        pvalue = _joint_pvalues([R.difference for R in tests.values()], loadings, n_resamples, seed)
+        differences, loadings, (keys, *_), (order, *_) = zip(*(R.by_id for R in tests.values()))
+        loadings = [torch.as_tensor(own, dtype=torch.float32, device=device) for own in loadings]
+        pvalue = put_back(_joint_pvalues(differences, loadings, keys, n_resamples, seed), order)
     else:
         pvalue = cauchy_combination(np.array([R.pvalue for R in tests.values()]))
     effect = np.mean([R.effect for R in tests.values()], axis=0)
     return MultiscaleTest(pvalue, benjamini_hochberg(pvalue), effect, tests, method, (a, b), n_resamples, seed)
 
 
-def _scales(emb: Any, n_neighbors: Sequence[int], metric: str, symmetrize: str, device: Any) -> dict[int, Graphs]:
+def _scales(emb: Any, models: Sequence[str], n_neighbors: Sequence[int], metric: str, symmetrize: str, device: Any) -> dict[int, Graphs]:
     "The graphs at every scale: nested, since the neighbours of a large k begin with those of a small one."
     if isinstance(emb, Mapping) and all(isinstance(k, (int, np.integer)) for k in emb):
-        scales = {int(k): as_graphs(graphs) for k, graphs in sorted(emb.items())}
+        scales = {int(k): as_graphs(graphs, models=models) for k, graphs in sorted(emb.items())}
     else:
         if isinstance(n_neighbors, (int, np.integer)):
             raise ValueError(f"n_neighbors must hold two scales or more; got {n_neighbors}. For one, use `datum_test`.")
-        emb, ks = as_embeddings(emb), sorted({check_count("n_neighbors", k, 1) for k in n_neighbors})
-        widest = as_graphs(emb, ks[-1], metric, symmetrize, device).kernels if ks else {}
-        scales = {k: _narrowed(widest, k, emb) for k in ks}
+        ks = sorted({check_count("n_neighbors", k, 1) for k in n_neighbors})
+        widest = as_graphs(as_embeddings(selected(emb, models)), ks[-1], metric, symmetrize, device) if ks else None
+        scales = {k: _narrowed(widest, k) for k in ks}
     if len(scales) < 2:
         raise ValueError(f"n_neighbors must hold two scales or more; got {list(scales)}. For one, use `datum_test`.")
     return scales
@@ -243,11 +247,10 @@ def _nearest(kernel: DataKernel, k: int) -> DataKernel:
     return DataKernel(np.ascontiguousarray(kernel.neighbors[:, :k]), k, kernel.metric, kernel.symmetrize)
 
 
-def _narrowed(kernels: Mapping[str, DataKernel], k: int, emb: Any) -> Graphs:
+def _narrowed(graphs: Graphs, k: int) -> Graphs:
     "The graphs of the k nearest, from kernels with more."
-    kernels = {name: _nearest(kernel, k) for name, kernel in kernels.items()}
-    first = next(iter(kernels.values()))
-    return Graphs({name: kernel.graph for name, kernel in kernels.items()}, emb.ids, emb, kernels, dict(n_neighbors=k, metric=first.metric, symmetrize=first.symmetrize))
+    kernels = {name: _nearest(kernel, k) for name, kernel in graphs.kernels.items()}
+    return Graphs({name: kernel.graph for name, kernel in kernels.items()}, graphs.ids, graphs.emb, kernels, {**graphs.settings, "n_neighbors": k})
 
 # %% ../nbs/44_multiscale.ipynb #9f25e68d
 @dataclass(frozen=True, eq=False)
@@ -296,7 +299,7 @@ def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64
     ----------
     emb : Embeddings or dict of arrays
     a, b : str
-        The two models that are to be compared. Data of `b` change places.
+        The two models that are to be compared, in the frame of the pair; other models in `emb` are not looked at. Data of `b` change places.
     n_neighbors, n_components : sequence of int
         What to try; a k beyond n/4 and a d beyond n/2 are left out.
     metric, symmetrize, device
@@ -324,7 +327,7 @@ def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64
     >>> recommend({'a': Y, 'b': Y + 0.1 * rng.normal(size=Y.shape)}, 'a', 'b', n_neighbors=(8, 32), n_components=(8, 16)).ks
     (8, 32)
     """
-    emb = as_embeddings(emb).select((a, b))
+    emb = as_embeddings(selected(emb, (a, b)))
     ks = tuple(sorted({check_count("n_neighbors", k, 1) for k in n_neighbors if k <= emb.n // 4}))
     ds = tuple(sorted({check_count("n_components", d, 1) for d in n_components if d <= emb.n // 2}))
     if not ks or not ds:
@@ -366,6 +369,6 @@ def _auc_grid(of_a: DataKernel, of_b: DataKernel, changed: np.ndarray, ks: Seque
     for at, k in enumerate(ks):
         A, B = (_nearest(own, k).graph.astype(np.float64) for own in (of_a, of_b))
         coordinates = frame((A + B) / 2, ds[-1], 1e-2, device=device)
-        squared, size = (((A - B) @ coordinates.loadings / 2) ** 2).cumsum(1), (coordinates.center ** 2).cumsum(1)
+        squared, size = (((B - A) @ coordinates.loadings / 2) ** 2).cumsum(1), (coordinates.center ** 2).cumsum(1)
         grid[at] = [ranking_auc(squared[:, d - 1] / np.maximum(size[:, d - 1], 1e-12), changed) for d in ds]
     return grid

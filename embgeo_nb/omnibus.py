@@ -178,7 +178,8 @@ def as_graphs(emb: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
         sizes = {name: graph.shape[0] for name, graph in graphs.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"The graphs must be on the same data, but their sizes differ ({sizes}).")
-        return Graphs(graphs, np.arange(next(iter(sizes.values()))), settings=_common_settings(emb.values()))
+        kernels = dict(emb) if all(isinstance(value, DataKernel) for value in emb.values()) else None
+        return Graphs(graphs, np.arange(next(iter(sizes.values()))), None, kernels, _common_settings(emb.values()))
     emb = as_embeddings(emb)
     kernels = {name: data_kernel(emb[name], n_neighbors, metric, symmetrize, device) for name in progress(emb.models, "data kernels")}
     return Graphs({name: kernel.graph for name, kernel in kernels.items()}, emb.ids, emb, kernels,

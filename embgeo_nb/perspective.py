@@ -6,21 +6,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from .common import check_count, check_option, html_table, need, progress
-from .manifold import DistanceKind, ModelDistance, ModelManifold, _halves, any_axes, model_manifold
+from .manifold import DistanceKind, ModelDistance, ModelManifold, any_axes, model_manifold, random_halves
 
 # %% auto #0
-__all__ = ['NORMALIZATIONS', 'CLAIMS', 'perspective_distance', 'perspective_space', 'QueryCurve', 'query_curve', 'Claim']
+__all__ = ['NORMALIZATIONS', 'CLAIMS', 'DEBIASED', 'perspective_distance', 'perspective_space', 'QueryCurve', 'query_curve',
+           'Claim']
 
 # %% ../nbs/56_perspective.ipynb #899387d3
 NORMALIZATIONS = {"rms": lambda q: q ** -0.5, "mean": lambda q: 1 / q, "frobenius": lambda q: 1.0}
 CLAIMS = DistanceKind("|mean responses of s - of r|_F, times a constant", metric=True, euclidean=True, invariances=(), compares="responses")
+DEBIASED = replace(CLAIMS, definition="root of |mean responses of s - of r|_F^2 less the noise of replicates (0 if that is more), times a constant",
+                   metric=False, euclidean=False)
 
 
 def _mean_responses(responses: Mapping[str, Any]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
@@ -55,7 +58,9 @@ def perspective_distance(responses: Mapping[str, Any], normalize: str = "rms", d
     normalize : {'rms', 'mean', 'frobenius'}
         Times 1 / sqrt(n_queries), 1 / n_queries, or 1.
     debias : bool, default False
-        Subtract, under the root, what the spread of replicates adds. Needs two replicates of every answer.
+        Subtract, under the root, what the spread of replicates adds. Needs two replicates of every answer. The squares are
+        then right on average, but may be negative (the distance is 0 then), and the result is no metric: a detour may be
+        shorter than the way.
     n_resamples : int, default 0
         Also compute the distances on so many random halves of the queries, for `.interval` and the ellipses of a map.
     seed : int or numpy.random.Generator
@@ -81,11 +86,11 @@ def perspective_distance(responses: Mapping[str, Any], normalize: str = "rms", d
     if debias and np.isnan(variance).any():
         model, query = np.argwhere(np.isnan(variance))[0]
         raise ValueError(f"debias needs two replicates of every answer; {models[model]!r} has one at query {query}.")
-    halves = _halves(q, count, seed, "queries", 4)
+    halves = random_halves(q, count, seed, "queries", 4)
     squared = _squared_by_query(X) - (_noise(variance) if debias else 0)                 # (q, m, m)
     draws = np.stack([_summed(squared[rows], normalize) for rows in halves]) if count else None
     return ModelDistance(_summed(squared, normalize), models, "perspective", False, dict(n_queries=q, normalize=normalize, debias=debias),
-                         CLAIMS, draws=draws)
+                         DEBIASED if debias else CLAIMS, draws=draws)
 
 
 def _squared_by_query(X: np.ndarray) -> np.ndarray:

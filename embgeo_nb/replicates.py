@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from html import escape
 from itertools import combinations
 from math import comb
 from typing import Any
@@ -14,24 +18,27 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import as_seed, check_count, check_option, versions
+from .common import as_seed, check_count, check_level, check_option, html_table, need, versions
 from .multiplicity import benjamini_hochberg
-from .datum_test import DatumTest, _relative
-from .omnibus import Graphs, as_graphs, frame
+from .datum_test import DatumTest
+from .embeddings import Embeddings
+from .omnibus import Frame, Graphs, Omnibus, as_graphs, frame
 
 REPLICATE_METHODS = ("pooled", "single", "rotation")
 
 # %% auto #0
-__all__ = ['REPLICATE_METHODS', 'n_relabellings', 'replicate_test']
+__all__ = ['REPLICATE_METHODS', 'n_relabellings', 'replicate_test', 'RerunCheck', 'rerun_check']
 
 # %% ../nbs/38_replicates.ipynb #007d1729
 def _inner_products(graphs: list[sp.csr_array], loadings: np.ndarray, block: int = 4096) -> np.ndarray:
-    "G of every datum, (n, g, g): inner products of the runs' positions about their mean."
+    "G of every datum, (n, g, g): inner products of the runs' positions about their mean; 0 where they differ by rounding alone."
     n, g = graphs[0].shape[0], len(graphs)
     G = np.empty((n, g, g))
     for start in range(0, n, block):
         positions = np.stack([graph[start:start + block] @ loadings for graph in graphs], 1) / 2      # (rows, g, d)
+        size = (positions ** 2).sum((1, 2))
         positions -= positions.mean(1, keepdims=True)
+        positions[(positions ** 2).sum((1, 2)) <= 1e-20 * size] = 0
         G[start:start + block] = positions @ positions.transpose(0, 2, 1)
     return G
 
@@ -41,11 +48,12 @@ def _between(G: np.ndarray, contrasts: np.ndarray) -> np.ndarray:
     unit = contrasts / np.linalg.norm(contrasts, axis=1, keepdims=True)
     return np.einsum("rs,nst,rt->nr", unit, G, unit, optimize=True)
 
+
 # %% ../nbs/38_replicates.ipynb #a2f99a59
 def _relabellings(g_a: int, g_b: int, most: int, seed: int) -> np.ndarray:
     "Contrasts (R, g), the true one first: all of them if they are no more than `most`, else `most` random ones."
     g = g_a + g_b
-    contrast = lambda members: np.where(np.isin(np.arange(g), members), 1 / g_a, -1 / g_b)
+    contrast = lambda members: np.where(np.isin(np.arange(g), members), -1 / g_a, 1 / g_b)
     truth = contrast(np.arange(g_a))
     if n_relabellings(g_a, g_b) <= most:
         every = (members for members in combinations(range(g), g_a) if g_a != g_b or 0 in members)
@@ -86,6 +94,22 @@ def _moderated(within: np.ndarray, df: int, moderation: tuple[float, float, floa
     nu, prior, common = moderation
     return np.full_like(within, common) if np.isinf(prior) else (prior * common + df * nu * within) / (prior + df * nu)
 
+# %% ../nbs/38_replicates.ipynb #86761162
+def _moderated_f(G: np.ndarray, contrasts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "F and the between-group variation of every datum for every contrast, (n, R) both; 0 where nothing varies."
+    between, df = _between(G, contrasts), G.shape[1] - 2
+    within = np.maximum(np.trace(G, axis1=1, axis2=2)[:, None] - between, 0) / df
+    variance = _moderated(within, df, _moderation(G))
+    return np.divide(between, variance, out=np.zeros_like(between), where=variance > 0), between
+
+
+def _pooled(F: np.ndarray) -> np.ndarray:
+    "p-values (n, R) of every datum under every contrast, with the table F of all data that vary as the reference."
+    varying, pvalue = F.any(1), np.ones_like(F)
+    reference = np.sort(F[varying], axis=None)
+    pvalue[varying] = 1 - np.searchsorted(reference, F[varying] * (1 - 1e-9)) / max(reference.size, 1)
+    return pvalue
+
 # %% ../nbs/38_replicates.ipynb #0f3db94c
 def _rotation_pvalues(G: np.ndarray, contrast: np.ndarray, n_resamples: int, seed: int, block: int = 512) -> np.ndarray:
     "p-values (n,) from random directions in the space of contrasts."
@@ -106,13 +130,14 @@ def _rotation_pvalues(G: np.ndarray, contrast: np.ndarray, n_resamples: int, see
 # %% ../nbs/38_replicates.ipynb #02c1d733
 def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_components: int | str | None = None, n_neighbors: int = 32,
                    metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None, seed: int | np.random.Generator = 0,
-                   device: str | torch.device | None = None, method: str | None = None, tol: float = 1e-4) -> DatumTest:
+                   device: str | torch.device | None = None, method: str | None = None, tol: float = 1e-4,
+                   frame_models: Sequence[str] = ()) -> DatumTest:
     """Test, datum by datum, whether two groups of reruns differ by more than reruns of one model do.
 
     Parameters
     ----------
-    emb : Embeddings, dict of arrays, DataKernels or scipy sparse graphs
-        The runs, on the same n data. The frame is made from all models in it.
+    emb : Embeddings, dict of arrays, DataKernels or scipy sparse graphs, or an Omnibus
+        The runs, on the same n data. Whatever else it holds is not looked at: the frame is made of the two groups.
     group_a, group_b : list of str
         Names of the runs in each group: at least four together, none in both. A group of one is compared with the spread of the other.
     n_components, n_neighbors, metric, symmetrize, device, tol
@@ -125,12 +150,14 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
         Reference for a datum's statistic: its own relabellings ('single', exact, p at least 1/R), those of all data
         ('pooled'), or all rotations of its own runs ('rotation', exact if positions are normal; for 2 or 3 runs a side).
         By default 'single' where there are 1,000 relabellings or more (7 + 7 runs), else 'pooled'.
+    frame_models : sequence of str
+        Further models of `emb` that take part in the frame. The p-values are then conditional on them.
 
     Returns
     -------
     DatumTest
-        `statistic` is the moderated F (between-group over within-group variation), `displacement` that of the group means,
-        `groups` the two groups, `smallest_pvalue` the smallest p-value that was attainable.
+        `statistic` is the moderated F (between-group over within-group variation), `displacement` the mean of `group_b`
+        minus that of `group_a`, `groups` the two groups, `smallest_pvalue` the smallest p-value that was attainable.
 
     Raises
     ------
@@ -151,35 +178,24 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
     every = n_relabellings(g_a, g_b)
     method = check_option("method", method or ("single" if every >= 1000 else "pooled"), REPLICATE_METHODS)
     n_resamples = check_count("n_resamples", (9999 if method == "rotation" else 1000) if n_resamples is None else n_resamples, 19)
-    if method == "pooled" and every < 20:
+    seed = as_seed(seed)
+    runs = (*group_a, *group_b)
+    graphs = as_graphs(_only(emb, (*runs, *_joining(frame_models, runs))), n_neighbors, metric, symmetrize, device)
+    coordinates = frame(graphs.mean, n_components, tol, device=device)
+    G = _inner_products([graphs[name] for name in runs], coordinates.loadings)
+    if method == "pooled" and every < 20 and G.any():
         warnings.warn(f"With {g_a} + {g_b} runs there are {every} relabellings, the true one among them, so that the pooled test rejects at most {every} alpha of the data "
                       "at level alpha, and misses much where many differ. Add runs (4 + 4 have 35 relabellings), or use method='rotation'.", stacklevel=2)
-    graphs = as_graphs(emb, n_neighbors, metric, symmetrize, device)
-    runs = [graphs[name] for name in (*group_a, *group_b)]
-    seed = as_seed(seed)
-    coordinates = frame(graphs.mean, n_components, tol, device=device)
-    G = _inner_products(runs, coordinates.loadings)
     contrasts = _relabellings(g_a, g_b, n_resamples if method != "rotation" else 1000, seed)
-    between, df = _between(G, contrasts), g_a + g_b - 2
-    total = np.trace(G, axis1=1, axis2=2)[:, None]
-    F = between / _moderated(np.maximum(total - between, 0) / df, df, _moderation(G))
+    F, between = _moderated_f(G, contrasts)
     if method == "single":
         pvalue = (between >= between[:, :1] * (1 - 1e-9)).mean(1)
-    elif method == "pooled":
-        reference = np.sort(F, axis=None)
-        pvalue = 1 - np.searchsorted(reference, F[:, 0] * (1 - 1e-9)) / F.size
     else:
-        pvalue = _rotation_pvalues(G, contrasts[0], n_resamples, seed)
-    smallest = {"single": 1 / len(contrasts), "pooled": 1 / F.size, "rotation": 1 / (n_resamples + 1)}[method]
-    names, means = _group_names(group_a, group_b), [sum(graphs[name] for name in group) / len(group) for group in (group_a, group_b)]
-    difference = sp.csr_array(means[0] - means[1])
-    difference.eliminate_zeros()
-    D = (difference @ coordinates.loadings) / 2
-    pair = Graphs(dict(zip(names, means)), graphs.ids, graphs.emb, None, graphs.settings)
-    return DatumTest(F[:, 0], pvalue, benjamini_hochberg(pvalue), _relative(np.linalg.norm(D, axis=1), coordinates), D,
-                     np.diff(difference.indptr).astype(np.int64), names, "replicates", method, coordinates.n_components,
-                     n_resamples if method == "rotation" else len(contrasts), seed, graphs.settings, None, versions(), pair, coordinates,
-                     None if method == "rotation" else F, (group_a, group_b), smallest)
+        pvalue = _pooled(F)[:, 0] if method == "pooled" else _rotation_pvalues(G, contrasts[0], n_resamples, seed)
+    in_reference = max(F.any(1).sum(), 1) * F.shape[1]
+    smallest = {"single": 1 / len(contrasts), "pooled": 1 / in_reference, "rotation": 1 / (n_resamples + 1)}[method]
+    drawn = n_resamples if method == "rotation" else len(contrasts)
+    return _result(F, pvalue, graphs, (group_a, group_b), coordinates, method, drawn, seed, smallest)
 
 
 def _groups(group_a: list[str], group_b: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -200,3 +216,243 @@ def _groups(group_a: list[str], group_b: list[str]) -> tuple[tuple[str, ...], tu
 def _group_names(group_a: tuple[str, ...], group_b: tuple[str, ...]) -> tuple[str, str]:
     "A short name for each group."
     return tuple(" + ".join(group) if len(group) < 4 else f"{group[0]} + {len(group) - 1} more" for group in (group_a, group_b))
+
+# %% ../nbs/38_replicates.ipynb #68b1b530
+def _only(emb: Any, models: tuple[str, ...]) -> Any:
+    "Some models of whatever holds them, before any kernel is made."
+    emb = emb.graphs if isinstance(emb, Omnibus) else emb
+    if isinstance(emb, (Embeddings, Graphs)):
+        return emb.select(models)
+    if not isinstance(emb, Mapping):
+        raise TypeError("emb must be Embeddings, an Omnibus, or a dict of arrays, DataKernels or graphs; "
+                        f"got {type(emb).__name__}.")
+    if missing := [name for name in models if name not in emb]:
+        raise ValueError(f"There is no model {missing[0]!r}; the models are {', '.join(map(str, emb))}.")
+    return {name: emb[name] for name in models}
+
+
+def _joining(frame_models: Sequence[str], runs: tuple[str, ...]) -> tuple[str, ...]:
+    "`frame_models`, checked; the runs themselves are in the frame anyway."
+    if isinstance(frame_models, str) or not all(isinstance(name, str) for name in frame_models):
+        raise TypeError(f"frame_models must be a list of model names; got {frame_models!r}.")
+    return tuple(name for name in dict.fromkeys(frame_models) if name not in runs)
+
+
+def _result(F: np.ndarray, pvalue: np.ndarray, graphs: Graphs, groups: tuple[tuple[str, ...], tuple[str, ...]],
+            coordinates: Frame, method: str, drawn: int, seed: int, smallest: float) -> DatumTest:
+    "The DatumTest of two groups: the difference is the mean graph of the second minus that of the first."
+    names = _group_names(*groups)
+    means = [sum(graphs[name].astype(np.float64) for name in group) / len(group) for group in groups]
+    difference = sp.csr_array(means[1] - means[0])
+    difference.data[np.abs(difference.data) < 1e-12 * np.abs(means[0].data).max(initial=0)] = 0        # rounding
+    difference.eliminate_zeros()
+    difference.sort_indices()
+    D = (difference @ coordinates.loadings) / 2
+    length, distance = np.linalg.norm(D, axis=1), np.linalg.norm(coordinates.center, axis=1)
+    effect = np.divide(length, distance, out=np.where(length > 0, np.inf, 0.0), where=distance > 0)
+    pair = Graphs(dict(zip(names, means)), graphs.ids, graphs.emb, None, graphs.settings)
+    R = DatumTest(F[:, 0], pvalue, benjamini_hochberg(pvalue), effect, D,
+                  np.diff(difference.indptr).astype(np.int64), names, "replicates", method, coordinates.n_components,
+                  drawn, seed, graphs.settings, None, versions(), pair, coordinates,
+                  None if method == "rotation" else F, groups, smallest)
+    vars(R)["difference"] = difference                    # known already: what the cached property would compute
+    return R
+
+# %% ../nbs/38_replicates.ipynb #a0546822
+def _shares(G: np.ndarray) -> np.ndarray:
+    "M, (g, g), the mean over data of G / tr G: c'Mc is the share of the variation among the runs along a unit contrast c."
+    trace = np.trace(G, axis1=1, axis2=2)
+    varying = trace > 0
+    return (G[varying] / trace[varying, None, None]).mean(0) if varying.any() else np.zeros(G.shape[1:])
+
+
+def _division(M: np.ndarray) -> tuple[np.ndarray, float, float]:
+    "Of the cuts of the leading direction that with the largest share: a mask, the share, and the spread of the other directions."
+    g = len(M)
+    lead = np.linalg.eigh(M)[1][:, -1]
+    order = np.argsort(lead)
+    cuts = [np.isin(np.arange(g), order[:cut]) for cut in range(1, g)]
+    contrasts = np.array([np.where(part, -1 / part.sum(), 1 / (~part).sum()) for part in cuts])
+    share = np.einsum("rs,st,rt->r", contrasts, M, contrasts) / (contrasts ** 2).sum(1)
+    rest = np.eye(g) - 1 / g - np.outer(lead, lead)              # neither the mean nor the leading direction
+    others = rest @ M @ rest
+    spread = np.linalg.norm(others - rest * np.trace(others) / (g - 2))
+    return cuts[share.argmax()], float(share.max()), float(spread)
+
+# %% ../nbs/38_replicates.ipynb #a7845f55
+@lru_cache
+def _shares_by_chance(g: int, draws: int = 1999) -> np.ndarray:
+    "(largest share - 1 / (g - 1)) / spread where symmetric normal noise is all there is, sorted, (draws,)."
+    rng, h = np.random.default_rng(0), g - 1
+    basis = np.linalg.svd(np.eye(g) - 1 / g)[0][:, :h]
+    found = []
+    for _ in range(draws):
+        noise = rng.normal(size=(h, h))
+        noise = (noise + noise.T) / 2
+        _, share, spread = _division(basis @ (noise - np.eye(h) * np.trace(noise) / h) @ basis.T)
+        found.append(share / spread)
+    return np.sort(found)
+
+# %% ../nbs/38_replicates.ipynb #1c496ca4
+def _contrasts_of_runs(g: int) -> dict[str, np.ndarray]:
+    "Contrasts of all divisions into halves (at most 500), and of each run against the rest."
+    alone = np.eye(g)
+    return {"halves": _relabellings(g // 2, g - g // 2, 500, 0), "one against the rest": (1 - alone) / (g - 1) - alone}
+
+
+def _rates(G: np.ndarray, contrasts: np.ndarray, level: float) -> np.ndarray:
+    "Share of the data that the pooled test rejects at each contrast, all of them being the reference, (R,)."
+    return (_pooled(_moderated_f(G, contrasts)[0]) <= level).mean(0)
+
+
+def _scatter_of_rates(G: np.ndarray, level: float, draws: int = 40) -> float:
+    "Standard deviation of the rate at a contrast: over random orthogonal contrasts that avoid the leading direction."
+    g, rng = G.shape[1], np.random.default_rng(0)
+    plane = np.linalg.svd(np.eye(g - 1) - 1 / (g - 1))[0][:, :g - 2]          # contrasts of one run less
+    carry = plane @ np.linalg.eigh(_shares(G))[1][:, 1:-1].T                  # neither the mean of the runs nor what leads
+    fewer = carry @ G @ carry.T
+    turns = (np.linalg.qr(rng.normal(size=(g - 2, g - 2)))[0] for _ in range(draws))
+    return float(np.sqrt(np.mean([_rates(fewer, (plane @ turn).T, level).var(ddof=1) for turn in turns])))
+
+
+def _rates_by_chance(contrasts: np.ndarray, level: float, scatter: float,
+                     draws: int = 1999) -> tuple[float, float, float]:
+    "Of exchangeable runs: mean and 95 % quantile of the worst rate over these contrasts, and mean standard deviation."
+    g, rng = contrasts.shape[1], np.random.default_rng(0)
+    unit = contrasts / np.linalg.norm(contrasts, axis=1, keepdims=True)
+    noise = rng.normal(size=(draws, g, g))
+    centred = unit - unit.mean(1, keepdims=True)
+    mean = np.trace((np.eye(g) - 1 / g) @ noise, axis1=1, axis2=2) / (g - 1)
+    rates = level + scatter * (np.einsum("rs,bst,rt->br", centred, noise, centred, optimize=True) - mean[:, None])
+    worst = rates.max(1)
+    return float(worst.mean()), float(np.quantile(worst, 0.95)), float(rates.std(1).mean())
+
+# %% ../nbs/38_replicates.ipynb #1c59670b
+@dataclass(frozen=True, eq=False)
+class RerunCheck:
+    """Whether runs are of one kind: what `rerun_check` returns.
+
+    Attributes
+    ----------
+    runs : tuple of str
+    kinds : (tuple of str, tuple of str)
+        The division in two that holds the largest share of the variation among the runs, the smaller part first.
+    share, expected, bound : float
+        That share; 1 / (g - 1), what any division holds on average; and the share that exchangeable runs exceed with
+        probability `alpha`.
+    pvalue : float
+        Probability of a share as large as this one among exchangeable runs; 1 where the runs are all the same.
+    rates : dict of 'halves' and 'one against the rest' to ndarray
+        Share of the data that the pooled test rejects at `level`, for each of `divisions`.
+    divisions : dict of the same to a tuple of pairs of groups
+    by_chance : dict of the same to (worst, 95 % quantile of the worst, standard deviation)
+        Of the rates, as exchangeable runs give them.
+    alpha, level : float
+    settings : dict
+    """
+
+    runs: tuple[str, ...]
+    kinds: tuple[tuple[str, ...], tuple[str, ...]]
+    share: float
+    expected: float
+    bound: float
+    pvalue: float
+    rates: dict[str, np.ndarray] = field(repr=False)
+    divisions: dict[str, tuple] = field(repr=False)
+    by_chance: dict[str, tuple[float, float, float]] = field(repr=False)
+    alpha: float
+    level: float
+    settings: dict[str, Any] = field(repr=False)
+
+    @property
+    def one_kind(self) -> bool:
+        "Whether nothing speaks against runs of one kind."
+        return self.pvalue > self.alpha
+
+    @property
+    def verdict(self) -> str:
+        "'exchangeable as far as 6 runs can tell', 'of two kinds', or 'one run is of another kind'."
+        if self.one_kind:
+            return f"exchangeable as far as {len(self.runs)} runs can tell"
+        return "of two kinds" if len(self.kinds[0]) > 1 else "one run is of another kind"
+
+    @property
+    def sentence(self) -> str:
+        "The verdict and its numbers."
+        part, g = " + ".join(self.kinds[0]), len(self.runs)
+        odd = not self.one_kind and len(self.kinds[0]) == 1
+        says = f"{part} is of another kind than the other {g - 1} runs" if odd else f"these {g} runs are {self.verdict}"
+        held = (f"{part} against the rest holds {self.share:.1%} of the variation among the runs, and {1 - self.alpha:.0%} of "
+                f"exchangeable sets stay below {self.bound:.1%} (p = {self.pvalue:.2g})")
+        halves, alone = (f"{rates.max():.1%} (exchangeable runs: {self.by_chance[name][0]:.1%})" for name, rates in self.rates.items())
+        return f"{says}: {held}; at {self.level:.0%} the worst split into halves rejects {halves}, the worst run against the rest {alone}"
+
+    def to_frame(self) -> Any:
+        "A pandas DataFrame of the rates, over halves and over single runs: measured, and as exchangeable runs give them."
+        rows = {}
+        for name, rates in self.rates.items():
+            worst, high, scatter = self.by_chance[name]
+            which = " + ".join(self.divisions[name][int(rates.argmax())][0])
+            rows[name] = {"divisions": len(rates), "worst": rates.max(), "worst by chance": worst, "95 % of chance below": high,
+                          "standard deviation": rates.std(), "by chance": scatter, "which": which}
+        return need("pandas", "plot").DataFrame(rows).T
+
+    def _repr_html_(self) -> str:
+        share = lambda *values: tuple(f"{value:.1%}" for value in values)
+        rows = [(name, len(rates), *share(rates.max(), self.by_chance[name][0], rates.std(), self.by_chance[name][2]))
+                for name, rates in self.rates.items()]
+        return (f"<p><b>Runs of one kind?</b> {escape(self.sentence[0].upper() + self.sentence[1:])}.</p>"
+                + html_table((f"rejected at {self.level:.0%}", "divisions", "worst", "by chance", "standard deviation", "by chance"),
+                             rows))
+
+# %% ../nbs/38_replicates.ipynb #35158223
+def rerun_check(emb: Any, n_components: int | str | None = None, n_neighbors: int = 32, metric: str = "cosine",
+                symmetrize: str = "union", level: float = 0.05, alpha: float = 0.01,
+                device: str | torch.device | None = None, tol: float = 1e-4) -> RerunCheck:
+    """Are these runs of one kind, as far as so few of them can tell?
+
+    Parameters
+    ----------
+    emb : Embeddings, dict of arrays, DataKernels or scipy sparse graphs, or an Omnibus
+        Four runs or more that are supposed to differ by chance alone, on the same n data.
+    n_components, n_neighbors, metric, symmetrize, device, tol
+        As in `datum_test`.
+    level : float, default 0.05
+        At which the rates of rejection are counted.
+    alpha : float, default 0.01
+        How often sets of runs of one kind may be called something else.
+
+    Returns
+    -------
+    RerunCheck
+        With `.one_kind`, `.sentence`, `.kinds` and `.to_frame()`.
+
+    Raises
+    ------
+    ValueError
+        For fewer than four runs, or anything `datum_test` refuses.
+    """
+    check_level("level", level), check_level("alpha", alpha)
+    graphs = as_graphs(emb.graphs if isinstance(emb, Omnibus) else emb, n_neighbors, metric, symmetrize, device)
+    if len(graphs.models) < 4:
+        raise ValueError("emb must hold at least four runs, since two directions besides the one that is tested say how much chance "
+                         f"scatters; got {len(graphs.models)}.")
+    coordinates = frame(graphs.mean, n_components, tol, device=device)
+    G = _inner_products(list(graphs.graphs.values()), coordinates.loadings)
+    return _check(G, graphs.models, level, alpha, {**graphs.settings, "n_components": coordinates.n_components})
+
+
+def _check(G: np.ndarray, runs: tuple[str, ...], level: float, alpha: float, settings: dict[str, Any]) -> RerunCheck:
+    "The check from the runs' inner products."
+    g, names, same = len(runs), np.array(runs), not G.any()
+    part, share, spread = _division(_shares(G))
+    chance, expected = _shares_by_chance(g), 1 / (g - 1)
+    pvalue = 1.0 if same else float((1 + (chance * spread >= share - expected).sum()) / (len(chance) + 1))
+    scatter = 0.0 if same else _scatter_of_rates(G, level)
+    two = lambda mask: (tuple(names[mask].tolist()), tuple(names[~mask].tolist()))
+    contrasts = _contrasts_of_runs(g)
+    return RerunCheck(runs, tuple(sorted(two(part), key=len)), share, expected,
+                      expected + float(np.quantile(chance, 1 - alpha)) * spread, pvalue,
+                      {name: _rates(G, own, level) for name, own in contrasts.items()},
+                      {name: tuple(two(c < 0) for c in own) for name, own in contrasts.items()},
+                      {name: _rates_by_chance(own, level, scatter) for name, own in contrasts.items()}, alpha, level, settings)

@@ -5,10 +5,12 @@
 # %% ../nbs/66_scale.ipynb #c2b867bd
 from __future__ import annotations
 
-import json
+import mmap
 import os
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,10 +20,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import check_count, check_option, html_table, need
+from .common import atomic_path, check_count, check_option, html_table, is_abandoned, need
 from .datum_test import _redrawn, coin_flips, datum_test, latent_positions
 from .embeddings import as_embeddings
-from .kernel import METRICS, SYMMETRIZE, DataKernel, _coarse_pays, _largest, _neighbors_between, _on_cpu, _Rows, data_kernel
+from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, read_manifest, reading, save_arrays, unpack_column, write_array,
+                             write_manifest)
+from .kernel import METRICS, SYMMETRIZE, DataKernel, _coarse_pays, _largest, _neighbors_between, _on_cpu, _Rows, check_directions, data_kernel
 from .omnibus import Graphs, Omnibus, as_graphs, frame, omnibus
 from .rdpg import to_torch
 
@@ -212,19 +216,19 @@ def _advice(costs: dict[str, tuple[float, float, float, float]], embeddings: flo
     return tuple(tips)
 
 # %% ../nbs/66_scale.ipynb #c5207ad4
-_PARTS = ("indptr", "indices", "data")
+_PARTS, _MANIFEST, _FORMAT = ("indptr", "indices", "data"), "graphs.json", "graphs of embgeo_nb, 2"
 
 
-def save_graphs(emb: Any, folder: str | Path, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
+def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
                 device: str | torch.device | None = None, engine: Any = None) -> Graphs:
     """Write the graphs of an analysis to a folder, one model at a time, and open them from there.
 
     Parameters
     ----------
     emb : Embeddings, or dict of arrays, DataKernels or scipy sparse graphs
-        Embeddings may be memory-mapped.
+        Embeddings may be memory-mapped; graphs may be those of the same folder.
     folder : str or Path
-        Made if it is not there. Graphs of the same names are replaced.
+        Made if it is not there. The graphs in it are replaced when all new ones are written.
     n_neighbors, metric, symmetrize, device
         As in `data_kernel`.
     engine : DaskEngine, optional
@@ -234,31 +238,127 @@ def save_graphs(emb: Any, folder: str | Path, n_neighbors: int = 32, metric: str
     -------
     Graphs
         Memory-mapped.
+
+    Raises
+    ------
+    ValueError
+        If the ids cannot be stored, or the folder holds something else under the same name. Nothing is written then.
     """
     folder, settings = Path(folder), dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)
-    folder.mkdir(parents=True, exist_ok=True)
-    given = isinstance(emb, Graphs) or any(isinstance(value, DataKernel) or sp.issparse(value) for value in dict(emb).values()) if isinstance(emb, (Graphs, Mapping)) else False
+    given = isinstance(emb, Graphs) or isinstance(emb, Mapping) and any(isinstance(value, DataKernel) or sp.issparse(value) for value in emb.values())
     source = as_graphs(emb) if given else as_embeddings(emb)
-    for at, name in enumerate(source.models):
-        graph = source[name] if given else (engine.kernel(source[name], **settings) if engine else data_kernel(source[name], device=device, **settings)).graph
-        for part in _PARTS:
-            np.save(folder / f"{at}.{part}.npy", getattr(graph, part))
-    np.save(folder / "ids.npy", source.ids)
-    (folder / "graphs.json").write_text(json.dumps({"models": list(source.models), "settings": source.settings if given else settings}))
-    return open_graphs(folder)
+    note, ids = pack_column(source.ids, "ids")                                # refused before the work
+    folder.mkdir(parents=True, exist_ok=True)
+    old, token = _known_files(folder), fresh_token()
+    try:
+        entries = []
+        for at, name in enumerate(source.models):
+            graph = source[name] if given else (engine.kernel(source[name], **settings) if engine else data_kernel(source[name], device=device, **settings)).graph
+            graph = _canonical(graph)
+            entries.append({"name": name, **{part: write_array(folder, f"{token}.{at}.{part}", getattr(graph, part)) for part in _PARTS}})
+        columns = {part: write_array(folder, f"{token}.ids{part}", array) for part, array in ids.items()}
+        write_manifest(folder / _MANIFEST, {"format": _FORMAT, "n": source.n, "models": entries, "ids": {"note": note, "parts": columns},
+                                            "settings": source.settings if given else settings})
+    except BaseException:
+        _remove(folder, lambda file: file.startswith(token))
+        raise
+    new = _known_files(folder)
+    _remove(folder, lambda file: file in old or file not in new and is_abandoned(folder / file))
+    return open_graphs(folder, verify=False)
 
 
-def open_graphs(folder: str | Path) -> Graphs:
-    "The graphs that `save_graphs` wrote, memory-mapped."
+def _canonical(graph: sp.csr_array) -> sp.csr_array:
+    "A graph whose indices are sorted and differ, as the reader takes for granted."
+    if not graph.has_canonical_format:
+        graph = graph.copy()
+        graph.sum_duplicates()
+    return graph
+
+# %% ../nbs/66_scale.ipynb #c9d40c89
+def _known_files(folder: Path) -> set[str]:
+    "The files that the manifest of a folder names; an error if what is there is no manifest of graphs."
+    if not (folder / _MANIFEST).exists():
+        return set()
+    manifest = _read_store(folder)
+    entries = [model[part] for model in manifest["models"] for part in _PARTS] + [*manifest["ids"]["parts"].values()]
+    return {entry["file"] for entry in entries}
+
+
+def _read_store(folder: Path) -> dict[str, Any]:
+    "The manifest of a folder of graphs."
+    if not (folder / _MANIFEST).is_file():
+        raise ValueError(f"folder holds no graphs (no {_MANIFEST}): {folder.name!r}. Write them with save_graphs.")
+    try:
+        manifest = read_manifest(folder / _MANIFEST)
+    except ValueError as error:
+        raise ValueError(f"folder {folder.name!r} is not one that save_graphs wrote, or its manifest is damaged: {error}") from error
+    if manifest.get("format") != _FORMAT:
+        raise ValueError(f"folder {folder.name!r} is not one that this version of save_graphs wrote: its {_MANIFEST} has format {manifest.get('format')!r}.")
+    return manifest
+
+
+def _remove(folder: Path, which: Callable[[str], bool]) -> None:
+    "Remove files of a store; where the system lets nobody remove what is open, they stay."
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if own_file(entry.name) and which(entry.name)]
+    for name in names:
+        with suppress(OSError):
+            os.unlink(folder / name)
+
+# %% ../nbs/66_scale.ipynb #401242a1
+def open_graphs(folder: str | os.PathLike, verify: bool = True) -> Graphs:
+    """The graphs that `save_graphs` wrote, memory-mapped.
+
+    Parameters
+    ----------
+    folder : str or Path
+    verify : bool, default True
+        Whether to read all files for their checksums. Without, only those of the manifest and the ids are compared.
+
+    Returns
+    -------
+    Graphs
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no graphs, or a file is missing, damaged, or of another store.
+    """
     folder = Path(folder)
-    if not (folder / "graphs.json").is_file():
-        raise ValueError(f"folder holds no graphs (no graphs.json): {folder.name!r}. Write them with save_graphs.")
-    known, ids = json.loads((folder / "graphs.json").read_text()), np.load(folder / "ids.npy")
-    return Graphs({name: _open_graph(folder, at, len(ids)) for at, name in enumerate(known["models"])}, ids, settings=known["settings"])
+    for _ in range(20):                                   # a store may be replaced while it is opened
+        manifest = _read_store(folder)
+        try:
+            return _open_store(folder, manifest, verify)
+        except FileNotFoundError as error:
+            if _read_store(folder) == manifest:
+                raise ValueError(f"folder {folder.name!r} lacks a file of its graphs: {Path(error.filename).name!r}.") from error
+    raise ValueError(f"folder {folder.name!r} is being written again and again.")
 
 
-def _open_graph(folder: Path, at: int, n: int) -> sp.csr_array:
-    indptr, indices, data = (np.load(folder / f"{at}.{part}.npy", mmap_mode="r") for part in _PARTS)
+def _open_store(folder: Path, manifest: Mapping[str, Any], verify: bool) -> Graphs:
+    with reading(folder / _MANIFEST):
+        n, models = manifest["n"], manifest["models"]
+        ids = unpack_column(manifest["ids"]["note"], {part: map_array(folder, entry) for part, entry in manifest["ids"]["parts"].items()})
+        if len(ids) != n or len({model["name"] for model in models}) != len(models) or not models:
+            raise ValueError("its numbers of ids or models do not fit")
+        graphs = {model["name"]: _checked_graph(model["name"], n, *(map_array(folder, model[part], verify) for part in _PARTS)) for model in models}
+        return Graphs(graphs, np.array(ids), settings=dict(manifest["settings"]))
+
+
+def _checked_graph(name: str, n: int, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, block: int = 2 ** 24) -> sp.csr_array:
+    "A graph of arrays on disk, if they can be one."
+    types = indptr.dtype in (np.int32, np.int64) and indices.dtype == indptr.dtype and data.dtype in (np.float32, np.float64)
+    fits = types and indptr.shape == (n + 1,) and indices.ndim == 1 and indices.shape == data.shape and indptr[0] == 0 and indptr[-1] == len(indices)
+    if not fits or (np.diff(indptr) < 0).any():
+        raise ValueError(f"the graph of {name!r} is none: its arrays do not fit each other")
+    for part in (indices[start:start + block] for start in range(0, len(indices), block)):
+        if part.min() < 0 or part.max() >= n:
+            raise ValueError(f"the graph of {name!r} points outside itself")
+    return _graph_of(indptr, indices, data)
+
+
+def _graph_of(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray) -> sp.csr_array:
+    n = len(indptr) - 1
     graph = sp.csr_array((n, n), dtype=data.dtype)
     graph.indptr, graph.indices, graph.data = indptr, indices, data            # the constructor would look at every index
     graph.has_sorted_indices = graph.has_canonical_format = True
@@ -272,14 +372,14 @@ class DaskEngine:
     ----------
     client : dask.distributed.Client
     folder : str or Path
-        A folder that all workers see.
+        A folder that all workers see. What is written there for a piece of work is removed after it.
     retries : int, default 5
         How often a task may be done again after its worker was lost.
     """
 
-    def __init__(self, client: Any, folder: str | Path, retries: int = 5):
+    def __init__(self, client: Any, folder: str | os.PathLike, retries: int = 5):
         need("distributed", "dask")
-        self.client, self.folder, self.retries = client, Path(folder), retries
+        self.client, self.folder, self.retries = client, Path(folder), check_count("retries", retries, 0)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def _map(self, function: Callable, *arguments: Sequence, **options: Any) -> list:
@@ -287,62 +387,93 @@ class DaskEngine:
         futures = self.client.map(function, *arguments, pure=False, retries=self.retries, **options)
         return self.client.gather(futures)
 
+    @contextmanager
+    def _work(self) -> Iterator[Path]:
+        "A folder for one piece of work."
+        folder = self.folder / f"work_{fresh_token()}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def kernel(self, Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union", batch_size: int = 4096) -> DataKernel:
         "As `data_kernel`: blocks of rows are tasks."
-        path = self.folder / f"embedding_{time.time_ns()}.npy"
-        np.save(path, as_embeddings({"Y": Y})["Y"])
-        try:
-            n = len(np.load(path, mmap_mode="r"))
-            check_count("n_neighbors", n_neighbors, 1, n - 1, f"a datum has {n - 1} others (n = {n})")
-            starts = list(range(0, n, batch_size))
-            blocks = self._map(_kernel_rows, starts, path=str(path), rows=batch_size, k=n_neighbors, metric=metric)
-        finally:
-            path.unlink()
-        return DataKernel(np.concatenate(blocks), n_neighbors, check_option("metric", metric, METRICS), check_option("symmetrize", symmetrize, SYMMETRIZE))
+        Y = as_embeddings({"Y": Y})["Y"]
+        n = len(Y)
+        check_option("metric", metric, METRICS)
+        check_option("symmetrize", symmetrize, SYMMETRIZE)
+        n_neighbors = check_count("n_neighbors", n_neighbors, 1, n - 1, f"a datum has {n - 1} others (n = {n})")
+        check_count("batch_size", batch_size, 1)
+        check_directions(Y, metric)
+        with self._work() as folder:
+            path = _scratch(folder, Y)
+            blocks = self._map(_kernel_rows, list(range(0, n, batch_size)), path=path, rows=batch_size, k=n_neighbors, metric=metric)
+        return DataKernel(np.concatenate(blocks), n_neighbors, metric, symmetrize)
 
     def omnibus(self, graphs: Any, n_components: int | str | None = None, seed: int | np.random.Generator = 0, tol: float = 1e-4) -> Omnibus:
-        "As `omnibus` of stored graphs (or graphs, which are stored first): the graphs of each pass are tasks."
-        graphs, folder = self._stored(graphs)
+        "As `omnibus` of stored graphs (or graphs, which are stored for the time being): the graphs of each pass are tasks."
+        graphs = as_graphs(graphs)
+        with self._work() as folder:
+            files = list(self._stored(graphs, folder).values())
 
-        def spread(a: torch.Tensor, mean_a: torch.Tensor) -> torch.Tensor:
-            path = folder / f"pass_{time.time_ns()}.npy"
-            np.save(path, torch.stack([a, mean_a]).cpu().numpy())
-            try:
-                parts = self._map(_graph_pass, list(range(len(graphs.models))), folder=str(folder), path=str(path))
-            finally:
-                path.unlink()
-            return sum((torch.from_numpy(part) for part in parts), torch.zeros_like(a, device="cpu")).to(a)
+            def spread(a: torch.Tensor, mean_a: torch.Tensor) -> torch.Tensor:
+                path = _scratch(folder, torch.stack([a, mean_a]).cpu().numpy())
+                parts = self._map(_graph_pass, files, path=path)
+                os.unlink(path)
+                return sum((torch.from_numpy(part) for part in parts), torch.zeros_like(a, device="cpu")).to(a)
 
-        return omnibus(graphs, n_components, seed=seed, tol=tol, spread=spread)
+            return omnibus(graphs, n_components, seed=seed, tol=tol, spread=spread)
 
     def bootstrap(self, graphs: Any, a: str, b: str, n_components: int | str | None = None, n_resamples: int = 199, seed: int = 0) -> np.ndarray:
         "The null distribution (n, n_resamples) that `datum_test(..., null='bootstrap')` has: replicates are tasks."
-        graphs, _ = self._stored(graphs)
-        positions, signature = latent_positions(frame(graphs.mean, n_components))
-        path = self.folder / f"fit_{time.time_ns()}.npz"
-        np.savez(path, positions=positions, signature=signature)
-        try:
-            return np.stack(self._map(_bootstrap_draw, list(range(n_resamples)), path=str(path), seed=check_count("seed", seed, 0)), axis=1)
-        finally:
-            path.unlink()
+        positions, signature = latent_positions(frame(as_graphs(graphs).mean, n_components))
+        with self._work() as folder:
+            save_arrays(folder / "fit.npz", {"positions": positions, "signature": np.asarray(signature)})
+            return np.stack(self._map(_bootstrap_draw, list(range(n_resamples)), path=str(folder / "fit.npz"), seed=check_count("seed", seed, 0)), axis=1)
 
     def pairs(self, graphs: Any, pairs: Sequence[tuple[str, str]], **options: Any) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
         "Statistic and p-value, each (n,), of `datum_test` for every pair of models: pairs are tasks."
-        graphs, folder = self._stored(graphs)
-        for pair in pairs:
-            for name in pair:
-                graphs[name]
-        found = self._map(_test_pair, [str(a) for a, _ in pairs], [str(b) for _, b in pairs], folder=str(folder), options=options)
-        return dict(zip(map(tuple, pairs), found))
+        graphs, pairs = as_graphs(graphs), [(a, b) for a, b in pairs]
+        graphs.select(list(dict.fromkeys(name for pair in pairs for name in pair)))               # an error for names that are not there
+        note, ids = pack_column(graphs.ids, "ids")
+        with self._work() as folder:
+            save_arrays(folder / "ids.npz", ids, note)
+            found = self._map(_test_pair, pairs, files=self._stored(graphs, folder), ids=str(folder / "ids.npz"), settings=graphs.settings, options=options)
+        return dict(zip(pairs, found))
 
-    def _stored(self, graphs: Any) -> tuple[Graphs, Path]:
-        "Graphs in the shared folder, and where."
-        graphs = as_graphs(graphs)
-        first = graphs[graphs.models[0]].data
-        if isinstance(first, np.memmap) and first.filename is not None and Path(first.filename).parent.is_relative_to(self.folder.resolve()):
-            return graphs, Path(first.filename).parent
-        folder = self.folder / f"graphs_{time.time_ns()}"
-        return save_graphs(graphs, folder), folder
+    def _stored(self, graphs: Graphs, folder: Path) -> dict[str, tuple[str, ...]]:
+        "For each model the files of its graph: where they are, if the workers see them, or written to `folder`."
+        return {name: _own_files(graph, self.folder) or _write_graph(graph, folder, at) for at, (name, graph) in enumerate(graphs.graphs.items())}
+
+# %% ../nbs/66_scale.ipynb #d58c47e2
+def _scratch(folder: Path, array: np.ndarray) -> str:
+    "A file for the workers to read."
+    path = folder / f"{fresh_token()}.npy"
+    with atomic_path(path) as temporary:
+        np.save(temporary, array)
+    return str(path)
+
+
+def _own_files(graph: sp.csr_array, folder: Path) -> tuple[str, ...] | None:
+    "The files that a graph is memory-mapped from, if each of its arrays is one whole file in the folder."
+    files = []
+    for array in (getattr(graph, part) for part in _PARTS):
+        whole = isinstance(array, np.memmap) and array.filename is not None and isinstance(array.base, mmap.mmap)
+        if not whole or not Path(array.filename).is_relative_to(folder.resolve()) or not Path(array.filename).exists():
+            return None
+        files.append(str(array.filename))
+    return tuple(files)
+
+
+def _write_graph(graph: sp.csr_array, folder: Path, at: int) -> tuple[str, ...]:
+    token, graph = fresh_token(), _canonical(graph)
+    return tuple(str(folder / write_array(folder, f"{token}.{at}.{part}", getattr(graph, part))["file"]) for part in _PARTS)
+
+
+def _open_files(files: Sequence[str]) -> sp.csr_array:
+    "The graph in three files."
+    return _graph_of(*(np.load(file, mmap_mode="r") for file in files))
 
 # %% ../nbs/66_scale.ipynb #cd734e0c
 def _kernel_rows(start: int, path: str, rows: int, k: int, metric: str) -> np.ndarray:
@@ -351,21 +482,24 @@ def _kernel_rows(start: int, path: str, rows: int, k: int, metric: str) -> np.nd
     return _neighbors_between(data, start, min(start + rows, data.n), k).numpy()
 
 
-def _graph_pass(at: int, folder: str, path: str) -> np.ndarray:
+def _graph_pass(files: Sequence[str], path: str) -> np.ndarray:
     "What one graph adds to a pass: A (A a - mean a)."
     a, mean_a = (torch.from_numpy(part) for part in np.load(path))
-    graph = to_torch(_open_graph(Path(folder), at, len(a)), None, a.dtype)
+    graph = to_torch(_open_files(files), None, a.dtype)
     return (graph @ (graph @ a - mean_a)).numpy()
 
 
 def _bootstrap_draw(at: int, path: str, seed: int) -> np.ndarray:
     "Replicate `at`: two graphs from the fit, embedded jointly; their squared displacements, (n,)."
-    with np.load(path) as fit:
-        fit = fit["positions"], tuple(fit["signature"].tolist())
+    fit, _ = load_arrays(path)
+    fit = fit["positions"], tuple(fit["signature"].tolist())
     return _redrawn(fit, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))).astype(np.float32)
 
 
-def _test_pair(a: str, b: str, folder: str, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _test_pair(pair: tuple[str, str], files: Mapping[str, Sequence[str]], ids: str, settings: dict[str, Any],
+               options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     "One pair of models."
-    result = datum_test(open_graphs(folder), a, b, **options)
+    arrays, note = load_arrays(ids)
+    graphs = Graphs({name: _open_files(own) for name, own in files.items()}, unpack_column(note, arrays), settings=settings)
+    result = datum_test(graphs, *pair, **options)
     return result.statistic, result.pvalue

@@ -83,10 +83,46 @@ def test_reruns_paired_rejects_and_replicates_holds():
     C = calibrate(reruns(6), ("paired", "replicates"), n_resamples=199, n_neighbors=12)
     assert len(C.comparisons["paired"]) == 15 and len(C.comparisons["replicates"]) == 10
     assert C.verdict("paired", 0.05) == "rejects too often" and "use `replicates`" in C.sentence
-    assert C.verdict("replicates", 0.05) != "rejects too often"
+    assert C.verdict("replicates", 0.05) == "exchangeable as far as 6 runs can tell" and "exchangeable as far as 6 runs can tell" in C.sentence
+    assert C.check.verdict in C._repr_html_() and C.claims["replicates"].verdict == C.check.verdict
     table = C.to_frame()
     assert list(table["null"].unique()) == ["paired", "replicates"] and table["low"].isna().sum() == 3
     assert (table["least"] <= table["rejected"]).all() and (table["rejected"] <= table["most"]).all()
+
+
+@pytest.mark.parametrize("null", ["replicates", "rotation"])
+@pytest.mark.parametrize("n_runs", [6, 8])
+def test_runs_of_two_kinds_do_not_mean_what_they_say(null, n_runs):
+    "Half of the runs are of another kind. The mean over splits is the level all the same, which is no evidence of anything."
+    rng = np.random.default_rng(5)
+    points = rng.normal(size=(300, 8))
+    other = np.r_[rng.permutation(points[:45]), points[45:]]
+    models = {f"run {t}": (other if t % 2 else points) + 0.3 * rng.normal(size=points.shape) for t in range(n_runs)}
+    C = calibrate(models, null, n_neighbors=16, n_resamples=199)
+    if null == "replicates":
+        assert abs(C.rates(null, 0.05).mean() - 0.05) < 0.003
+    assert C.verdict(null, 0.05) == "of two kinds" and f"these {n_runs} runs are of two kinds" in C.sentence and "mean what they say" not in C.sentence
+    assert set(C.check.kinds[0]) in ({f"run {t}" for t in range(side, n_runs, 2)} for side in (0, 1))
+    assert f"{C.check.share:.1%}" in C.sentence and f"{C.check.rates['halves'].max():.1%}" in C.sentence
+    assert C.claims[null].verdict == "of two kinds" and f"{C.check.bound:.1%}" in C.claims[null].threshold
+    table = C.to_frame()
+    assert (table["verdict"] == "of two kinds").all() and (table["sd"] > 0).all()
+    worst = max(zip(C.rates(null, 0.05), C.comparisons[null]))[1]
+    assert set(worst[0]) in map(set, C.check.kinds)
+
+
+def test_an_odd_rerun_is_named():
+    models = {**reruns(6, 200), "odd": np.random.default_rng(9).permutation(reruns(1, 200)["run 0"])}
+    C = calibrate(models, "replicates", n_neighbors=12, n_resamples=99)
+    assert C.verdict("replicates", 0.05) == "one run is of another kind" and "odd is of another kind" in C.sentence
+    assert calibrate(reruns(4), "paired", n_neighbors=12, n_resamples=99).check is None
+
+
+def test_rates_of_the_check_are_those_of_the_splits():
+    C = calibrate(reruns(6), "replicates", n_resamples=999, n_neighbors=12)
+    by_split = {frozenset(map(frozenset, pair)): rate for pair, rate in zip(C.comparisons["replicates"], C.rates("replicates", 0.05))}
+    for pair, rate in zip(C.check.divisions["halves"], C.check.rates["halves"]):
+        assert by_split[frozenset(map(frozenset, pair))] == rate
 
 
 def test_splits_of_reruns_are_all_and_each_once():

@@ -198,6 +198,34 @@ def test_dbpedia_says_what_is_missing(tmp_path):
         dbpedia(Path("t.json"))
 
 
+def test_dbpedia_reads_awkward_tables_right_or_not_at_all(tmp_path):
+    path, long = tmp_path / "t.csv", "word " * 40_000
+    path.write_text(f"\ufeffdoc_id,label,text\n1,0,\"two\nlines\"\n\n2,1,{long}\n", encoding="utf-8")       # a mark, a line break, a blank line, a long text
+    corpus = dbpedia(path)
+    assert corpus.ids == ("1", "2") and corpus.texts == ("two\nlines", long)
+    path.write_text("doc_id,label,text\n1,0\n2,1,a text\n")
+    with pytest.raises(ValueError, match="t.csv.*row 2 has 2 fields, and the header has 3"):
+        dbpedia(path)
+    for name, content in (("t.parquet", b"PAR1 nothing PAR1"), ("u.csv", b"doc_id,label,text\n1,0,\xff\n")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=name):
+            dbpedia(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        dbpedia(tmp_path / "nothing.parquet")
+
+
+def test_columns_of_a_corpus_count_by_position():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"id": [1, 2, 3], "text": list("abc"), "label": list("xyz")})[::-1]
+    corpus = Corpus(table.id, table.text, table.label)
+    assert corpus.ids == ("3", "2", "1") and corpus.texts == ("c", "b", "a") and corpus.labels.tolist() == ["z", "y", "x"]
+    labels = np.array([0, 1, 2])
+    assert Corpus(list("abc"), list("abc"), labels) and labels.flags.writeable
+    for ids, kept, message in (([1, "1", 2], labels, "ids mixes int"), ([1, None, 2], labels, "ids has 1 missing"), (list("abc"), ["x", None, "y"], "labels has 1 missing")):
+        with pytest.raises(ValueError, match=message):
+            Corpus(ids, list("abc"), kept)
+
+
 def test_dbpedia_takes_a_loaded_dataset():
     "What the `datasets` library returns: columns by `to_dict`, and class names with the label's feature."
     from types import SimpleNamespace

@@ -13,7 +13,8 @@ from scipy.stats import beta, betaprime, chi2, false_discovery_control, gamma, k
 
 import embgeo_nb as eg
 from embgeo_nb.multiplicity import storey_qvalues, unmoved_share
-from embgeo_nb.datum_test import HITS, NULLS, coin_flips, pearson_sf, weighted_chi2_sf
+from embgeo_nb.datum_test import HITS, NULLS, coin_flips, id_keys, key_order, pearson_sf, put_back, weighted_chi2_sf
+from embgeo_nb.omnibus import as_graphs
 from reference import each_device, enumerated_pvalue, random_graph, views
 
 core = importlib.import_module("embgeo_nb.datum_test")       # the package's name for it is the function
@@ -60,7 +61,7 @@ def test_few_edges_are_enumerated(seed, weights, d, device):
 def test_enumeration_where_it_is_no_dearer_than_sampling(n_resamples, count, enumerated):
     vectors = np.random.default_rng(0).normal(size=(count + 1, 3))
     difference = sp.csr_array(np.vstack([np.r_[0, np.ones(count)], np.zeros((count, count + 1))]))
-    found = core._paired_pvalues(difference, torch.tensor(vectors, dtype=torch.float32), n_resamples, 0)[0]
+    found = core._paired_pvalues(difference, torch.tensor(vectors, dtype=torch.float32), np.arange(len(vectors)), n_resamples, 0)[0]
     exact = enumerated_pvalue(np.ones(count), vectors[1:])
     assert (found == exact) == enumerated and abs(found - exact) < 5 * np.sqrt(exact * (1 - exact) / min(n_resamples, HITS / exact))
 
@@ -74,7 +75,7 @@ def test_nothing_is_more_cancelled_than_zero(pairs):
         signs = np.r_[np.ones(pairs), -np.ones(pairs)]
         difference = sp.csr_array(np.vstack([np.r_[0, signs], np.zeros((2 * pairs, 2 * pairs + 1))]))
         loadings = torch.tensor(np.vstack([half[:1], half, half]), dtype=torch.float32)
-        found.append(core._paired_pvalues(difference, loadings, 999, seed)[0])
+        found.append(core._paired_pvalues(difference, loadings, np.arange(2 * pairs + 1), 999, seed)[0])
     assert min(found) == 1
 
 
@@ -167,24 +168,138 @@ def test_swapping_the_models():
 
 
 def test_order_of_the_models():
-    Y, first = views("abcd"), result("abcd")
+    Y, first = views("abcd"), result("abcd", frame_models=("c", "d"))
     for names in ("badc", "dcba", "cdab"):
-        assert agree(eg.datum_test({name: Y[name] for name in names}, "a", "b", **OPTIONS), first)
-    renamed = eg.datum_test({"x" + name: Y[name] for name in Y}, "xa", "xb", **OPTIONS)
+        assert agree(eg.datum_test({name: Y[name] for name in names}, "a", "b", **OPTIONS, frame_models=[name for name in names if name in "cd"]), first)
+    renamed = eg.datum_test({"x" + name: Y[name] for name in Y}, "xa", "xb", **OPTIONS, frame_models=["xc", "xd"])
     assert agree(renamed, first)
 
 
-def test_other_models_share_the_frame():
-    assert not agree(result("abc"), result("ab"))
+ARRAYS = ("statistic", "pvalue", "qvalue", "effect", "local_effect", "displacement", "n_differing")
 
 
-def test_order_of_the_data():
+@pytest.mark.parametrize("null", NULLS)
+@pytest.mark.filterwarnings("ignore:null='single-copy'")
+@pytest.mark.parametrize("kind", ["arrays", "embeddings", "graphs", "omnibus"])
+def test_the_frame_is_made_of_the_pair(null, kind, monkeypatch):
+    "What else an analysis holds changes nothing, and is not even looked at."
+    def given(names):
+        Y = views("abcd")
+        made = {"arrays": lambda: Y, "embeddings": lambda: eg.Embeddings(Y), "graphs": lambda: {name: eg.data_kernel(Y[name], 10).graph for name in Y},
+                "omnibus": lambda: eg.omnibus({name: Y[name] for name in names}, 6, n_neighbors=10)}[kind]()
+        return made if kind == "omnibus" else made.select(names) if kind == "embeddings" else {name: made[name] for name in names}
+
+    pair, many = given("ab"), given("cadb")
+    options = dict(OPTIONS, n_resamples=19, seed=3)
+    wanted = eg.datum_test(pair, "a", "b", null, **options)
+    kernels, made = importlib.import_module("embgeo_nb.omnibus"), []
+    original = kernels.data_kernel
+    monkeypatch.setattr(kernels, "data_kernel", lambda *args: made.append(1) or original(*args))
+    found = eg.datum_test(many, "a", "b", null, **options)
+    for name in ARRAYS:
+        assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
+    assert len(made) == (2 if kind in ("arrays", "embeddings") else 0) and found.graphs.models == ("a", "b") and found.frame_models == ()
+
+
+def test_models_nobody_asked_for_may_be_anything():
+    Y = views()
+    assert agree(eg.datum_test({**Y, "broken": np.full((3, 2), np.nan)}, "a", "b", **OPTIONS), result())
+
+
+def test_further_models_join_the_frame_by_name():
+    Y = views("abcd")
+    joined = eg.datum_test(Y, "a", "b", **OPTIONS, frame_models=["c"])
+    assert joined.frame_models == ("c",) and joined.graphs.models == ("a", "b", "c") and not agree(joined, result())
+    assert np.allclose(joined.frame.center, eg.frame(as_graphs({name: Y[name] for name in "abc"}, 10).mean, 6).center)
+    assert agree(eg.datum_test({name: Y[name] for name in "dcba"}, "a", "b", **OPTIONS, frame_models=("c",)), joined)
+    assert agree(eg.datum_test(Y, "a", "b", **OPTIONS, frame_models=()), result())
+
+
+@pytest.mark.parametrize("bad, error", [("c", TypeError), (["a"], ValueError), (["c", "c"], ValueError), (["x"], ValueError)])
+def test_bad_frame_models(bad, error):
+    with pytest.raises(error, match="frame_models|no model 'x'"):
+        eg.datum_test(views("abc"), "a", "b", **OPTIONS, frame_models=bad)
+
+
+IDS = {"texts": np.array([f"doc-{i}" for i in range(200)]), "objects": np.array([f"doc-{i}" for i in range(200)], object),
+       "integers": np.random.default_rng(5).choice(10 ** 6, 200, replace=False) - 5 * 10 ** 5, "rows": np.arange(200), "bytes": np.array([f"d{i}".encode() for i in range(200)]),
+       "large": np.arange(200, dtype=np.uint64) + 2 ** 63, "floats": np.arange(200) / 7}
+
+
+@pytest.mark.parametrize("ids", IDS.values(), ids=IDS)
+@pytest.mark.parametrize("options", [{}, dict(n_resamples=99), dict(method="tail"), dict(null="independent"), dict(null="bootstrap", n_resamples=19), dict(n_components="profile")], ids=str)
+def test_the_order_of_the_rows_is_nothing_to_a_pvalue(ids, options):
+    "Every number goes with its id: enumerated, flipped to the end, stopped on the way, tails, draws."
     Y, order = views(), np.random.default_rng(0).permutation(200)
-    first, permuted = (eg.datum_test(emb, "a", "b", **OPTIONS, tol=1e-10) for emb in (Y, {name: Y[name][order] for name in Y}))
-    assert np.allclose(first.statistic[order], permuted.statistic, atol=1e-6) and np.allclose(first.effect[order], permuted.effect, atol=1e-6)
-    assert (first.n_differing[order] == permuted.n_differing).all()
-    assert np.abs(np.log(first.pvalue[order] / permuted.pvalue)).max() < 1          # other coins, the same null
-    assert (first.displacement[order] ** 2).sum() == pytest.approx((permuted.displacement ** 2).sum())
+    first, permuted = (eg.datum_test(eg.Embeddings({name: Y[name][rows] for name in Y}, ids[rows]), "a", "b", **{**OPTIONS, **options}) for rows in (np.arange(200), order))
+    for name in ARRAYS[:4] + ("n_differing", "displacement"):
+        assert np.array_equal(getattr(first, name)[order], getattr(permuted, name)), name
+    assert np.allclose(first.local_effect[order], permuted.local_effect) and np.array_equal(first.frame.loadings[order], permuted.frame.loadings)
+    if first.null != "independent":
+        assert np.array_equal(first.null_distribution[order], permuted.null_distribution)
+    if first.null == "paired":
+        assert np.array_equal(first.detectable()[order], permuted.detectable()) and np.array_equal(first.cumulants[order], permuted.cumulants)
+        one, other = (R.global_test(19, seed=2) for R in (first, permuted))
+        assert (one.pvalue, one.n_moved) == (other.pvalue, other.n_moved) and (one.null_distribution == other.null_distribution).all()
+
+
+def test_every_way_to_a_pvalue_was_taken_above():
+    R = result()
+    enumerated = R.n_differing <= 14
+    to_the_end = ~enumerated & (R.pvalue < HITS / 10_000)
+    assert enumerated.any() and to_the_end.any() and (~enumerated & ~to_the_end).any()
+
+
+def test_coins_are_those_of_the_id():
+    "Equal ids get equal coins, other ids other coins, and rows without ids are their numbers."
+    Y = views()
+    text = eg.datum_test(eg.Embeddings(Y, IDS["texts"]), "a", "b", **OPTIONS)
+    assert agree(eg.datum_test(eg.Embeddings(Y, np.arange(200)), "a", "b", **OPTIONS), result()) and not agree(text, result())
+    assert np.allclose(text.statistic, result().statistic, rtol=1e-3) and np.abs(text.pvalue - result().pvalue).max() < 0.2
+    sampled = np.flatnonzero(text.n_differing > 14)[:5]
+    for i in sampled:
+        assert np.array_equal(text.flips(IDS["texts"][i]), text.flips(i)) and np.allclose(text.flips(i), text.null_distribution[i], rtol=1e-5)
+    assert len(sampled) == 5
+
+
+def test_flips_of_a_datum_that_does_not_differ():
+    same = eg.datum_test({"a": views()["a"], "b": views()["a"]}, "a", "b", **OPTIONS)
+    assert same.flips(7, 9).tolist() == [0.0] * 9
+
+
+HASHED = [3405396810240292928, 8453121595177857668]        # of 'a' and 'b': the same on every machine and in every version
+
+
+def test_keys():
+    assert id_keys(np.array([3, -1])).tolist() == [3, -1] and id_keys(np.array([2 ** 64 - 1], np.uint64)).tolist() == [-1]
+    assert id_keys(np.array(["a", "b"])).tolist() == id_keys(np.array(["a", "b"], object)).tolist() == HASHED
+    assert id_keys(np.array(["a", "ä"])).dtype == np.int64 and len(set(id_keys(np.array([f"{i}" for i in range(10_000)])).tolist())) == 10_000
+    assert id_keys(np.array([2 ** 70, 5], object))[1] == 5
+    keys = np.array([5, 1, 9])
+    assert key_order(keys).tolist() == [1, 0, 2] and key_order(np.sort(keys)) is None
+    assert put_back(np.array([[1], [5], [9]]), key_order(keys))[:, 0].tolist() == keys.tolist()
+
+
+def relative(A, P, kept, rng):
+    "A graph that has most of the edges of A, and for the rest those of a fresh draw from P."
+    n = len(P)
+    keep, fresh = np.triu(rng.random((n, n)) < kept, 1), np.triu(rng.random((n, n)) < P, 1)
+    upper = np.where(keep, A.toarray(), fresh) * np.triu(np.ones((n, n)), 1)
+    return sp.csr_array(upper + upper.T)
+
+
+@pytest.mark.parametrize("kin", ["copy of a", "four relatives of a"])
+def test_relatives_of_a_model_do_not_change_the_size(kin):
+    "Both models are drawn from one P, so the null holds; what resembles one of them is in emb, but not in the frame."
+    Z, own, joined = np.random.default_rng(0).uniform(0.1, 0.9, size=(500, 4)) / 2, [], []
+    for seed in range(8):
+        A, B = eg.sample_rdpg(Z, n_graphs=2, correlation=0.5, seed=seed)
+        rng = np.random.default_rng(seed)
+        family = {"c": A} if kin == "copy of a" else {name: relative(A, Z @ Z.T, 0.9, rng) for name in "cdef"}
+        graphs, options = {"a": A, "b": B, **family}, dict(n_components=50, n_resamples=399, seed=seed)
+        own.append((eg.datum_test(graphs, "a", "b", **options).pvalue <= 0.05).mean())
+        joined.append((eg.datum_test(graphs, "a", "b", **options, frame_models=list(family)).pvalue <= 0.05).mean())
+    assert 0.035 < np.mean(own) < 0.065 and np.mean(joined) > 0.08           # by name they may join, and then the null is another
 
 
 @pytest.mark.parametrize("seed", [0, 12, 2 ** 62, 2 ** 64])
@@ -397,6 +512,30 @@ def test_tail_agrees_with_the_flips_and_resolves_more():
     assert agree(result(method="tail", seed=9), tail)                       # nothing random in it
 
 
+@pytest.mark.parametrize("n_resamples", [19, 31, 99, 600, 9999])
+@pytest.mark.parametrize("width", [0, 2])
+def test_tail_with_few_resamples(n_resamples, width):
+    "Fewer edges differ than coins are conditioned on: the p-value is that of all patterns."
+    for count in range(1, 12):
+        vectors = np.random.default_rng(count).normal(size=(count + 1 + width, 3)).astype(np.float32)
+        vectors[1:] = np.abs(vectors[1:]) + 0.5                       # all pull one way: far out in the tail
+        rows = [np.r_[0, np.ones(count), np.zeros(width)], np.r_[0, np.ones(count + width)]]
+        difference = sp.csr_array(np.vstack([*rows, np.zeros((count + width - 1, count + width + 1))]))
+        found = core._tail_pvalues(difference, torch.tensor(vectors), n_resamples)
+        assert found[0] == pytest.approx(enumerated_pvalue(np.ones(count), vectors[1:count + 1].astype(float))) and ((found > 0) & (found <= 1)).all()
+        v = vectors[1:].astype(float) / 2
+        assert core._conditional_tail(np.array([((v.sum(0)) ** 2).sum() * (1 - 1e-6)]), torch.tensor(v @ v.T)[None], 60)[0] == pytest.approx(2.0 ** (1 - len(v)))
+
+
+@pytest.mark.parametrize("n_resamples", [19, 99])
+def test_tail_on_graphs_with_few_resamples(n_resamples):
+    graphs = few_differences()
+    R = eg.datum_test(graphs, "a", "b", n_components=3, method="tail", n_resamples=n_resamples)
+    assert 5 < R.n_differing.max() and ((R.pvalue > 0) & (R.pvalue <= 1)).all() and (R.pvalue >= R.smallest_pvalue * (1 - 1e-12)).all()
+    exact, few = eg.datum_test(graphs, "a", "b", n_components=3), R.n_differing <= 11
+    assert few.sum() > 30 and np.array_equal(R.pvalue[few], exact.pvalue[few])
+
+
 def test_size_of_the_tail():
     found = sizes(300, 80, 0.5, 20, method="tail")
     assert abs(found.mean() - 0.05) < 4 * found.std(ddof=1) / np.sqrt(len(found)) + 0.002
@@ -450,6 +589,9 @@ def test_detectable_displacements():
     finite = np.isfinite(default)
     assert finite.any() and (~finite == (2.0 ** (1 - np.maximum(R.n_differing, 1)) > 0.05)).all()
     assert (R.detectable(power=0.9)[finite] > default[finite]).all() and (R.detectable(alpha=0.2)[finite] < default[finite]).all()
+    by_power = np.array([R.detectable(power=power)[finite] for power in (0.05, 0.1, 0.2, 0.3, 0.4, 0.49, 0.51, 0.6, 0.8, 0.95)])
+    assert (by_power[0] == 0).all() and (np.diff(by_power, axis=0) >= 0).all() and (np.diff(by_power, axis=0)[2:] > 0).all()
+    assert (by_power[6] / by_power[5] < 1.1).all()                       # no jump where the root changes
     for bad in (dict(alpha=0), dict(power=1)):
         with pytest.raises(ValueError, match=next(iter(bad))):
             R.detectable(**bad)
@@ -457,12 +599,60 @@ def test_detectable_displacements():
         result(null="independent").detectable()
 
 
+@pytest.mark.parametrize("power", [0.2, 0.35, 0.5, 0.8])
+def test_the_detectable_displacement_has_the_power(power):
+    "Coins biased until the mean displacement has just that length."
+    R, rng, found = result(), np.random.default_rng(0), []
+    wanted = R.detectable(power=power) * np.linalg.norm(R.frame.center, axis=1)
+    for i in np.flatnonzero(R.n_differing > 14)[:25]:
+        change = R.difference[[i]]
+        vectors = np.abs(change.data)[:, None] * R.frame.loadings[change.indices] / 2
+        direction = rng.choice([-1, 1], len(vectors)) @ vectors
+        bias = lambda strength: np.tanh(strength * vectors @ direction)
+        low, high = 0.0, 1e4
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if np.linalg.norm(bias(middle) @ vectors) < wanted[i] else (low, middle)
+        signs = np.where(rng.random((1000, len(vectors))) < (1 + bias(low)) / 2, 1, -1)
+        found.append((core._pearson_tail(((signs @ vectors) ** 2).sum(1), np.tile(R.cumulants[i], (1000, 1))) <= 0.05).mean())
+    assert np.mean(found) == pytest.approx(power, abs=0.17)       # a normal approximation to few coins
+
+
 def test_global_test_keeps_its_level():
     Z, found = np.random.default_rng(0).uniform(0.1, 0.9, size=(60, 4)) / 2, []
     for seed in range(120):
         A, B = eg.sample_rdpg(Z, n_graphs=2, correlation=0.3, seed=seed)
-        found.append(eg.datum_test({"a": A, "b": B}, "a", "b", n_components=8, n_resamples=19).global_test(39, seed).pvalue)
+        G = eg.datum_test({"a": A, "b": B}, "a", "b", n_components=8, n_resamples=19).global_test(39, seed)
+        found.append(G.pvalue)
+        assert (G.n_moved > 0) == (G.pvalue <= 0.05)
     assert kstest(np.array(found) - np.random.default_rng(0).random(120) / 40, "uniform").pvalue > 1e-3
+
+
+def test_the_number_of_moved_data_is_bounded_from_below():
+    "Edges among the first data all pull one way, the others are coins: only the first have moved, and the bound says so."
+    Z, found = np.random.default_rng(0).uniform(0.1, 0.9, size=(200, 4)) / 2, []
+    for seed in range(30):
+        A, B = eg.sample_rdpg(Z, n_graphs=2, seed=seed)
+        first = np.logical_and.outer(np.arange(200) < 60, np.arange(200) < 60)
+        difference, common = np.triu((B - A).toarray(), 1), np.triu(A.minimum(B).toarray(), 1)
+        difference = np.where(first, np.abs(difference), difference)          # gained, all of them
+        graphs = {"a": common + (difference < 0), "b": common + (difference > 0)}
+        R = eg.datum_test({name: sp.csr_array(G + G.T) for name, G in graphs.items()}, "a", "b", n_components=4, n_resamples=99, seed=seed)
+        found.append(R.global_test(99, seed).n_moved)
+    assert np.mean(np.array(found) > 60) <= 0.1 and np.mean(found) > 10
+
+
+def test_global_test_and_single_data_agree():
+    "Many p-values of 1, many small ones: what is rejected datum by datum is not denied by the pair."
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(600, 6))
+    emb = {"a": points, "b": points + np.where(np.arange(600)[:, None] < 100, 0.5, 1e-4) * rng.normal(size=points.shape)}
+    R = eg.datum_test(emb, "a", "b", n_neighbors=10)
+    G = R.global_test()
+    assert unmoved_share(R.pvalue) == 1 and R.rejected().sum() > 30      # Storey's estimate of the share of true nulls is 1
+    assert G.pvalue == 1 / 200 and R.rejected().sum() <= G.n_moved <= (R.pvalue <= 0.2).sum()
+    with pytest.raises(ValueError, match="n_resamples must be at least 99 for alpha=0.01"):
+        R.global_test(19, alpha=0.01)
 
 
 def test_global_test_finds_a_difference():
@@ -470,8 +660,7 @@ def test_global_test_finds_a_difference():
     G = R.global_test(49, seed=1)
     assert G.pvalue == 1 / 50 and 0 < G.n_moved <= R.n and G.null_distribution.shape == (49,) and G.statistic > G.null_distribution.max()
     assert R.global_test(49, seed=1).null_distribution.tolist() == G.null_distribution.tolist()
-    T, mean, variance = R.statistic, *R.cumulants.T[:2]
-    assert G.statistic == pytest.approx(((T - mean)[variance > 0] / np.sqrt(variance[variance > 0])).sum(), rel=1e-4)
+    assert G.alpha == 0.05 and R.global_test(99, seed=1, alpha=0.01).n_moved <= R.global_test(99, seed=1, alpha=0.2).n_moved
     with pytest.raises(ValueError, match="paired"):
         result(null="independent").global_test()
 
@@ -480,7 +669,7 @@ def test_neighborhoods():
     R = eg.datum_test(eg.Embeddings(views(), data=[f"text {i}" for i in range(200)]), "a", "b", **OPTIONS)
     table = R.neighbors(5)
     A, B = (R.graphs[name].toarray()[5] for name in "ab")
-    sides = {"kept": A * B, "gained": A * (1 - B), "lost": B * (1 - A)}
+    sides = {"kept": A * B, "gained": B * (1 - A), "lost": A * (1 - B)}
     assert {name: sorted(group.neighbor) for name, group in table.groupby("change")} == {name: np.flatnonzero(side).tolist() for name, side in sides.items()}
     assert table.share.sum() == pytest.approx(1) and (table.text == [f"text {j}" for j in table.neighbor]).all()
     Y = views()["b"]
@@ -589,13 +778,52 @@ def test_bad_rejections(bad):
 
 
 def test_explanations_sum_to_the_displacement():
-    R = result("abc")
+    R = result("abc", frame_models=("c",))
     for i in range(0, 200, 9):
         why = R.explain(i)
         assert np.abs(why.contributions.sum(0) - R.displacement[i]).max() < 1e-12 and len(why.neighbors) == R.n_differing[i]
     for i in (200, -1, 1.5, "1", True):
-        with pytest.raises(ValueError, match="row number"):
-            R.explain(i)
+        for ask in (R.explain, R.neighbors, R.flips):
+            with pytest.raises(ValueError, match="row number"):
+                ask(i)
+
+
+@pytest.mark.parametrize("ids", [IDS["texts"], IDS["objects"], IDS["integers"], IDS["bytes"]], ids=["texts", "objects", "integers", "bytes"])
+def test_data_are_asked_for_by_id(ids):
+    R, plain = eg.datum_test(eg.Embeddings(views(), ids), "a", "b", **OPTIONS), result()
+    for i in (0, 7, 199):
+        why, wanted = R.explain(ids[i]), plain.explain(i)
+        assert why.neighbors.tolist() == wanted.neighbors.tolist() and np.allclose(why.share, wanted.share, atol=1e-6) and (why.ids == ids[why.neighbors]).all()
+        assert R.neighbors(ids[i]).neighbor.tolist() == R.neighbors(ids.tolist()[i]).neighbor.tolist()
+    if ids.dtype.kind == "i":
+        with pytest.raises(ValueError, match=r"ids\[row\]"):
+            R.explain(next(i for i in range(200) if i not in ids))
+    else:
+        assert R.explain(7).neighbors.tolist() == R.explain(ids[7]).neighbors.tolist()
+
+
+# Before and after -----------------------------------------------------------------------------------------------------
+
+def test_from_a_to_b():
+    "By hand: datum 0 exchanges its neighbour 1 (only in a) for datum 2 (only in b)."
+    graph = lambda *pairs: sp.csr_array(sp.coo_array((np.ones(2 * len(pairs)), tuple(np.array([*pairs, *(p[::-1] for p in pairs)]).T)), shape=(5, 5)))
+    models = {"a": graph((0, 1), (1, 3), (2, 4), (3, 4)), "b": graph((0, 2), (1, 3), (2, 4), (3, 4))}
+    for pair, gained, lost in ((("a", "b"), 2, 1), (("b", "a"), 1, 2)):
+        R = eg.datum_test(models, *pair, n_components=2)
+        why, table = R.explain(0), R.neighbors(0)
+        assert dict(zip(why.neighbors.tolist(), why.change)) == {gained: 1, lost: -1} and dict(zip(why.neighbors.tolist(), why.to_frame().change)) == {gained: "gained", lost: "lost"}
+        assert dict(zip(table.neighbor.tolist(), table.change)) == {gained: "gained", lost: "lost"}
+        assert np.allclose(R.displacement[0], (R.frame.loadings[gained] - R.frame.loadings[lost]) / 2)
+        assert (R.difference != models[pair[1]] - models[pair[0]]).nnz == 0
+        assert R.neighbors(3).change.tolist() == ["kept", "kept"]
+
+
+def test_the_test_moves_data_the_way_the_omnibus_does():
+    O = joint()
+    R, D = eg.datum_test(O, "a", "b"), O.displacement("a", "b")
+    u, s, v = np.linalg.svd(R.displacement.T @ D)
+    assert np.allclose(D, O["b"] - O["a"]) and np.abs(R.displacement @ u @ v - D).max() < 0.2 * np.abs(D).max()
+    assert ((R.frame.center * R.displacement).sum(1) * ((O["a"] + O["b"]) / 2 * D).sum(1) > 0).mean() > 0.9         # and not the opposite way
 
 
 def test_table():

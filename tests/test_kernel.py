@@ -1,4 +1,5 @@
 """The kernel is its definition, whatever the numbers, their type, the block size and the ties."""
+import pickle
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import embgeo_nb as eg
 from embgeo_nb import kernel as kernel_module
-from embgeo_nb.kernel import METRICS, SYMMETRIZE
+from embgeo_nb.kernel import METRICS, SYMMETRIZE, edges_as_one, told_apart
 from reference import assert_nearest, each_device, nearest, similarity
 
 each_metric = pytest.mark.parametrize("metric", METRICS)
@@ -190,8 +191,8 @@ def test_reduced_matmul_precision_changes_nothing(device):
 def test_anisotropic_embeddings_need_few_repairs(monkeypatch):
     "A common direction much longer than the differences, as in the last layer of a language model."
     repaired = []
-    one = kernel_module._neighbors_of_one
-    monkeypatch.setattr(kernel_module, "_neighbors_of_one", lambda *args: repaired.append(1) or one(*args))
+    among = kernel_module._among_all
+    monkeypatch.setattr(kernel_module, "_among_all", lambda data, own, *args: repaired.extend(own.tolist()) or among(data, own, *args))
     Y = (sample(400, 256) + 30).astype(np.float32)
     eg.data_kernel(Y, 10)
     assert len(repaired) < 20
@@ -263,6 +264,160 @@ def test_graph(symmetrize, k):
 def test_frozen():
     with pytest.raises(AttributeError):
         eg.data_kernel(sample(), 3).metric = "euclidean"
+
+
+# Ties -----------------------------------------------------------------------------------------------------------------
+
+def shared_edges(Y, k, metric):
+    "The directed graph in which data that are as similar as the k-th nearest, to rounding, share what is left: dense, one row at a time."
+    S = similarity(as_float64(Y), metric)
+    np.fill_diagonal(S, -np.inf)
+    A, rounding = np.zeros(S.shape), 1e-11 * np.abs(S[np.isfinite(S)]).max()
+    for i, row in enumerate(S):
+        kth = np.sort(row)[-k]
+        nearer, tied = row > kth + rounding, np.abs(row - kth) <= rounding
+        A[i, nearer], A[i, tied] = 1, (k - nearer.sum()) / tied.sum()
+    return A
+
+
+def groups_of_copies(n=300, of=6, groups=20, p=10, seed=0, dtype="f4"):
+    "Rows, some of them in groups of equals, in a random order; and who is in which group."
+    rng = np.random.default_rng(seed)
+    kind = rng.permutation(np.r_[np.repeat(np.arange(groups), of), groups + np.arange(n - of * groups)])
+    return rng.normal(size=(kind.max() + 1, p)).astype(dtype)[kind], kind
+
+
+@each_metric
+@pytest.mark.parametrize("k", [1, 8, 40])
+@pytest.mark.parametrize("values", [2, 3])
+@each_device
+def test_ties_share_edges(metric, k, values, device):
+    Y = np.random.default_rng(values).integers(1, 1 + values, size=(150, 3)).astype(float)
+    for batch_size in (7, None):
+        K = eg.data_kernel(Y, k, metric, batch_size=batch_size, device=device)
+        assert np.allclose(K.directed.toarray(), shared_edges(Y, k, metric), atol=1e-6)
+    assert K.n_ties and np.allclose(K.directed.sum(1), k) and K.directed.has_sorted_indices
+
+
+@each_metric
+@pytest.mark.parametrize("symmetrize", SYMMETRIZE)
+def test_shared_edges_are_symmetrised(metric, symmetrize):
+    A = shared_edges(with_copies(), 7, metric)
+    wanted = {"union": np.maximum, "intersection": np.minimum, "mean": lambda a, b: (a + b) / 2}[symmetrize](A, A.T)
+    K = eg.data_kernel(with_copies(), 7, metric, symmetrize)
+    assert np.allclose(K.graph.toarray(), wanted, atol=1e-6) and K.graph.dtype == np.float32 and (K.graph.data > 0).all()
+    assert (K.graph != K.graph.T).nnz == 0 and not K.graph.diagonal().any()
+
+
+@each_metric
+@pytest.mark.parametrize("coarse", [False, True])
+def test_copies_are_alike(metric, coarse, monkeypatch):
+    "Equal rows may change places: the graph stays."
+    monkeypatch.setattr(kernel_module, "_coarse_pays", lambda *args: coarse)
+    Y, kind = groups_of_copies(of=20, groups=10)
+    place = np.arange(len(Y))
+    for group in range(10):
+        place[kind == group] = np.random.default_rng(group).permutation(place[kind == group])
+    K = eg.data_kernel(Y, 12, metric)
+    assert (place != np.arange(len(Y))).any() and K.n_ties > 20
+    assert (K.graph[place][:, place] != K.graph).nnz == 0
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_copies_are_counted(metric, dtype):
+    Y, kind = groups_of_copies(dtype=dtype)
+    K = eg.data_kernel(Y, 9, metric)
+    first = np.array([np.flatnonzero(kind == own)[0] for own in kind])
+    assert K.n_copies == (120, 20) and (K.copy_of == first).all()
+    assert "120 data in 20 groups of equal rows" in K._repr_html_() and f"{K.n_ties} data share edges" in K._repr_html_()
+
+
+@each_metric
+@pytest.mark.parametrize("where", [(0,), (0, 1)])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_noise_of_the_last_digit_changes_no_edge(metric, where, dtype):
+    Y, _ = groups_of_copies(dtype="f4")
+    rng = np.random.default_rng(1)
+    noisy = [(Y * (1 + 1e-7 * rng.normal(size=Y.shape) * (t in where))).astype(dtype) for t in (0, 1)]
+    first, second = (eg.data_kernel(Z, 12, metric) for Z in noisy)
+    assert first.n_ties > 50 and (first.graph != second.graph).nnz == 0
+    assert (first.copy_of == second.copy_of).all()
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_a_neighbourhood_is_no_tie(dtype):
+    "Rows that differ by a little more than their precision are told apart."
+    Y = np.r_[sample(60, 8), sample(60, 8) + 2e-3 * sample(60, 8, 1)].astype(dtype)
+    K = eg.data_kernel(Y, 4)
+    assert K.copy_of is None and K.n_ties <= 1 and (K.neighbors[:, 0] == np.r_[60:120, :60]).all()
+
+
+@each_metric
+def test_very_many_copies(metric):
+    "Each is chosen as often as any other, and the graph stays sparse."
+    Y = np.r_[np.full((1500, 3), 0.3), sample(100, 3)][np.random.default_rng(0).permutation(1600)]
+    K = eg.data_kernel(Y, 5, metric if metric != "inner_product" else "cosine")
+    copies = K.copy_of == np.bincount(K.copy_of).argmax()
+    among = K.directed[copies][:, copies]
+    assert copies.sum() == 1500 and among.nnz == 1500 * 256
+    assert (among.count_nonzero(axis=0) == 256).all() and np.allclose(K.directed.sum(1), 5)
+
+
+def test_repairs_in_parts_are_the_same(monkeypatch):
+    Y = with_copies()
+    data = kernel_module._Rows(torch.as_tensor(Y), "cosine", "cpu")
+    own, floor = torch.arange(0, 200, 3), torch.full((67,), -0.5, dtype=torch.float64)
+    for room in (1, 50, 2 ** 21):
+        found = {int(own[at]): row for place, block in kernel_module._among_all(data, own, 9, floor, room) for at, row in zip(place, block.neighbors)}
+        assert len(found) == 67 and (torch.stack([found[int(i)] for i in own]).numpy() == nearest(Y, 9, "cosine")[own]).all()
+
+
+def test_a_kernel_travels():
+    K = eg.data_kernel(groups_of_copies()[0], 9)
+    again = pickle.loads(pickle.dumps(K))
+    assert (again.graph != K.graph).nnz == 0 and again.n_ties == K.n_ties and (again.copy_of == K.copy_of).all()
+    bare = eg.DataKernel(K.neighbors, 9, "cosine", "union")
+    assert bare.n_ties == 0 and bare.n_copies == (0, 0) and (bare.graph.data == 1).all()
+
+
+@pytest.mark.parametrize("of, groups", [(6, 50), (3, 100), (10, 34)])
+@pytest.mark.parametrize("both", [False, True])
+def test_noise_among_copies_is_no_discovery(of, groups, both):
+    Y, _ = groups_of_copies(1000, of, groups, 24)
+    rng = np.random.default_rng(2)
+    noisy = lambda: (Y + 1e-7 * rng.normal(size=Y.shape)).astype("f4")
+    emb = {"before": noisy() if both else Y, "after": noisy()}
+    assert not eg.datum_test(emb, "before", "after", n_resamples=499).statistic.any()
+
+
+@pytest.mark.parametrize("of, groups", [(6, 50), (10, 34)])
+def test_data_that_moved_among_copies_are_found_and_no_others(of, groups):
+    Y, _ = groups_of_copies(1000, of, groups, 6, seed=1)
+    rng = np.random.default_rng(3)
+    moved = rng.choice(1000, 20, replace=False)
+    after = (Y + 1e-7 * rng.normal(size=Y.shape)).astype("f4")
+    after[moved] = rng.normal(size=(20, 6))
+    R = eg.datum_test({"before": Y, "after": after}, "before", "after", n_resamples=1999)
+    found = np.flatnonzero(R.rejected(0.05))
+    assert np.isin(found, moved).all() and len(found) >= 10
+
+
+def test_copies_get_one_coin():
+    Y, kind = groups_of_copies()
+    other = Y.copy()
+    other[::7] = sample(43, 10, 5)
+    A, B = eg.data_kernel(Y, 12), eg.data_kernel(other, 12)
+    kinds = told_apart([A, B])
+    assert all((kinds == kinds[i]).sum() == ((A.copy_of == A.copy_of[i]) & (B.copy_of == B.copy_of[i])).sum() for i in range(300))
+    difference = sp.csr_array(A.graph.astype(float) - B.graph)
+    difference.eliminate_zeros()
+    loadings = torch.as_tensor(sample(300, 5, 6))
+    joined, longer = edges_as_one(difference, loadings, kinds)
+    assert np.allclose(joined @ longer.numpy(), difference @ loadings.numpy()) and joined.nnz < 0.8 * difference.nnz
+    one_each = {(i, kinds[j], w) for i, j, w in zip(*difference.nonzero(), difference.data)}
+    assert joined.nnz == len(one_each)
+    assert edges_as_one(difference, loadings, None)[0] is difference and told_apart([eg.data_kernel(sample(), 5), A]) is None
 
 
 # Refusals -------------------------------------------------------------------------------------------------------------

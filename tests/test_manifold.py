@@ -1,16 +1,18 @@
 """Distances between models are what they say they are; maps are exact; associations hold their level."""
+import warnings
 from dataclasses import replace
 from functools import cache
 from itertools import permutations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
 from embgeo_nb.embeddings import Embeddings
 from embgeo_nb.kernel import data_kernel
-from embgeo_nb.manifold import (DISTANCES, Association, ModelDistance, ModelManifold, associate, distances_from, model_distance, model_manifold,
-                                model_tree)
+from embgeo_nb.manifold import (DISTANCES, Association, DistanceKind, ModelDistance, ModelManifold, associate, distances_from, model_distance, model_manifold,
+                                model_tree, unrelated_distance)
 from embgeo_nb.omnibus import omnibus
 
 each_distance = pytest.mark.parametrize("kind, relative", [key for key, claims in DISTANCES.items() if claims.compares == "positions"])
@@ -256,12 +258,12 @@ def test_pairwise_frame(O, kind, relative):
 
 
 @pytest.mark.parametrize("kind, frame", [("frobenius", "joint"), ("spectral", "joint"), ("frobenius", "pairwise"), ("knn", "joint"), ("cka", "joint")])
-def test_halves_with_fixed_graphs(O, kind, frame):
-    from embgeo_nb.manifold import _halves
+def testrandom_halves_with_fixed_graphs(O, kind, frame):
+    from embgeo_nb.manifold import random_halves
     O = O if frame == "joint" else omnibus(views(3), n_components=8, n_neighbors=10)
     D = model_distance(O, kind, frame=frame, n_resamples=4, refit=False, seed=3)
     assert D.draws.shape == (4, *D.matrix.shape) and np.allclose(D.matrix, model_distance(O, kind, frame=frame).matrix)
-    rows = _halves(O.n, 4, 3)[2]
+    rows = random_halves(O.n, 4, 3)[2]
     assert len(rows) == 60 == len(set(rows))
     if frame == "joint" and kind in ("frobenius", "spectral"):
         assert np.allclose(D.draws[2], [[np.linalg.norm((O[a] - O[b])[rows], "fro" if kind == "frobenius" else 2) / np.sqrt(60) for b in O.models] for a in O.models])
@@ -271,10 +273,10 @@ def test_halves_with_fixed_graphs(O, kind, frame):
     assert np.array_equal(D.draws, again) and not np.array_equal(D.draws, other)
 
 
-def test_halves_refitted(O):
-    from embgeo_nb.manifold import _halves
+def testrandom_halves_refitted(O):
+    from embgeo_nb.manifold import random_halves
     D = model_distance(O, n_resamples=3, seed=1)
-    rows = _halves(O.n, 3, 1)[0]
+    rows = random_halves(O.n, 3, 1)[0]
     alone = omnibus({name: Y[rows] for name, Y in views().items()}, n_components=8, n_neighbors=5)
     assert np.allclose(D.draws[0], model_distance(alone).matrix, rtol=1e-3) and not np.allclose(D.draws[0], D.matrix, rtol=0.01)
     lower, upper = D.interval(0.9)
@@ -346,6 +348,40 @@ def test_tree(method):
     for call in (lambda: T.clusters(11), lambda: model_tree(truth, "ward"), lambda: model_tree(-truth)):
         with pytest.raises(ValueError):
             call()
+
+
+# Unrelated models -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("kind, relative", [key for key in DISTANCES])
+def test_unrelated_models_are_as_far_as_they_should_be(kind, relative):
+    "Independent models come out at 0 on average; equal ones at 1; noisy copies in between, and are found to be related."
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(120, 5))
+    emb = {"a": base, "copy": base.copy(), "noisy": base + 0.3 * rng.normal(size=base.shape), "foreign": rng.normal(size=(120, 9))}
+    O = omnibus(emb, n_components=8, n_neighbors=10)
+    table = unrelated_distance(O, kind, relative, n_permutations=19).set_index(["a", "b"])
+    assert table.loc[("a", "copy"), "calibrated"] == pytest.approx(1, abs=1e-4) and table.loc[("a", "copy"), "pvalue"] == 0.05
+    assert 0.1 < table.loc[("a", "noisy"), "calibrated"] < 0.95 and table.loc[("a", "noisy"), "pvalue"] == 0.05
+    foreign = table.loc[("a", "foreign")]
+    assert abs(foreign["distance"] - foreign["unrelated"]) < 4 * foreign["sd"] and abs(foreign["calibrated"]) < 0.1
+    frame = "pairwise" if DISTANCES[kind, relative].compares == "positions" else "joint"
+    assert foreign["distance"] == model_distance(O, kind, relative, frame)["a", "foreign"]
+
+
+@pytest.mark.parametrize("k", [5, 20, 60])
+def test_chance_of_a_common_neighbour_is_known(k):
+    "Of k neighbours among n - 1 others, chance has k / (n - 1) in common."
+    table = unrelated_distance({name: data_kernel(Y, k) for name, Y in views(3).items()}, "knn", n_permutations=30)
+    assert np.allclose(table["unrelated"], 1 - k / 119, atol=5 * table["sd"].max() / 30 ** 0.5)
+
+
+def test_unrelated_distance_is_seeded_and_refuses(O):
+    one, two, other = (unrelated_distance(O, "cka", n_permutations=3, seed=seed) for seed in (1, 1, 2))
+    assert one.equals(two) and not one.equals(other) and len(one) == 15
+    with pytest.raises(ValueError, match="n_permutations"):
+        unrelated_distance(O, n_permutations=1)
+    with pytest.raises(TypeError, match="Omnibus"):
+        unrelated_distance(views(2))
 
 
 # Maps -----------------------------------------------------------------------------------------------------------------
@@ -580,6 +616,66 @@ def test_metric_by_name():
     by_name = M.correlate(dict(reversed(values.items())), n_permutations=19, groups=None)
     assert np.array_equal(by_name.metric, list(values.values())) and isinstance(by_name, Association) and isinstance(M, ModelManifold)
     assert by_name.models == M.models and "19 permutations" in by_name._repr_html_()
+
+
+def test_what_has_names_is_read_by_name():
+    "Series, frames and distances in another order, or of other models."
+    M, rng = random_map(6), np.random.default_rng(3)
+    metric = dict(zip(M.models, rng.normal(size=6)))
+    wanted = M.correlate(list(metric.values()), n_permutations=19)
+    order = rng.permutation(6)
+    series = pd.Series(metric).iloc[order]
+    for given in (series, dict(series), pd.Series({**series, "one more": 9.0})):
+        assert np.array_equal(M.correlate(given, n_permutations=19).null_distribution, wanted.null_distribution)
+    apart = pd.DataFrame(M.distances, M.models, M.models)
+    assert M.correlate(apart.iloc[order, order[::-1]], n_permutations=19).statistic > 1 - 1e-12
+    named = ModelDistance(M.distances[np.ix_(order, order)], tuple(np.array(M.models)[order].tolist()), "own", False)
+    assert M.correlate(named, n_permutations=19).statistic > 1 - 1e-12
+    family = pd.Series(dict(zip(M.models, "aabbcc")))
+    assert list(M.correlate(series, n_permutations=19, groups=family.iloc[order]).groups) == list("aabbcc")
+    for wrong in (pd.Series(range(6)), pd.Series({"model 0": 1.0, "other": 2.0}), apart.iloc[:4, :4], pd.Series(list(metric.values()), [*M.models[:5], "x"])):
+        with pytest.raises(ValueError, match="model [0-9].* missing"):
+            M.correlate(wrong)
+    with pytest.raises(ValueError, match="twice"):
+        M.correlate(pd.Series([*metric.values(), 1.0], [*M.models, M.models[2]]))
+    with pytest.raises(ValueError, match="groups.*model 1.*missing"):
+        M.correlate(metric, groups={"model 0": "a"})
+
+
+def test_added_by_name_in_either_order():
+    M = random_map(6)
+    one = M.add(M.distances[2], "late")
+    for other in (M.add("late", M.distances[2]), M.add(distances=M.distances[2], name="late"), M.add(M.distances[2], name="late"),
+                  M.add("late", pd.Series(M.distances[2], M.models).iloc[::-1])):
+        assert other.models[-1] == "late" and np.array_equal(other.coordinates, one.coordinates)
+    for wrong in (("late", "other"), (M.distances[2], M.distances[2])):
+        with pytest.raises(ValueError):
+            M.add(*wrong)
+
+
+def test_tables_escape_what_they_show():
+    sharp = "<script>x</script>"
+    D = ModelDistance(np.array([[0.0, 1.0], [1.0, 0.0]]), (sharp, "b"), sharp, False)
+    named = DistanceKind(sharp, metric=True, euclidean=True)
+    shown = [D._repr_html_(), replace(D, properties=named)._repr_html_(), replace(D, relative=True)._repr_html_(), model_manifold(D, 1)._repr_html_(),
+             replace(random_map(5).correlate(np.arange(5), n_permutations=9), method=sharp)._repr_html_()]
+    assert all("<script>" not in html.lower() and "&lt;script&gt;" in html.lower() for html in shown)
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 4, 4, 4), (6, 4, 4, 3, 3)])
+def test_families_respected_or_not(sizes):
+    "Families share place and score, and nothing links the two: with groups one in twenty is found, without them far more."
+    family, rng, found = np.repeat(np.arange(5), sizes), np.random.default_rng(4), np.zeros((2, 2))
+    for _ in range(60):
+        places = rng.normal(size=(5, 2))[family] + 0.2 * rng.normal(size=(20, 2))
+        score = rng.normal(size=5)[family] + 0.2 * rng.normal(size=20)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            M = model_manifold(distances_of(places))
+        results = [M.correlate(score, n_permutations=59, groups=groups) for groups in (None, family)]
+        found += [[own.pvalue <= 0.05, own.r_squared_pvalue <= 0.05] for own in results]
+    without, with_groups = found / 60
+    assert without.min() > 0.3 and with_groups.max() < 0.15
 
 
 @pytest.mark.parametrize("options, words", [

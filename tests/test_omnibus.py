@@ -151,7 +151,7 @@ def test_displacement_identity(family, m, tol):
     graphs = FAMILIES[family](m)
     O = eg.omnibus(graphs, 8, tol=tol)
     for a, b in (O.models[:2], O.models[-2:]):
-        difference = (graphs[a].astype(float) - graphs[b].astype(float)) / 2
+        difference = (graphs[b].astype(float) - graphs[a].astype(float)) / 2
         assert np.abs(O.displacement(a, b) - difference @ (O.positions.sum(0) / O.eigenvalues)).max() < 1e-9
         assert np.abs(O.displacement(a, b) - difference @ O.loadings).max() < 1e-9
 
@@ -159,7 +159,7 @@ def test_displacement_identity(family, m, tol):
 def test_displacement_identity_with_float32_weights():
     graphs = weighted(3, dtype=np.float32)
     O = eg.omnibus(graphs, 8)
-    difference = (graphs["m0"].astype(float) - graphs["m1"].astype(float)) / 2
+    difference = (graphs["m1"].astype(float) - graphs["m0"].astype(float)) / 2
     assert np.abs(O.displacement("m0", "m1") - difference @ (O.positions.sum(0) / O.eigenvalues)).max() < 1e-10
 
 
@@ -167,7 +167,7 @@ def test_displacement_identity_with_float32_weights():
 def test_attributions_sum_to_displacements(family):
     graphs = FAMILIES[family](3)
     O = eg.omnibus(graphs, 8)
-    D, change = O.displacement(*O.models[1:]), (graphs[O.models[1]] - graphs[O.models[2]]).toarray()
+    D, change = O.displacement(*O.models[1:]), (graphs[O.models[2]] - graphs[O.models[1]]).toarray()
     for i in range(0, 150, 7):
         why = O.attribution(*O.models[1:], i)
         assert np.abs(why.contributions.sum(0) - D[i]).max() < 1e-9
@@ -181,9 +181,33 @@ def test_attribution_table():
     table = O.attribution("a", "b", 7).to_frame()
     assert list(table.columns) == ["neighbor", "id", "change", "share", "contribution", "data"] and set(table.change) == {"gained", "lost"}
     a, b = (set(np.flatnonzero(O.graphs[name].toarray()[7])) for name in "ab")
-    assert set(table.neighbor[table.change == "gained"]) == a - b and set(table.neighbor[table.change == "lost"]) == b - a
+    assert set(table.neighbor[table.change == "gained"]) == b - a and set(table.neighbor[table.change == "lost"]) == a - b
     assert (table.id == [f"id{j}" for j in table.neighbor]).all() and (table.data == [f"text {j}" for j in table.neighbor]).all()
     assert np.abs(np.sum(table.contribution.tolist(), axis=0) - O.displacement("a", "b")[7]).max() < 1e-9
+    assert np.array_equal(O.attribution("a", "b", "id7").neighbors, table.neighbor)
+    with pytest.raises(ValueError, match="'id99' is not among the ids"):
+        O.attribution("a", "b", "id99")
+
+
+def test_from_a_to_b():
+    "By hand: datum 0 exchanges its neighbour 1 (only in a) for datum 2 (only in b)."
+    graph = lambda *pairs: sp.csr_array(sp.coo_array((np.ones(2 * len(pairs)), tuple(np.array([*pairs, *(p[::-1] for p in pairs)]).T)), shape=(4, 4)))
+    O = eg.omnibus({"a": graph((0, 1), (1, 3), (2, 3)), "b": graph((0, 2), (1, 3), (2, 3))}, 2)
+    for pair, gained, lost in ((("a", "b"), 2, 1), (("b", "a"), 1, 2)):
+        why = O.attribution(*pair, 0)
+        assert dict(zip(why.neighbors.tolist(), why.to_frame().change)) == {gained: "gained", lost: "lost"}
+        assert np.allclose(O.displacement(*pair), O[pair[1]] - O[pair[0]]) and np.allclose(O.displacement(*pair)[0], (O.loadings[gained] - O.loadings[lost]) / 2)
+
+
+def test_models_that_are_named_are_all_that_is_looked_at():
+    Y = views("abc")
+    for emb in (Y, eg.Embeddings(Y), as_graphs(Y, 10), {name: eg.data_kernel(Y[name], 10) for name in Y}, {**Y, "broken": np.full((3, 2), np.nan)}):
+        found = as_graphs(emb, 10, models=("c", "a"))
+        assert found.models == ("c", "a") and (found["c"] != eg.data_kernel(Y["c"], 10).graph).nnz == 0
+        with pytest.raises(ValueError, match="no model 'x'"):
+            as_graphs(emb, 10, models=("a", "x"))
+    with pytest.raises(TypeError, match="mapping"):
+        as_graphs([1, 2], models=("a", "b"))
 
 
 def test_displacement_is_antisymmetric_and_transitive():
@@ -222,7 +246,7 @@ def test_added_model_is_a_full_member():
     O = eg.omnibus({name: Y[name] for name in "ab"}, 6, n_neighbors=10)
     more = O.add_model("c", Y["c"])
     assert (more.graphs["c"] != eg.data_kernel(Y["c"], 10).graph).nnz == 0 and more.graphs.emb.models == ("a", "b", "c")
-    identity = (more.graphs["c"] - more.graphs["a"]) / 2 @ more.loadings
+    identity = (more.graphs["a"] - more.graphs["c"]) / 2 @ more.loadings
     assert np.abs(more.displacement("c", "a") - identity).max() < 1e-9
     assert np.abs(more.attribution("c", "a", 5).contributions.sum(0) - identity[5]).max() < 1e-9
     assert np.array_equal(eg.datum_test(more, "a", "c").pvalue, eg.datum_test(Y, "a", "c", n_components=6, n_neighbors=10).pvalue)

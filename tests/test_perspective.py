@@ -51,6 +51,24 @@ def test_debiased_squares_are_unbiased():
     assert np.allclose(mended[pairs], expected[pairs], rtol=0.03) and (raw[pairs] > 1.2 * expected[pairs]).all()
 
 
+@pytest.mark.parametrize("debias", [False, True])
+def test_declared_properties(debias):
+    "What is declared holds in every draw; what is not declared fails in some, so that the declaration is as strong as it may be."
+    rng, found = np.random.default_rng(1), {"metric": [], "euclidean": [], "apart": []}
+    for _ in range(60):
+        means = np.repeat(rng.normal(size=(6, 1, 1, 2)) * 0.7, 2, axis=1)
+        D = perspective_distance({f"m{i}": means[i] + rng.normal(size=(2, 3, 2)) for i in range(6)}, debias=debias)
+        A = D.matrix
+        assert D.properties.symmetric and np.array_equal(A, A.T) and not A.diagonal().any() and (A >= 0).all()
+        J = np.eye(6) - 1 / 6
+        found["metric"].append((A[:, None] <= A[:, :, None] + A[None] + 1e-9).all())
+        found["euclidean"].append(np.linalg.eigvalsh(-J @ A ** 2 @ J / 2).min() > -1e-9)
+        found["apart"].append((A + np.eye(6) > 0).all())
+    assert D.properties.metric == all(found["metric"]) == (not debias) and D.properties.euclidean == all(found["euclidean"]) == (not debias)
+    assert all(found["apart"]) == (not debias)                                   # a square below zero is a distance of zero
+    assert model_manifold(D, 1).negative_mass < 1e-9 or debias
+
+
 @pytest.mark.parametrize("wrong, words", [
     ({"a": np.zeros((3, 1, 2))}, "at least two"), ([np.zeros((3, 1, 2))] * 2, "dict"), ({"a": np.zeros((3, 2)), "b": np.zeros((3, 2))}, r"\(n_queries, n_replicates, p\)"),
     ({"a": np.zeros((3, 1, 2)), "b": np.zeros((3, 1, 4))}, "same queries"), ({"a": np.zeros((3, 1, 2)), "b": np.zeros((2, 1, 2))}, "same queries"),

@@ -1,18 +1,26 @@
 """Figures show what the result says, can be read, and leave the reader's own settings alone."""
+import inspect
 import io
+import re
 import sys
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
 
+from embgeo_nb.calibration import Simulation, calibrate
 from embgeo_nb.datum_test import datum_test
 from embgeo_nb.embeddings import Embeddings
 from embgeo_nb.kernel import data_kernel
-from embgeo_nb.manifold import model_manifold
-from embgeo_nb.plot import (PALETTE, plot_displacement, plot_eigenvalues, plot_explanation, plot_manifold, plot_pvalues, plot_test, style,
-                            uniform_band)
+from embgeo_nb.manifold import model_manifold, model_tree
+from embgeo_nb.omnibus import attribute, frame
+from embgeo_nb.perspective import QueryCurve
+from embgeo_nb.plot import (PALETTE, plot_calibration, plot_displacement, plot_eigenvalues, plot_explanation, plot_manifold, plot_pvalues,
+                            plot_query_curve, plot_sizes, plot_test, plot_tree, style, uniform_band)
+from embgeo_nb.replicates import replicate_test
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +111,8 @@ def test_groups_have_a_colour_and_a_marker():
 def test_numbers_make_a_scale(values):
     ax = plot_manifold(map_of(np.random.default_rng(0).normal(size=(9, 2))), color=values, color_name="age", labels=False)
     assert ax.figure.axes[-1].get_ylabel() == "age"
+    size = ax.collections[0].get_sizes()                                     # and not by colour alone
+    assert np.array_equal(np.argsort(size, kind="stable"), np.argsort(np.asarray(values, dtype=float), kind="stable"))
 
 
 def test_added_models_are_hollow():
@@ -171,6 +181,47 @@ def test_pvalue_options(scale, band):
     assert len(texts) == 7 and "6 others" in texts[-1]
 
 
+def bands(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts() if "uniform" in text.get_text()]
+
+
+def test_a_band_for_every_size_while_they_can_be_told_apart():
+    values = np.random.default_rng(0).random(700)
+    sizes = lambda *counts: plot_pvalues({f"g{count}-{i}": values[:count] for i, count in enumerate(counts)})
+    assert bands(sizes(50, 200, 700)) == [f"uniform, 95 %, n = {n}" for n in (50, 200, 700)]
+    assert bands(sizes(200, 210, 230)) == ["uniform, 95 %, n = 200"]                # nearly the same
+    assert bands(sizes(20, 50, 200, 700)) == ["uniform, 95 %, n = 20"]              # too many: the widest
+    ax = sizes(50, 200, 700)
+    widths = [np.ptp([point for point in band.get_paths()[0].vertices if abs(point[0] - 0.5) < 0.003], axis=0)[1] for band in ax.collections[:3]]
+    greys = [band.get_facecolor()[0][0] for band in ax.collections[:3]]
+    assert widths == sorted(widths, reverse=True) and greys == sorted(greys, reverse=True) and len(set(greys)) == 3
+
+
+@pytest.mark.parametrize("draw", [
+    lambda R: plot_pvalues({"low": R.pvalue, "high": np.sqrt(R.pvalue)}), lambda R: plot_pvalues(R.pvalue, R.labels, scale="log"), lambda R: plot_test(R)[0],
+    plot_displacement, lambda R: plot_explanation(R.explain(0)), lambda R: plot_manifold(map_of(np.random.default_rng(0).normal(size=(9, 2))), color=list("aaaabbbcc")),
+    lambda R: plot_eigenvalues(map_of(np.random.default_rng(0).normal(size=(9, 3)))), lambda R: plot_query_curve(QueryCurve((1, 5), np.array([[0.1, 0.2], [0.5, 0.5]]), 2, 9, 3), {"x": 0.9}),
+    lambda R: plot_calibration(calibrate(arrays_of_reruns(), ("paired", "replicates"), n_neighbors=8, n_resamples=99))[1]])
+def test_legends_are_off_the_data(R, draw):
+    ax = draw(R)
+    ax.figure.draw_without_rendering()
+    legend, inside, figure = ax.get_legend().get_window_extent(), ax.get_window_extent(), ax.figure.get_window_extent()
+    assert legend.x0 >= inside.x1 and legend.x1 <= figure.x1 + 1 and legend.y0 >= figure.y0 - 1
+
+
+def arrays_of_reruns(n=80):
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(n, 5))
+    return {f"run {t}": points + 0.2 * rng.normal(size=points.shape) for t in range(4)}
+
+
+def test_splits_of_reruns_are_shown_one_by_one():
+    C = calibrate(arrays_of_reruns(), "replicates", n_neighbors=8, n_resamples=99)
+    right = plot_calibration(C)[1]
+    dashes = [line for line in right.lines if line.get_marker() == "_" and line.get_alpha()]
+    assert len(dashes) == 3 and np.allclose(np.sort(dashes[1].get_ydata()), np.sort(100 * C.rates("replicates", 0.05)))
+
+
 @pytest.mark.parametrize("pvalues, labels, words", [
     ([0.5, 1.5], None, "between 0 and 1"), ([], None, "non-empty"), ([0.5, np.nan], None, "between 0 and 1"), ([0.5], ["a", "b"], "one per p-value"),
     ({"a": [0.5]}, ["a"], "names already"), ({}, None, "at most 7"), ({str(i): [0.5] for i in range(8)}, None, "at most 7")])
@@ -181,7 +232,7 @@ def test_pvalues_refuses(pvalues, labels, words):
 
 # Tests of data --------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("correction", ["fdr_bh", "bonferroni", None])
+@pytest.mark.parametrize("correction", ["fdr_bh", "storey", "bonferroni", None])
 def test_two_panels(R, correction):
     left, right = plot_test(R, correction=correction, n_names=4)
     rejected = R.rejected(0.05, correction)
@@ -190,6 +241,17 @@ def test_two_panels(R, correction):
     assert filled == rejected.sum() and sum(len(part.get_offsets()) for part in right.collections) == 150
     most = sorted(np.flatnonzero(rejected), key=lambda i: -R.effect[i])[:4]
     assert {text.get_text() for text in words(right)} == {f"doc-{i}" for i in most} and overlaps(right) == 0
+
+
+def test_every_correction_that_rejected_takes(R):
+    "Whatever it accepts: found from its own complaint, so that a new one is tried here too."
+    with pytest.raises(ValueError) as error:
+        R.rejected(correction="nothing of the kind")
+    options = [None, *re.findall(r"'(\w+)'", str(error.value).partition(";")[0])]
+    assert len(options) >= 4 and "storey" in options
+    for correction in options:
+        right = R.plot(correction=correction)[1]
+        assert f"{R.rejected(0.05, correction).sum()} of 150 moved" in right.get_title("left")
 
 
 def test_without_labels_and_texts(bare):
@@ -206,18 +268,65 @@ def test_result_draws_itself(R):
     assert len(R.plot()) == 2
 
 
-def test_arrows_are_the_displacements(R):
+def pair_positions(graphs, first, second, d):
+    "Where each of two models, on its own, puts the data in the frame of the two: by definition."
+    A, B = (sp.csr_array(graphs[name], dtype=float) for name in (first, second))
+    loadings = frame((A + B) / 2, d).loadings
+    return A @ loadings, B @ loadings
+
+
+def arrow_vectors(ax):
+    return np.array([np.subtract(arrow.xy, arrow.xyann) for arrow in ax.texts])
+
+
+def test_arrows_lead_from_the_first_to_the_second(R):
     ax = plot_displacement(R, n_arrows=6)
     top = np.argsort(-R.effect, kind="stable")[:6]
-    drawn = {tuple(np.round(np.subtract(arrow.xy, arrow.xyann), 9)) for arrow in ax.texts}
+    start, end = pair_positions(R.graphs, "first", "second", 8)
+    plane = np.linalg.svd((end - start)[top], full_matrices=False)[2][:2].T
+    wanted = {tuple(np.round(np.r_[start[i], end[i]].reshape(2, -1) @ plane, 4).ravel()) for i in top}
+    drawn = {tuple(np.round([*arrow.xyann, *arrow.xy], 4)) for arrow in ax.texts}
+    near = lambda one, other: all(min(np.abs(np.subtract(a, b)).max() for b in other) < 1e-3 for a in one)
+    assert near(drawn, wanted) and near(wanted, drawn) and "from first to second" in ax.get_title("left")
+    hollow = [part for part in ax.collections if len(part.get_offsets()) and np.allclose(part.get_facecolor(), 1)]
+    assert sum(len(part.get_offsets()) for part in hollow) == 6                    # where they start: no arrow by colour alone
+
+
+def test_arrows_do_not_depend_on_other_models():
+    "The frame of a pair is that of the pair, whatever else is there."
+    models = arrays()
+    other = {"third": np.random.default_rng(7).normal(size=(150, 6)), "fourth": np.random.default_rng(8).normal(size=(150, 6))}
+    options = dict(n_neighbors=12, n_components=8, n_resamples=99)
+    alone, among = (datum_test(emb, "first", "second", **options) for emb in (models, {**other, **models}))
+    lengths = [np.sort(np.linalg.norm(arrow_vectors(plot_displacement(result, 150)), axis=1)) for result in (alone, among)]
+    assert np.allclose(*lengths, atol=1e-3 * lengths[0].max())
+    if "frame_models" in inspect.signature(datum_test).parameters:
+        asked = datum_test({**other, **models}, "first", "second", frame_models=list(other), **options)
+        assert not np.allclose(asked.statistic, alone.statistic)
+        assert np.allclose(np.sort(np.linalg.norm(arrow_vectors(plot_displacement(asked, 150)), axis=1)), lengths[0], atol=1e-3 * lengths[0].max())
+
+
+def test_arrows_of_groups():
+    rng = np.random.default_rng(0)
+    emb = {f"{side}{t}": Y + 0.1 * rng.normal(size=Y.shape) for side, Y in arrays().items() for t in range(2)} | {"second2": arrays()["second"]}
+    R = replicate_test(emb, ["first0", "first1"], ["second0", "second1", "second2"], n_neighbors=12, n_components=8, method="rotation", n_resamples=99)
+    vectors = arrow_vectors(plot_displacement(R, 4))
+    top = np.argsort(-R.effect, kind="stable")[:4]
     plane = np.linalg.svd(R.displacement[top], full_matrices=False)[2][:2].T
-    assert drawn == {tuple(np.round(-2 * R.displacement[i] @ plane, 9)) for i in top}
-    assert "from first to second" in ax.get_title("left")
+    assert np.allclose(np.sort(np.linalg.norm(vectors, axis=1)), np.sort(np.linalg.norm(2 * R.displacement[top] @ plane, axis=1)), rtol=1e-3)
+
+
+def by_graphs(R, i):
+    "An explanation from the graphs alone: the second minus the first."
+    first, second = (sp.csr_array(R.graphs[name], dtype=float) for name in R.models)
+    difference = sp.csr_array(second - first)
+    difference.eliminate_zeros()
+    return attribute(difference, i, R.frame.loadings, R.ids, R.data), first[[i]].toarray()[0], second[[i]].toarray()[0]
 
 
 def test_explanation(R):
     i = int(np.argmax(R.effect))
-    E = R.explain(i)
+    E, first, second = by_graphs(R, i)
     ax = plot_explanation(E, n_bars=5, models=R.models, width=30)
     names = [label.get_text() for label in ax.get_yticklabels()]
     assert len(ax.patches) == len(names) == 5 and all(len(name) <= 30 and "\n" not in name and name.endswith("…") for name in names)
@@ -225,9 +334,28 @@ def test_explanation(R):
     assert sorted(bar.get_width() for bar in ax.patches) == pytest.approx(sorted(E.share[strongest]))
     assert f"the other {len(E.share) - 5}: {1 - E.share[strongest].sum():.0%}" in ax.get_xlabel()
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert f"only in first ({(E.change > 0).sum()})" in legend and f"only in second ({(E.change < 0).sum()})" in legend
+    assert f"only in first ({((first > 0) & (second == 0)).sum()})" in legend and f"only in second ({((second > 0) & (first == 0)).sum()})" in legend
+    unnamed = [text.get_text() for text in plot_explanation(E).get_legend().get_texts()]
+    assert unnamed == [f"gained ({((second > 0) & (first == 0)).sum()})", f"lost ({((first > 0) & (second == 0)).sum()})"]
     everything = plot_explanation(E, n_bars=10_000)
     assert sum(bar.get_width() for bar in everything.patches) == pytest.approx(1)
+
+
+def test_hatched_bars_are_what_only_the_first_has(R):
+    i = int(np.argmax(R.effect))
+    E, first, second = by_graphs(R, i)
+    ax = plot_explanation(E, n_bars=1000, models=R.models, width=10)
+    by_row = {round(bar.get_y() + bar.get_height() / 2): bar for bar in ax.patches}
+    for row, at in enumerate(np.argsort(-E.share, kind="stable")):
+        j = E.neighbors[at]
+        assert bool(by_row[row].get_hatch()) == (first[j] > second[j])
+
+
+def test_explanations_of_results_speak_of_the_same(R):
+    "From `first` to `second`: what the result explains is what the graphs say. (Needs results that read from a to b.)"
+    i = int(np.argmax(R.effect))
+    wanted = [text.get_text() for text in plot_explanation(by_graphs(R, i)[0], models=R.models).get_legend().get_texts()]
+    assert [text.get_text() for text in plot_explanation(R.explain(i), models=R.models).get_legend().get_texts()] == wanted
 
 
 def test_nothing_to_explain():
@@ -299,9 +427,6 @@ def test_missing_matplotlib_is_named(monkeypatch):
 def test_ellipses_and_tree(R):
     "One ellipse per place that is known, of the size the covariance says; leaves in the tree's order, a mark each."
     from dataclasses import replace
-
-    from embgeo_nb.manifold import model_tree
-    from embgeo_nb.plot import plot_query_curve, plot_tree
     M = map_of(np.random.default_rng(0).normal(size=(9, 2)))
     with_places = replace(M, covariances=np.tile(np.diag([0.04, 0.01]), (9, 1, 1)))
     ax = plot_manifold(with_places.add(M.distances[0], "late"), labels=False)
@@ -311,6 +436,53 @@ def test_ellipses_and_tree(R):
     ax = plot_tree(T, color=list("aaaabbbcc"), color_name="kind")
     height = {label.get_text(): label.get_position()[1] for label in ax.get_yticklabels()}
     assert sorted(height, key=height.get) == list(T.order) and len(ax.lines) == 8 and len(ax.get_legend().get_texts()) == 3
-    from embgeo_nb.perspective import QueryCurve
     ax = plot_query_curve(QueryCurve((1, 5), np.array([[0.1, 0.2], [0.5, 0.5]]), 2, 9, 3), {"length": 0.15})
     assert np.allclose(ax.lines[0].get_ydata(), [0.15, 0.5]) and [text.get_text() for text in ax.get_legend().get_texts()] == ["from the answers", "length"]
+
+
+# What is written is shown as it is ---------------------------------------------------------------------------------------
+
+FORMULA = r"a $\frac$ b $\nonsense{$"
+
+
+def every_figure(given):
+    "All figures, with that formula in every text they show; on new axes, and on axes that were made elsewhere."
+    n, rng = 60, np.random.default_rng(0)
+    Y = rng.normal(size=(n, 5))
+    other = np.r_[rng.normal(size=(20, 5)), Y[20:]] + 0.05 * rng.normal(size=Y.shape)
+    names = [FORMULA, FORMULA + " 2"]
+    emb = Embeddings(dict(zip(names, (Y, other))), ids=[f"{FORMULA} {i}" for i in range(n)], data=[f"{FORMULA} text {i}" for i in range(n)], labels=[f"{FORMULA} {i % 3}" for i in range(n)])
+    R = datum_test(emb, *names, n_neighbors=8, n_components=6, n_resamples=199)
+    models = [f"{FORMULA} {i}" for i in range(9)]
+    points = rng.normal(size=(9, 2))
+    M = model_manifold(np.linalg.norm(points[:, None] - points, axis=2), 2, models)
+    kinds = [f"{FORMULA} {i % 3}" for i in range(9)]
+    one, two = (lambda: plt.subplots()[1] if given else None), (lambda: plt.subplots(1, 2)[1] if given else None)
+    sizes = pd.DataFrame({"group": [FORMULA, FORMULA + " 2"], "rejected": 0.05, "low": 0.04, "high": 0.06}, index=[FORMULA + " x", FORMULA + " y"])
+    yield plot_manifold(M, color=kinds, color_name=FORMULA, ax=one())
+    yield plot_manifold(M, color=np.arange(9), color_name=FORMULA, ax=one())
+    yield plot_eigenvalues(M, ax=one())
+    yield plot_tree(model_tree(M.distances, models=models), color=kinds, color_name=FORMULA, ax=one())
+    yield plot_query_curve(QueryCurve((1, 5), np.array([[0.1, 0.2], [0.5, 0.5]]), 2, 9, 3), {FORMULA: 0.1}, ax=one())
+    yield plot_pvalues({FORMULA: R.pvalue, FORMULA + " 2": R.pvalue ** 2}, ax=one())
+    yield plot_pvalues(R.pvalue, [FORMULA + str(i % 2) for i in range(n)], scale="log", ax=one())
+    yield plot_test(R, correction=None, axes=two())[0]
+    yield plot_displacement(R, 5, ax=one())
+    yield plot_explanation(R.explain(0), models=R.models, title=FORMULA, ax=one())
+    yield plot_sizes(sizes, band=(0.04, 0.06), ax=one())
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_dollar_signs_are_dollar_signs(given):
+    "No id, label, text or name ever reaches the parser of formulas, which would refuse this one or eat it."
+    for ax in every_figure(given):
+        for format in ("png", "svg"):
+            file = io.BytesIO()
+            ax.figure.savefig(file, format=format)
+        texts = [text for text in ax.figure.findobj(matplotlib.text.Text) if "$" in text.get_text()]
+        ours = [text for text in texts if "frac" in text.get_text()]
+        assert texts == ours and not any(text.get_parse_math() for text in ours)
+        assert ours or "eigenvalue" in ax.get_xlabel()                                  # which have no names
+        if format == "svg" and ours:
+            assert "\\frac" in file.getvalue().decode()
+        plt.close("all")

@@ -58,7 +58,7 @@ def test_pvalues_by_brute_force(g_a, g_b):
         between.append(((X[list(members)].mean(0) - X[rest].mean(0)) ** 2).sum(1) / (1 / g_a + 1 / g_b))
     between = np.array(between)
     assert np.allclose(R.pvalue, (between >= between[0] * (1 - 1e-9)).mean(0))
-    assert np.allclose(R.displacement, X[:g_a].mean(0) - X[g_a:].mean(0))
+    assert np.allclose(R.displacement, X[g_a:].mean(0) - X[:g_a].mean(0))                            # from a to b
     centred = ((X - X.mean(0)) ** 2).sum((0, 2)) - between[0]
     variance = core._moderated(centred / (g_a + g_b - 2), g_a + g_b - 2, core._moderation(core._inner_products(list(graphs.graphs.values()), coordinates.loadings)))
     assert np.allclose(R.statistic, between[0] / variance)
@@ -118,10 +118,46 @@ def test_names_and_order_do_not_matter(method, device):
     assert np.array_equal(test(emb, method=method, device=device).pvalue, R.pvalue)
 
 
-def test_more_models_in_the_frame():
-    emb = runs(6) | {"other": views("a", n=150)["a"]}
-    R = eg.replicate_test(emb, ["r0", "r1", "r2"], ["r3", "r4", "r5"], **OPTIONS)
-    assert R.frame.n_components == 6 and not np.allclose(R.statistic, test(runs(6)).statistic)
+@pytest.mark.parametrize("kind", ["arrays", "embeddings", "kernels", "graphs", "omnibus"])
+def test_the_frame_is_made_of_the_groups(kind):
+    "Whatever else there is, unless it is asked for; and nothing is computed of it."
+    def make(emb):
+        if kind in ("kernels", "graphs"):
+            kernels = {name: eg.data_kernel(Y, 10) for name, Y in emb.items()}
+            return kernels if kind == "kernels" else {name: kernel.graph for name, kernel in kernels.items()}
+        return {"arrays": lambda: emb, "embeddings": lambda: eg.Embeddings(emb), "omnibus": lambda: eg.omnibus(emb, n_components=6, n_neighbors=10)}[kind]()
+
+    alone, other = runs(6), {"other": views("a", n=150)["a"]}
+    R = eg.replicate_test(make(other | alone), *halves(alone), **OPTIONS)
+    wanted = test(alone)
+    assert np.array_equal(R.pvalue, wanted.pvalue) and np.allclose(R.statistic, wanted.statistic) and np.allclose(R.displacement, wanted.displacement)
+    more = eg.replicate_test(make(other | alone), *halves(alone), **OPTIONS, frame_models=["other", "r0"])
+    joint = as_graphs(alone | other, 10)
+    assert np.allclose(np.abs(more.frame.eigenvalues), np.abs(frame(joint.mean, 6).eigenvalues)) and not np.allclose(more.statistic, R.statistic)
+    with pytest.raises(ValueError, match="'nobody'"):
+        eg.replicate_test(make(alone), *halves(alone), **OPTIONS, frame_models=["nobody"])
+    with pytest.raises(TypeError, match="frame_models"):
+        eg.replicate_test(make(alone), *halves(alone), **OPTIONS, frame_models="r0")
+
+
+def test_no_kernel_of_a_model_that_is_not_asked_for(monkeypatch):
+    below = importlib.import_module("embgeo_nb.omnibus")
+    seen, kernel = [], below.data_kernel
+    monkeypatch.setattr(below, "data_kernel", lambda Y, *rest, **options: seen.append(Y.shape[1]) or kernel(Y, *rest, **options))
+    eg.replicate_test(runs(6) | {"wide": np.random.default_rng(0).normal(size=(150, 99))}, *halves(runs(6)), **OPTIONS)
+    assert seen == [5] * 6
+
+
+def test_from_a_to_b():
+    "Displacement is b minus a; gained is what only b has: against the graphs themselves."
+    emb = runs(8, moved=20)
+    R, graphs = test(emb), as_graphs(emb, 10)
+    a, b = (sum(graphs[name].toarray() for name in group) / 4 for group in halves(emb))
+    assert np.allclose(R.displacement, (b - a) @ R.frame.loadings / 2) and np.allclose(R.difference.toarray(), b - a)
+    for i in (0, 5, 80):
+        table = R.explain(i).to_frame()
+        assert set(table.neighbor[table.change == "gained"]) == set(np.flatnonzero((b - a)[i] > 1e-9))
+        assert set(table.neighbor[table.change == "lost"]) == set(np.flatnonzero((a - b)[i] > 1e-9))
 
 
 # Level and power --------------------------------------------------------------------------------------------------------
@@ -191,6 +227,47 @@ def test_equal_runs_have_not_moved():
         assert (R.pvalue == 1).all() and (R.effect == 0).all() and (R.statistic == 0).all()
 
 
+@pytest.mark.parametrize("g_a, g_b", [(2, 2), (2, 3), (3, 3), (3, 4)])
+@pytest.mark.parametrize("method", ["single", "pooled", "rotation"])
+def test_rounding_is_no_difference(g_a, g_b, method):
+    "Means of three or seven equal numbers are not quite that number. And nothing is there to be warned of."
+    kernel = eg.data_kernel(runs(2)["r0"], 10)
+    weighted = kernel.graph * np.float32(0.1)
+    for graph in (kernel.graph, weighted):
+        names = [f"m{t}" for t in range(g_a + g_b)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            R = eg.replicate_test({name: graph for name in names}, names[:g_a], names[g_a:], n_components=6, method=method, n_resamples=99)
+        assert (R.pvalue == 1).all() and (R.statistic == 0).all() and (R.effect == 0).all() and (R.n_differing == 0).all()
+        assert not core._inner_products([graph] * (g_a + g_b), R.frame.loadings).any()
+
+
+def test_stable_rows_do_not_drag_the_moderation():
+    "Data that are the same in all runs: not a word about how much variances scatter, and no weight in the reference."
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 6, 5)) * np.sqrt(2 * 6 / rng.chisquare(6, 600) / 5)[:, None, None]
+    X -= X.mean(1, keepdims=True)
+    G, contrasts = X @ X.transpose(0, 2, 1), core._relabellings(3, 3, 100, 0)
+    padded = np.concatenate([G, np.zeros((2400, 6, 6))])
+    assert np.allclose(core._moderation(padded), core._moderation(G))
+    F, found = (core._moderated_f(gram, contrasts)[0] for gram in (G, padded))
+    assert np.allclose(found[:600], F) and not found[600:].any()
+    assert np.allclose(core._pooled(found)[:600], core._pooled(F)) and (core._pooled(found)[600:] == 1).all()
+    assert abs((core._pooled(found)[:600] <= 0.05).mean() - 0.05) < 1e-3
+
+
+def test_half_of_the_data_frozen():
+    "The level holds among the data that vary; with the frozen ones in the reference it would be twice as high."
+    still, zero = np.random.default_rng(1).normal(size=(100, 5)), np.zeros((100, 5))
+    frozen = {name: np.block([[Y, zero], [zero, still]]) for name, Y in runs(8, n=100).items()}          # no edges between the two
+    rates = []
+    for a in list(combinations(list(frozen), 4))[:35:4]:
+        R = eg.replicate_test(frozen, list(a), [name for name in frozen if name not in a], n_neighbors=8, n_components=20)
+        rates.append((R.pvalue[R.statistic > 0] <= 0.05).mean())
+        assert (R.statistic == 0).sum() == 100 and (R.pvalue[R.statistic == 0] == 1).all()
+    assert 0.03 < np.mean(rates) < 0.075
+
+
 def test_few_relabellings_warn():
     with pytest.warns(UserWarning, match="With 2 \\+ 2 runs there are 3 relabellings"):
         warnings.simplefilter("always")
@@ -211,3 +288,81 @@ def test_bad_groups(a, b, error, message):
 def test_bad_options(option, error):
     with pytest.raises(error, match=next(iter(option))):
         test(runs(4), **option)
+
+
+# Of one kind? -----------------------------------------------------------------------------------------------------------
+
+def kinds(pattern, n=300, moved=45, noise=0.3, seed=0):
+    "Noisy views, of which those marked 1 have the first `moved` points elsewhere."
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(n, 8))
+    other = np.r_[rng.permutation(points[:moved]), points[moved:]]
+    return {f"run {t}": (other if mark == "1" else points) + noise * rng.normal(size=points.shape) for t, mark in enumerate(pattern)}
+
+
+@pytest.mark.parametrize("pattern", ["010101", "000111", "01010101", "00001111", "0010111", "110000", "00000011"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_two_kinds_are_told_apart(pattern, seed):
+    check = eg.rerun_check(kinds(pattern, seed=seed), n_neighbors=16)
+    assert check.verdict == "of two kinds" and "of two kinds" in check.sentence and check.share > check.bound > check.expected
+    marked = {f"run {t}" for t, mark in enumerate(pattern) if mark == "1"}
+    assert marked in map(set, check.kinds)
+    if pattern.count("1") * 2 in (len(pattern), len(pattern) + 1):
+        assert check.rates["halves"].max() > check.by_chance["halves"][1] and f"{check.rates['halves'].max():.1%}" in check.sentence
+        assert abs(check.rates["halves"].mean() - 0.05) < 0.003                 # which is why the mean over splits can tell nothing
+
+
+@pytest.mark.parametrize("g", [5, 6, 8])
+def test_an_odd_run_is_named(g):
+    check = eg.rerun_check(kinds("0" * (g - 2) + "10", seed=3), n_neighbors=16)
+    assert check.verdict == "one run is of another kind" and check.kinds[0] == (f"run {g - 2}",) and f"run {g - 2} is of another kind" in check.sentence
+    alone = check.rates["one against the rest"]
+    assert alone.argmax() == g - 2 and alone.max() > check.by_chance["one against the rest"][1]
+    assert check.divisions["one against the rest"][g - 2][0] == (f"run {g - 2}",)
+    assert check.to_frame().loc["one against the rest", "which"] == f"run {g - 2}" and f"run {g - 2}" in check._repr_html_()
+
+
+@pytest.mark.parametrize("g", [4, 6, 8])
+def test_real_reruns_pass(g):
+    checks = [eg.rerun_check(kinds("0" * g, n=200, noise=noise, seed=seed), n_neighbors=16) for seed in range(15) for noise in (0.1, 0.5)]
+    assert np.mean([check.one_kind for check in checks]) > 0.85
+    good = next(check for check in checks if check.one_kind)
+    assert good.verdict == f"exchangeable as far as {g} runs can tell" and good.verdict in good.sentence
+    # and what chance is said to give is what it gives
+    for name in ("halves", "one against the rest"):
+        worst, high, scatter = np.mean([check.by_chance[name] for check in checks], 0)
+        assert abs(np.mean([check.rates[name].max() for check in checks]) - worst) < 0.01 and worst < high
+        assert abs(np.mean([check.rates[name].std() for check in checks]) - scatter) < 0.005
+
+
+def test_shares_sum_to_one_and_know_the_contrast():
+    G = core._inner_products(list(as_graphs(kinds("0101010"), 16).graphs.values()), frame(as_graphs(kinds("0101010"), 16).mean, 6).loadings)
+    M = core._shares(G)
+    assert np.trace(M) == pytest.approx(1) and np.allclose(M.sum(0), 0)
+    part, share, spread = core._division(M)
+    c = np.where(part, -1 / part.sum(), 1 / (~part).sum())
+    assert share == pytest.approx(c @ M @ c / (c @ c)) and spread > 0
+    assert core._division(M * 3)[1:] == pytest.approx((3 * share, 3 * spread))
+
+
+def test_the_noise_of_shares_has_no_preferred_direction():
+    "Rotating the runs changes nothing about the reference: 5 % of normal sets exceed its 95 % quantile."
+    rng, found = np.random.default_rng(0), []
+    for _ in range(300):
+        X = rng.normal(size=(200, 6, 4))
+        X -= X.mean(1, keepdims=True)
+        _, share, spread = core._division(core._shares(X @ X.transpose(0, 2, 1)))
+        found.append((share - 0.2) / spread)
+    for level in (0.05, 0.2):
+        assert abs((np.array(found) > np.quantile(core._shares_by_chance(6), 1 - level)).mean() - level) < 4 * np.sqrt(level * (1 - level) / 300)
+
+
+def test_check_of_equal_runs_and_refusals():
+    one = runs(2)["r0"]
+    check = eg.rerun_check({name: one for name in "abcde"}, n_neighbors=10)
+    assert check.pvalue == 1 and check.one_kind and not check.rates["halves"].any()
+    for wrong, word in ((dict(emb=runs(2)), "at least four runs"), (dict(emb=runs(4), alpha=2), "alpha"), (dict(emb=runs(4), level=0), "level")):
+        with pytest.raises(ValueError, match=word):
+            eg.rerun_check(**wrong, n_neighbors=10)
+    escaped = eg.rerun_check({f"<b>{t}": Y for t, Y in enumerate(runs(4).values())}, n_neighbors=10)
+    assert "<b>0" not in escaped._repr_html_() and "&lt;b&gt;" in escaped._repr_html_()

@@ -13,8 +13,9 @@ from scipy.sparse.linalg import eigsh
 
 import embgeo_nb as eg
 from embgeo_nb import kernel as kernel_module
+from embgeo_nb import scale as scale_module
 from embgeo_nb.kernel import METRICS
-from embgeo_nb.omnibus import as_graphs
+from embgeo_nb.omnibus import Graphs, as_graphs
 from embgeo_nb.rdpg import leading_eigenpairs, near_order, reordered
 from reference import random_graph, views
 
@@ -65,7 +66,7 @@ def test_any_rows_in_any_order(metric, coarse):
     Y = crowded(1200, 300)
     whole = eg.data_kernel(Y, 9, metric).neighbors
     data, own = kernel_module._Rows(torch.as_tensor(Y), metric, "cpu"), torch.tensor([700, 3, 1199, 350, 351, 100])
-    neighbors, proven = kernel_module._neighbors_block(data, own, 9, coarse)
+    (neighbors, *_), proven = kernel_module._neighbors_block(data, own, 9, coarse)
     assert (neighbors.numpy() == whole[own.numpy()]).all() and 0 <= proven <= 1
 
 
@@ -259,3 +260,65 @@ def test_every_kind_of_work(cluster, tmp_path):
     assert sorted(path.name for path in Path(tmp_path).iterdir()) == ["graphs"]              # nothing is left behind
     with pytest.raises(ValueError, match="no model 'm9'"):
         engine.pairs(stored, [("m0", "m9")])
+
+
+@pytest.mark.parametrize("options, error, message", [
+    (dict(metric="cosin"), ValueError, "metric must be one of"), (dict(symmetrize="both"), ValueError, "symmetrize must be one of"), (dict(n_neighbors=300), ValueError, "between 1 and 299"),
+    (dict(n_neighbors=2.0), TypeError, "integer"), (dict(batch_size=0), ValueError, "batch_size must be at least 1"),
+])
+def test_an_engine_refuses_before_the_work(tmp_path, monkeypatch, options, error, message):
+    engine = eg.DaskEngine(None, tmp_path)                              # without a client, any work fails
+    with pytest.raises(error, match=message):
+        engine.kernel(population()["m0"], **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value, message", [(0, r"1 zero rows \(first: \[7\]\)"), (np.nan, r"NaN or infinite values in 1 of 300 rows \(first: \[7\]\)")])
+def test_an_engine_takes_no_rows_that_a_single_machine_refuses(tmp_path, value, message):
+    Y = population()["m0"].copy()
+    Y[7] = value
+    for kernel in (eg.data_kernel, eg.DaskEngine(None, tmp_path).kernel):
+        with pytest.raises(ValueError, match=message):
+            kernel(Y)
+
+
+def test_a_selection_of_a_store_uses_the_files_of_its_models(cluster, tmp_path):
+    graphs, engine = as_graphs(population(4), 10), eg.DaskEngine(cluster, tmp_path)
+    stored = eg.save_graphs(graphs, tmp_path / "graphs")
+    for chosen in (["m3", "m1"], ["m2", "m0", "m3"]):
+        part, alone = stored.select(chosen), graphs.select(chosen)
+        assert engine._stored(part, tmp_path) == {name: tuple(str(getattr(stored[name], field).filename) for field in ("indptr", "indices", "data")) for name in chosen}
+        assert np.abs(engine.omnibus(part, 6).positions - eg.omnibus(alone, 6).positions).max() < (1e-9 if len(chosen) > 2 else 1e-4)      # a pair is solved in other coordinates
+        (pair, (statistic, pvalue)), = engine.pairs(part, [(chosen[0], chosen[1])], n_components=6, n_resamples=99, seed=3).items()
+        single = eg.datum_test(alone, *chosen[:2], n_components=6, n_resamples=99, seed=3)
+        assert pair == tuple(chosen[:2]) and np.allclose(statistic, single.statistic) and np.array_equal(pvalue, single.pvalue)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["graphs"]
+
+
+def test_graphs_that_are_stored_no_more_are_stored_again(cluster, tmp_path):
+    "Graphs of a store that was overwritten, renamed ones, and ones in memory, all in one analysis."
+    graphs, engine = as_graphs(population(4), 10), eg.DaskEngine(cluster, tmp_path)
+    old = eg.save_graphs(graphs.select(["m0", "m1"]), tmp_path / "graphs")
+    new = eg.save_graphs(graphs.select(["m2"]), tmp_path / "graphs")
+    mixed = Graphs({"x": old["m1"], "y": new["m2"], "z": graphs["m3"]}, graphs.ids)
+    truth = Graphs({"x": graphs["m1"], "y": graphs["m2"], "z": graphs["m3"]}, graphs.ids)
+    files = engine._stored(mixed, tmp_path / "graphs")
+    assert files["y"][0] == str(new["m2"].indptr.filename) and files["x"][0] != str(old["m1"].indptr.filename)
+    assert np.abs(engine.omnibus(mixed, 6).positions - eg.omnibus(truth, 6).positions).max() < 1e-9
+    found = engine.pairs(mixed, [("z", "x")], n_components=6, n_resamples=99)["z", "x"]
+    assert np.array_equal(found[1], eg.datum_test(truth, "z", "x", n_components=6, n_resamples=99).pvalue)
+
+
+def test_part_of_a_file_is_not_taken_for_the_file(tmp_path):
+    stored = eg.save_graphs(population(1), tmp_path / "graphs", 10)["m0"]
+    part = sp.csr_array((150, 300), dtype=stored.dtype)
+    part.indptr, part.indices, part.data = stored.indptr[:151], stored.indices[:stored.indptr[150]], stored.data[:stored.indptr[150]]
+    assert scale_module._own_files(stored, tmp_path) and scale_module._own_files(part, tmp_path) is None
+    assert scale_module._own_files(stored, tmp_path / "elsewhere") is None
+
+
+def test_nothing_is_left_behind_when_work_fails(cluster, tmp_path):
+    engine = eg.DaskEngine(cluster, tmp_path, retries=0)
+    with pytest.raises(ValueError, match="n_resamples|null|must be"):
+        engine.pairs(as_graphs(population(2), 10), [("m0", "m1")], null="none such")
+    assert not list(tmp_path.iterdir())

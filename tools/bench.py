@@ -376,6 +376,7 @@ def machine():
 
 
 def main():
+    from embgeo_nb.common import atomic_path
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="parts of names; all by default: " + "; ".join(NAMES))
     parser.add_argument("--rounds", type=int, default=3)
@@ -401,7 +402,8 @@ def main():
             held["machine"] = machine()
             held["results"] |= {name: row}
             held["results"] = {known: held["results"][known] for known in [*NAMES, *held["results"]] if known in held["results"]}      # in the order of NAMES
-            path.write_text(json.dumps(held, indent=1) + "\n")
+            with atomic_path(path) as temporary:
+                temporary.write_text(json.dumps(held, indent=1) + "\n")
 
 
 if __name__ == "__main__":

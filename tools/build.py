@@ -27,6 +27,8 @@ from nbdev.config import get_config
 from nbdev.processors import FilterDefaults
 from nbdev.serve import proc_nbs
 
+from embgeo_nb.common import atomic_path
+
 ROOT = Path(__file__).resolve().parents[1]
 NBS, DOCS, TOOLS = ROOT / "nbs", ROOT / "_docs", ROOT / "tools"
 BIBLIOGRAPHY = NBS / "references.bib"
@@ -257,7 +259,8 @@ def build_docs():
         page = relink(page, page_links(notebook, known, anchors))
         page = re.sub("<body[^>]*>", lambda m: m[0] + "\n" + navigation(known[notebook], titles), page, count=1)
         (DOCS / known[notebook]).parent.mkdir(parents=True, exist_ok=True)
-        (DOCS / known[notebook]).write_text(page, encoding="utf-8")
+        with atomic_path(DOCS / known[notebook]) as temporary:
+            temporary.write_text(page, encoding="utf-8")
         print(f"{notebook} -> _docs/{known[notebook]}")
     if broken := list(broken_links(DOCS)):
         raise SystemExit("Links that lead nowhere:\n  " + "\n  ".join(broken))
@@ -331,7 +334,8 @@ def build_readme(check):
         (ROOT / name).unlink()
     for name, content in wanted.items():
         (ROOT / name).parent.mkdir(exist_ok=True)
-        (ROOT / name).write_bytes(content)
+        with atomic_path(ROOT / name) as temporary:
+            temporary.write_bytes(content)
         print("wrote", name)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 import embgeo_nb as eg
+from embgeo_nb.common import atomic_path
 from embgeo_nb.corpora import docstrings
 from embgeo_nb.encoders import _text_hash, _versions
 
@@ -114,9 +115,10 @@ def main() -> None:
                   cosine_to_layer_6={name: round(cosine(Y), 4) for name, Y in found.items() if Y.shape == final.shape},
                   width=final.shape[1], versions=_versions())
     needs_embeddings = {f"distance:{kind}": eg.model_distance(found, kind).matrix for kind in ("cka", "rsa", "procrustes")}
-    np.savez_compressed(TARGET, ids=np.array(test.ids), labels=test.labels, hashes=np.array([_text_hash(text) for text in test.texts]),
-                        recipe=json.dumps(recipe), models=np.array([*found]), neighbors=np.stack([kernel.neighbors for kernel in kernels.values()]).astype(np.uint16),
-                        **needs_embeddings)
+    with atomic_path(TARGET) as temporary:
+        np.savez_compressed(temporary, ids=np.array(test.ids), labels=test.labels, hashes=np.array([_text_hash(text) for text in test.texts]),
+                            recipe=json.dumps(recipe), models=np.array([*found]), neighbors=np.stack([kernel.neighbors for kernel in kernels.values()]).astype(np.uint16),
+                            **needs_embeddings)
     print(f"{TARGET.stat().st_size / 2 ** 20:.2f} MB", json.dumps(recipe))
 
 

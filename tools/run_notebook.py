@@ -18,6 +18,7 @@ from nbclient.exceptions import CellExecutionError
 from tqdm import tqdm
 
 from build import single_page
+from embgeo_nb.common import atomic_path
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -108,8 +109,10 @@ def main(source, out):
         print(error, file=sys.stderr)
         return 1
     finally:
-        nbformat.write(nb, out / source.name)
-    page.write_text(single_page(out / source.name, source), encoding="utf-8")
+        with atomic_path(out / source.name) as temporary:
+            nbformat.write(nb, temporary)
+    with atomic_path(page) as temporary:
+        temporary.write_text(single_page(out / source.name, source), encoding="utf-8")
     print(f"\nDone in {time.perf_counter() - start:.0f} s.")
     for path in sorted(out.rglob("*")):
         if path.is_file():

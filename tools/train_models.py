@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from embgeo_nb.common import atomic_path
 from embgeo_nb.corpora import dbpedia, optional_data
 from embgeo_nb.encoders import masked_lm, ppmi, skipgram, store_embeddings
+from embgeo_nb.files import kept_arrays
 
 TARGET = Path(__file__).resolve().parents[1] / "nbs" / "data"
 TOPICS = {"nature": ("Plant", "Animal", "NaturalPlace"), "works": ("Album", "Film", "WrittenWork")}
@@ -52,8 +54,9 @@ def population(work: Path) -> None:
     scored = {topic: [test.texts[i] for i in np.flatnonzero(np.isin(test.labels, classes))[::5]] for topic, classes in TOPICS.items()}
     for number, (kind, share, again) in enumerate(plan):
         name = f"{kind} {share:.2f}" + (f" run {again + 1}" if again else "")
-        kept = work / f"population {name}.npz"
-        if not kept.exists():
+
+        def train_one():
+            nonlocal tokenizer
             texts = mixture(train, share, seed=number).texts
             if kind == "lm":
                 tokenizer = tokenizer or pieces(train.texts, POPULATION)
@@ -63,11 +66,12 @@ def population(work: Path) -> None:
                 model = dict(skipgram=skipgram, ppmi=ppmi)[kind](texts, dim=32, min_count=3, seed=number, unknown="mean",
                                                                    **(dict(epochs=8) if kind == "skipgram" else dict(subsample=1e-3)))
                 perplexity = [np.nan, np.nan]
-            np.savez(kept, embedding=model(test.texts).astype(np.float16), perplexity=perplexity)
             print(name, np.round(perplexity, 1), flush=True)
-        with np.load(kept) as file:
-            found[name], about[name] = file["embedding"], dict(kind=kind, share=round(share, 4), run=again, seed=number,
-                                                               perplexity=[round(value, 3) for value in file["perplexity"].tolist()])
+            return dict(embedding=model(test.texts).astype(np.float16), perplexity=np.array(perplexity))
+
+        file = kept_arrays(work / f"population {name}.npz", train_one)
+        found[name], about[name] = file["embedding"], dict(kind=kind, share=round(share, 4), run=again, seed=number,
+                                                           perplexity=[round(value, 3) for value in file["perplexity"].tolist()])
     store(TARGET / "population.npz", test, found, dict(masked_lm=POPULATION, topics=TOPICS, scored_pieces=40, models=about))
 
 
@@ -79,22 +83,22 @@ def ablation(work: Path) -> None:
     for seed in range(4):
         for which, corpus in sets.items():
             name = f"{which}-{seed}"
-            kept = work / f"ablation {name}.npz"
-            if not kept.exists():
+
+            def train_one():
+                nonlocal tokenizer
                 tokenizer = tokenizer or pieces(train.texts, ABLATION)
                 model = masked_lm(corpus.texts, **ABLATION, seed=seed, tokenizer=tokenizer)
                 perplexity = [model.pseudo_perplexity(texts, 40) for texts in scored.values()]
-                np.savez(kept, embedding=model(test.texts).astype(np.float16), perplexity=perplexity)
                 print(name, np.round(perplexity, 1), flush=True)
-            with np.load(kept) as file:
-                found[name], about[name] = file["embedding"], dict(n_texts=corpus.n, seed=seed, perplexity=[round(value, 3) for value in file["perplexity"].tolist()])
+                return dict(embedding=model(test.texts).astype(np.float16), perplexity=np.array(perplexity))
+
+            file = kept_arrays(work / f"ablation {name}.npz", train_one)
+            found[name], about[name] = file["embedding"], dict(n_texts=corpus.n, seed=seed, perplexity=[round(value, 3) for value in file["perplexity"].tolist()])
             name = f"skipgram {name}"
-            kept = work / f"ablation {name}.npz"
-            if not kept.exists():
-                np.savez(kept, embedding=skipgram(corpus.texts, dim=64, min_count=3, epochs=8, seed=seed, unknown="mean")(test.texts).astype(np.float16))
-                print(name, flush=True)
-            with np.load(kept) as file:
-                found[name], about[name] = file["embedding"], dict(n_texts=corpus.n, seed=seed)
+            vectors = lambda: skipgram(corpus.texts, dim=64, min_count=3, epochs=8, seed=seed, unknown="mean")
+            file = kept_arrays(work / f"ablation {name}.npz", lambda: dict(embedding=vectors()(test.texts).astype(np.float16)))
+            print(name, flush=True)
+            found[name], about[name] = file["embedding"], dict(n_texts=corpus.n, seed=seed)
     store(TARGET / "ablation.npz", test, found, dict(masked_lm=ABLATION, scored=list(scored), models=about))
 
 
@@ -102,7 +106,8 @@ def store(path: Path, test, found: dict, recipe: dict) -> None:
     store_embeddings(path, test, found, recipe)
     with np.load(path) as file:
         arrays = dict(file)
-    np.savez_compressed(path, labels=test.labels, **arrays)
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, labels=test.labels, **arrays)
     print(path.name, f"{path.stat().st_size / 2 ** 20:.2f} MB", json.dumps(recipe)[:300])
 
 
