@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,8 +21,8 @@ import numpy as np
 import torch
 
 # %% auto #0
-__all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'row_of', 'check_row', 'as_seed', 'progress', 'atomic_path',
-           'sync', 'need', 'versions', 'html_table']
+__all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'row_of', 'as_seed', 'progress', 'atomic_path', 'sync',
+           'is_abandoned', 'need', 'versions', 'html_table']
 
 # %% ../nbs/90_common.ipynb #5185c647
 def check_option(name: str, value: Any, options: tuple[str, ...]) -> str:
@@ -78,13 +79,6 @@ def _integers(ids: np.ndarray) -> bool:
     "Whether all ids are integers."
     return ids.dtype.kind in "iu" or (ids.dtype.kind == "O" and all(isinstance(value, (int, np.integer)) for value in ids))
 
-
-def check_row(i: int, n: int) -> int:
-    "`i` as a row number."
-    if isinstance(i, (bool, np.bool_)) or not isinstance(i, (int, np.integer)) or not 0 <= i < n:
-        raise ValueError(f"i must be a row number between 0 and {n - 1}; got {i!r}.")
-    return int(i)
-
 # %% ../nbs/90_common.ipynb #d68db4b4
 def as_seed(seed: int | np.random.Generator) -> int:
     "A seed as an integer; of a Generator, its next number."
@@ -95,17 +89,18 @@ WATCH: ContextVar[Callable[[Sequence, str], Iterable] | None] = ContextVar("WATC
 
 
 def progress(items: Sequence, what: str, delay: float = 3) -> Iterable:
-    "`items` with a progress bar once they take longer than a few seconds, where tqdm is installed; or with what `WATCH` makes of them, for whoever shows progress otherwise."
+    "`items` with a progress bar once they take longer than a few seconds, where tqdm is installed and somebody looks (a terminal or a notebook); or with what `WATCH` makes of them, for whoever shows progress otherwise."
     if (watch := WATCH.get()) is not None:
         return watch(items, what)
     try:
         from tqdm import tqdm
     except ImportError:
         return items
-    return tqdm(items, desc=what, delay=delay, leave=False)
+    seen = sys.stderr is not None and (sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel"))
+    return tqdm(items, desc=what, delay=delay, leave=False, disable=not seen)
 
 # %% ../nbs/90_common.ipynb #080f6144
-_TEMPORARY, _DAY = ".embgeo-", 86400
+_TEMPORARY = ".embgeo-"
 
 
 @contextmanager
@@ -145,11 +140,18 @@ def sync(
         os.close(descriptor)
 
 
+def is_abandoned(
+    path: str | os.PathLike,    # a file that is there only while something is written
+) -> bool:
+    "Whether nobody can be writing it any more: it was left for more than a day."
+    return time.time() - os.stat(path).st_mtime > 86400
+
+
 def _sweep(folder: Path) -> None:
-    "Remove what programs that were killed more than a day ago left behind."
+    "Remove what programs that were killed left behind."
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(_TEMPORARY) and time.time() - entry.stat().st_mtime > _DAY:
+            if entry.name.startswith(_TEMPORARY) and is_abandoned(entry.path):
                 os.unlink(entry.path)
 
 # %% ../nbs/90_common.ipynb #526505eb

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from .common import check_count, check_level, check_option, need
-from .manifold import ModelManifold, ModelTree
+from .manifold import ModelManifold, ModelTree, by_model
+from .omnibus import frame
 
 # %% auto #0
 __all__ = ['PALETTE', 'MARKERS', 'LINES', 'GREY', 'style', 'plot_manifold', 'plot_eigenvalues', 'plot_tree', 'plot_query_curve',
@@ -31,6 +32,7 @@ _STYLE = {
     "axes.facecolor": "white", "axes.edgecolor": "#444444", "axes.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False,
     "text.color": "#111111", "axes.labelcolor": "#111111", "xtick.color": "#444444", "ytick.color": "#444444",
     "xtick.labelcolor": "#111111", "ytick.labelcolor": "#111111",
+    "text.parse_math": False,
     "axes.grid": False, "legend.frameon": False, "lines.linewidth": 1.6, "hatch.linewidth": 0.6, "pdf.fonttype": 42, "svg.fonttype": "none",
 }
 
@@ -48,6 +50,24 @@ def style() -> Iterator[None]:
 def _axes(ax: Any, width: float, height: float) -> Any:
     "`ax`, or the axes of a new figure."
     return need("matplotlib.pyplot", "plot").subplots(figsize=(width, height))[1] if ax is None else ax
+
+
+def _as_written(*texts: Any) -> None:
+    "Shows titles and names on axes that were made elsewhere as they are, dollar signs and all."
+    for text in texts:
+        text.set_parse_math(False)
+
+
+def _rows(ax: Any, places: Sequence[float], names: Sequence[str]) -> None:
+    "Names of rows, as they are, on whichever side they will be."
+    ax.set_yticks(places, names)
+    _as_written(*(label for tick in ax.yaxis.get_major_ticks() for label in (tick.label1, tick.label2)))
+
+
+def _beside(ax: Any, *handles: Any, **options: Any) -> Any:
+    "A legend to the right of the axes, where no data are."
+    place = dict(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, alignment="left")
+    return ax.legend(*handles, **{**place, **options})
 
 # %% ../nbs/60_plot.ipynb #0e4466c5
 def _place_labels(ax: Any, points: np.ndarray, names: Sequence[str], others: np.ndarray | None = None, size: float = 9) -> None:
@@ -108,7 +128,8 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
     M : ModelManifold
         Models added later are drawn as hollow markers. Where the places' covariances are known, ellipses (95 %) are drawn.
     color : sequence of m, or dict of model name to value, optional
-        Numbers become a colour scale; anything else becomes groups with a colour and a marker each, and a legend.
+        Numbers become a colour scale, and larger markers the larger they are; anything else becomes groups with a colour
+        and a marker each, and a legend. A dict or pandas Series is read by name.
     labels : bool or sequence of model names
         Whose names to write: all, none, or these.
     components : (int, int)
@@ -139,7 +160,7 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
         fitted = np.arange(m) < M.n_fitted
         if color is not None and color.dtype.kind in "biuf":
             colors = need("matplotlib", "plot").colormaps[cmap](_unit(color.astype(float)))
-            _scatter(ax, points, fitted, colors, "o")
+            _scatter(ax, points, fitted, colors, "o", 24 + 76 * _unit(color.astype(float)))
             scale = need("matplotlib.cm", "plot").ScalarMappable(need("matplotlib.colors", "plot").Normalize(float(color.min()), float(color.max())), cmap)
             bar = ax.figure.colorbar(scale, ax=ax, label=color_name, shrink=0.8, aspect=25, pad=0.02)
             bar.outline.set_visible(False)
@@ -147,7 +168,7 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
             for (name, mask), shade, marker in zip(_groups(color), PALETTE, MARKERS):
                 _scatter(ax, points[mask], fitted[mask], np.repeat([shade], mask.sum()), marker)
                 ax.scatter([], [], color=shade, marker=marker, s=36, label=name)
-            ax.legend(title=color_name or None, loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0)
+            _beside(ax, title=color_name or None)
         else:
             _scatter(ax, points, fitted, np.repeat([PALETTE[0]], m), "o")
         if M.covariances is not None and up is not None:
@@ -162,11 +183,7 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
 def _per_model(values: Any, models: Sequence[str]) -> np.ndarray | None:
     if values is None:
         return None
-    if isinstance(values, Mapping):
-        if missing := [model for model in models if model not in values]:
-            raise ValueError(f"color must have an entry for every model; {missing[0]!r} is missing.")
-        values = [values[model] for model in models]
-    array = np.asarray(values)
+    array = np.asarray(by_model(values, models, "color"))
     if array.shape != (len(models),):
         raise ValueError(f"color must be one value per model, {len(models)} of them; got shape {array.shape}.")
     return array
@@ -176,11 +193,13 @@ def _unit(values: np.ndarray) -> np.ndarray:
     return (values - values.min()) / (np.ptp(values) or 1)
 
 
-def _scatter(ax: Any, points: np.ndarray, fitted: np.ndarray, colors: np.ndarray, marker: str) -> None:
+def _scatter(ax: Any, points: np.ndarray, fitted: np.ndarray, colors: np.ndarray, marker: str,
+             sizes: Any = 42.0) -> None:
     "Filled markers for the models that made the map, hollow ones for those added."
-    ax.scatter(*points[fitted].T, c=colors[fitted], marker=marker, s=42, linewidths=0.5, edgecolors="white", zorder=3)
+    sizes, look = np.broadcast_to(sizes, len(points)), dict(marker=marker, zorder=3)
+    ax.scatter(*points[fitted].T, c=colors[fitted], s=sizes[fitted], linewidths=0.5, edgecolors="white", **look)
     if not fitted.all():
-        ax.scatter(*points[~fitted].T, facecolors="none", edgecolors=colors[~fitted], marker=marker, s=42, linewidths=1.6, zorder=3)
+        ax.scatter(*points[~fitted].T, facecolors="none", edgecolors=colors[~fitted], s=sizes[~fitted], linewidths=1.6, **look)
 
 
 def _ellipses(ax: Any, centers: np.ndarray, covariances: np.ndarray, level: float = 0.95) -> None:
@@ -225,7 +244,7 @@ def plot_eigenvalues(M: ModelManifold, ax: Any = None) -> Any:
              ("left over", (number > M.n_components) & (share >= 0), dict(facecolor="white", edgecolor=PALETTE[0])),
              (f"negative ({M.negative_mass:.1%})", share < 0, dict(facecolor="white", edgecolor=PALETTE[1], hatch="////"))]
     with style():
-        ax = _axes(ax, 5.5, 2.8)
+        ax = _axes(ax, 6.6, 2.8)
         for name, mask, look in kinds:
             if (mask := mask & (np.abs(share) > 1e-9)).any():
                 ax.bar(number[mask], share[mask], width=0.7, label=name, **look)
@@ -233,7 +252,7 @@ def plot_eigenvalues(M: ModelManifold, ax: Any = None) -> Any:
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_xlabel("eigenvalue, largest first")
         ax.set_ylabel("share of the sum of\nabsolute values")
-        ax.legend()
+        _beside(ax)
     return ax
 
 # %% ../nbs/60_plot.ipynb #603b3f2f
@@ -262,7 +281,7 @@ def plot_tree(T: ModelTree, color: Any = None, color_name: str = "", ax: Any = N
         for across, along in zip(drawn["icoord"], drawn["dcoord"]):
             ax.plot(along, across, color="#444444", linewidth=1, solid_joinstyle="miter", zorder=1)
         height = {leaf: 5 + 10 * place for place, leaf in enumerate(drawn["leaves"])}
-        ax.set_yticks([height[leaf] for leaf in range(m)], T.models)
+        _rows(ax, [height[leaf] for leaf in range(m)], T.models)
         ax.yaxis.tick_right()
         ax.tick_params(axis="y", length=0, pad=8)
         for name, mask, shade, marker in [] if color is None else [(*group, *look) for group, look in zip(_groups(color), zip(PALETTE, MARKERS))]:
@@ -291,15 +310,16 @@ def plot_query_curve(curve: Any, others: Mapping[str, float] | None = None, ax: 
     """
     low, middle, high = np.quantile(curve.scores, [0.1, 0.5, 0.9], axis=1)
     with style():
-        ax = _axes(ax, 5.5, 3.4)
+        ax = _axes(ax, 6.8, 3.4)
         ax.fill_between(curve.sizes, low, high, color=PALETTE[0], alpha=0.15, linewidth=0)
         ax.plot(curve.sizes, middle, color=PALETTE[0], marker=MARKERS[0], markersize=5, label="from the answers")
         for (name, level), color, line in zip((others or {}).items(), PALETTE[1:], LINES[1:]):
             ax.axhline(level, color=color, linestyle=line, label=name)
         ax.axhline(0, color="#444444", linewidth=0.8)
-        ax.set(xlabel="number of queries", ylabel="variance explained,\nunseen groups", ylim=(max(-1.0, min(0, low.min()) - 0.05), 1.25 * max(high.max(), 0.1)))
+        top = 1.08 * max(high.max(), *(others or {}).values(), 0.1)
+        ax.set(xlabel="number of queries", ylabel="variance explained,\nunseen groups", ylim=(max(-1.0, min(0, low.min()) - 0.05), top))
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.legend(loc="upper left")
+        _beside(ax)
     return ax
 
 # %% ../nbs/60_plot.ipynb #3cf72d65
@@ -355,7 +375,8 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
     alpha : float, default 0.05
         The threshold whose rejected share is marked and written into the legend.
     band : {'simultaneous', 'pointwise'} or None
-        95 % band of uniform p-values, for the smallest of the groups (the widest band).
+        95 % band of uniform p-values: one for every size of group, in greys that are darker the larger the group, where
+        there are no more than three sizes (those within a quarter of each other count as one); else for the smallest alone.
     scale : {'linear', 'log'}
         'log' shows small p-values.
     seed : int or numpy.random.Generator
@@ -372,11 +393,12 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
     smallest = min(values.min() for _, values in curves)
     low = 0.0 if scale == "linear" else min(smallest, alpha / 10) * 0.8
     with style():
-        ax = _axes(ax, 4.8, 4.2)
-        if band:
-            at = np.linspace(0.005, 0.995, 199) if scale == "linear" else np.geomspace(low, 0.995, 150)
-            lower, upper = uniform_band(min(len(values) for _, values in curves), at, simultaneous=band == "simultaneous", seed=seed)
-            ax.fill_between(at, np.maximum(lower, low), np.maximum(upper, low), color="#DDDDDD", linewidth=0, label=f"uniform, 95% {band}", zorder=0)
+        ax = _axes(ax, 6.4, 4.0)
+        at = np.linspace(0.005, 0.995, 199) if scale == "linear" else np.geomspace(low, 0.995, 150)
+        sizes = _band_sizes([len(values) for _, values in curves]) if band else []
+        for size, grey in zip(sizes, ("#E2E2E2", "#CDCDCD", "#B5B5B5")):
+            ends = (np.maximum(end, low) for end in uniform_band(size, at, simultaneous=band == "simultaneous", seed=seed))
+            ax.fill_between(at, *ends, color=grey, linewidth=0, label=f"uniform, 95 %, n = {size:,}", zorder=0)
         ax.plot([low, 1], [low, 1], color=GREY, linewidth=0.8, zorder=1)
         for (name, values), color, line, marker in zip(curves, PALETTE, LINES, MARKERS):
             ordered = np.sort(values)
@@ -387,9 +409,23 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
                     zorder=3, clip_on=False, label=f"{name}{': ' if name else ''}{rejected:.0%} of {len(values):,}")
         ax.axvline(alpha, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         ax.set(xlim=(low, 1), ylim=(low, 1.0), xscale=scale, yscale=scale, xlabel="threshold t", ylabel="share of data with p ≤ t")
+        if scale == "log":
+            ticker = need("matplotlib.ticker", "plot")
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+                axis.set_minor_formatter(ticker.NullFormatter())
         ax.set_box_aspect(1)
-        ax.legend(title=f"p ≤ {alpha:g}", loc="lower right", alignment="left", frameon=True, facecolor="white", edgecolor="none", framealpha=0.9, handlelength=3)
+        _beside(ax, title=f"p ≤ {alpha:g}", handlelength=3)
     return ax
+
+
+def _band_sizes(sizes: Sequence[int], most: int = 3) -> list[int]:
+    "Sizes that get a band: one for all within a quarter of each other; the smallest alone if there are too many."
+    kept: list[int] = []
+    for size in sorted(set(sizes)):
+        if not kept or size > 1.25 * kept[-1]:
+            kept.append(size)
+    return kept if len(kept) <= most else kept[:1]
 
 
 def _curves(pvalues: Any, labels: Sequence | None) -> list[tuple[str, np.ndarray]]:
@@ -422,8 +458,8 @@ def plot_test(R: Any, labels: Sequence | None = None, alpha: float = 0.05, corre
     labels : sequence of n labels, optional
         Groups to be told apart; those of the data by default, if they have any.
     alpha : float, default 0.05
-    correction : {'fdr_bh', 'bonferroni', None}
-        Data that are rejected after it are drawn filled, the others hollow.
+    correction : {'fdr_bh', 'storey', 'bonferroni', None}
+        Any that `R.rejected` takes. Data that are rejected after it are drawn filled, the others hollow.
     n_names : int, default 5
         How many of the rejected data, the most moved first, get their id written beside them.
     axes : two matplotlib Axes, optional
@@ -439,10 +475,10 @@ def plot_test(R: Any, labels: Sequence | None = None, alpha: float = 0.05, corre
     rejected = R.rejected(alpha, correction)
     with style():
         if axes is None:
-            axes = need("matplotlib.pyplot", "plot").subplots(1, 2, figsize=(9.2, 4.2))[1]
+            axes = need("matplotlib.pyplot", "plot").subplots(1, 2, figsize=(10.6, 4.2))[1]
         left, right = axes
         plot_pvalues(R.pvalue, labels, alpha, ax=left)
-        left.set_title(f"{R.models[0]} against {R.models[1]}, null: {R.null}")
+        _as_written(left.set_title(f"{R.models[0]} against {R.models[1]}, null: {R.null}"))
         surprise = -np.log10(np.maximum(R.pvalue, 1e-16))
         finite = np.isfinite(R.effect)
         for (name, mask), color, marker in zip([("", np.ones(len(surprise), bool))] if labels is None else _groups(labels), PALETTE, MARKERS):
@@ -451,8 +487,9 @@ def plot_test(R: Any, labels: Sequence | None = None, alpha: float = 0.05, corre
                 right.scatter(R.effect[chosen], surprise[chosen], marker=marker, s=22, zorder=2, **look)
         right.axhline(-np.log10(alpha), color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         right.set(xlabel="effect: displacement relative to position", ylabel="−log₁₀ p", ylim=(0, max(surprise.max(), 1.5) * 1.12), xlim=(0, None))
-        how = {"fdr_bh": f"at a false discovery rate of {alpha:g}", "bonferroni": f"at a family-wise {alpha:g}", None: f"at p ≤ {alpha:g}"}[correction]
-        right.set_title(f"{rejected.sum():,} of {len(rejected):,} moved, {how} (filled)")
+        how = {"fdr_bh": "at a false discovery rate of {}", "storey": "at a false discovery rate of {} (Storey)",
+               "bonferroni": "at a family-wise {}", None: "at p ≤ {}"}.get(correction, f"at {{}} after {correction}").format(f"{alpha:g}")
+        _as_written(right.set_title(f"{rejected.sum():,} of {len(rejected):,} moved, {how} (filled)"))
         top = sorted(np.flatnonzero(rejected & finite), key=lambda i: -R.effect[i])[:n_names]
         if top:
             _place_labels(right, np.column_stack([R.effect, surprise])[top], [_short(R.ids[i], 24) for i in top],
@@ -473,8 +510,9 @@ def plot_displacement(R: Any, n_arrows: int = 30, labels: Sequence | None = None
     ----------
     R : DatumTest
     n_arrows : int, default 30
-        How many data, of the largest effect, get an arrow from where the first model's graph alone puts them to where the second's
-        does: the mean position plus and minus the displacement (an omnibus embedding halves the way).
+        How many data, of the largest effect, get an arrow from where the first model's graph alone puts them, in the frame
+        of the two, to where the second's does: twice the displacement (an omnibus embedding halves the way). It starts at a
+        hollow marker.
     labels : sequence of n labels, optional
         Groups to be told apart; those of the data by default, if they have any.
     ax : matplotlib Axes, optional
@@ -487,26 +525,41 @@ def plot_displacement(R: Any, n_arrows: int = 30, labels: Sequence | None = None
     n = len(R.effect)
     n_arrows = check_count("n_arrows", n_arrows, 1, n)
     top = np.argsort(-R.effect, kind="stable")[:n_arrows]
-    plane = np.linalg.svd(R.displacement[top], full_matrices=False)[2][:2].T
-    if plane.shape[1] < 2:
+    start, end = _on_their_own(R)
+    plane = np.linalg.svd((end - start)[top], full_matrices=False)[2][:2].T
+    if plane.shape[1] < 2 or len(top) < 2:
         raise ValueError("n_arrows: a plane needs at least two moved data and two components.")
-    center, half = R.frame.center @ plane, R.displacement @ plane
+    start, end = start @ plane, end @ plane
+    center = (start + end) / 2
     with style():
-        ax = _axes(ax, 6, 4.6)
+        ax = _axes(ax, 6.4, 4.4)
         for (name, mask), color, marker in zip([("", np.ones(n, bool))] if labels is None else _groups(labels), PALETTE, MARKERS):
-            ax.scatter(*center[mask].T, color=color, marker=marker, s=9, alpha=0.35, linewidths=0, zorder=1)
+            ax.scatter(*center[mask].T, color=color, marker=marker, s=11, alpha=0.35, linewidths=0, zorder=1)
             ax.scatter([], [], color=color, marker=marker, s=24, label=name or None)
-            for i in top[mask[top]]:
-                ax.annotate("", center[i] - half[i], center[i] + half[i], arrowprops=dict(arrowstyle="-|>", color=color, linewidth=1, shrinkA=0, shrinkB=0, mutation_scale=9), zorder=2)
-        ends = np.vstack([center, center[top] - half[top], center[top] + half[top]])
-        ax.update_datalim(ends)
+            moved = top[mask[top]]
+            ax.scatter(*start[moved].T, facecolors="white", edgecolors=color, marker=marker, s=20, linewidths=0.9, zorder=2)
+            arrow = dict(arrowstyle="-|>", color=color, linewidth=1, shrinkA=2, shrinkB=0, mutation_scale=9)
+            for i in moved:
+                ax.annotate("", end[i], start[i], arrowprops=arrow, zorder=2)
+        ax.update_datalim(np.vstack([center, start[top], end[top]]))
         ax.autoscale_view()
         ax.set_aspect("equal", adjustable="datalim")
         ax.set(xlabel="leading direction of the displacements", ylabel="second direction")
-        ax.set_title(f"{n_arrows} most moved data, from {R.models[0]} to {R.models[1]}")
+        _as_written(ax.set_title(f"{n_arrows} most moved data, from {R.models[0]} to {R.models[1]}"))
         if labels is not None:
-            ax.legend(loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0)
+            _beside(ax)
     return ax
+
+
+def _on_their_own(R: Any) -> tuple[np.ndarray, np.ndarray]:
+    "Where each of two models (or groups) puts the data in the frame of the two, whatever else made R's: (n, d) both."
+    first, second = (R.graphs[name] for name in R.models)
+    sizes = [len(group) for group in R.groups] if R.groups else [1, 1]
+    mean = (sizes[0] * first + sizes[1] * second) / sum(sizes)
+    own = R.frame
+    if np.linalg.norm(mean @ own.loadings - own.center) > 0.01 * np.linalg.norm(own.center):     # others took part
+        own = frame(mean, R.n_components)
+    return first @ own.loadings, second @ own.loadings
 
 # %% ../nbs/60_plot.ipynb #dfd88d6c
 def plot_explanation(E: Any, n_bars: int = 12, models: tuple[str, str] | None = None, width: int = 48, title: str = "", ax: Any = None) -> Any:
@@ -519,7 +572,8 @@ def plot_explanation(E: Any, n_bars: int = 12, models: tuple[str, str] | None = 
     n_bars : int, default 12
         How many neighbours, of the largest absolute share. What the others add is written below them.
     models : (str, str), optional
-        Names of the two models, to say which of them has a neighbour instead of "gained" (only the first) and "lost" (only the second).
+        Names of the two models, from and to, to say which of them has a neighbour instead of "gained" (only the second)
+        and "lost" (only the first).
     width : int, default 48
         Characters of a neighbour's text, or id where there is no text.
     title : str
@@ -538,7 +592,7 @@ def plot_explanation(E: Any, n_bars: int = 12, models: tuple[str, str] | None = 
     texts = getattr(E, "data", None)
     names = [_short(E.ids[at] if texts is None else texts[at], width) for at in shown]
     gained, shares = E.change[shown] > 0, E.share[shown]
-    kinds = ("gained", "lost") if models is None else tuple(f"only in {model}" for model in models)
+    kinds = ("gained", "lost") if models is None else tuple(f"only in {model}" for model in reversed(models))
     with style():
         ax = _axes(ax, 7.5, 1.0 + 0.24 * len(shown))
         rows = np.arange(len(shown))
@@ -547,15 +601,15 @@ def plot_explanation(E: Any, n_bars: int = 12, models: tuple[str, str] | None = 
             if count:
                 ax.barh(rows[mask], shares[mask], height=0.66, label=f"{name} ({count})", **look)
         ax.axvline(0, color="#444444", linewidth=0.8)
-        ax.set_yticks(rows, names)
+        _rows(ax, rows, names)
+        _as_written(ax.set_title(title))
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
         ax.invert_yaxis()
         ax.xaxis.set_major_formatter(need("matplotlib.ticker", "plot").PercentFormatter(1))
         more = f"   (the other {len(rest)}: {E.share[rest].sum():.0%})" if len(rest) else ""
         ax.set_xlabel("share of the displacement" + more)
-        ax.set_title(title)
-        ax.legend(title="neighbour", loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0, alignment="left")
+        _beside(ax, title="neighbour")
     return ax
 
 # %% ../nbs/60_plot.ipynb #7051fbbb
@@ -565,6 +619,7 @@ def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
     Parameters
     ----------
     C : Calibration
+        Of groups of reruns, for which there are no intervals, every split gets a dash at its own rate.
     axes : two matplotlib Axes, optional
 
     Returns
@@ -573,7 +628,7 @@ def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
     """
     with style():
         if axes is None:
-            axes = need("matplotlib.pyplot", "plot").subplots(1, 2, figsize=(9.2, 4.2))[1]
+            axes = need("matplotlib.pyplot", "plot").subplots(1, 2, figsize=(10.6, 4.2))[1]
         left, right = axes
         left.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=1)
         offsets = np.linspace(-0.12, 0.12, len(C.nulls)) if len(C.nulls) > 1 else [0.0]
@@ -586,6 +641,10 @@ def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
             left.step(np.r_[0, every, 1], np.r_[0, np.arange(1, len(every) + 1) / len(every), 1], where="post", color=color, linestyle=line, zorder=3, label=null)
             rates = np.array([C.rates(null, level).mean() for level in C.levels])
             ends = np.array([C.interval(null, level) for level in C.levels])
+            if np.isnan(ends).all() and C.on_reruns:
+                dash = dict(color=color, marker="_", markersize=9, linestyle="none", alpha=0.6, zorder=2)
+                for at, level in enumerate(C.levels):
+                    right.plot(np.full(len(C.pvalue[null]), at + offset), 100 * C.rates(null, level), **dash)
             ends = np.where(np.isnan(ends), rates[:, None], ends)
             right.errorbar(np.arange(len(rates)) + offset, 100 * rates, 100 * np.abs(ends - rates[:, None]).T, color=color, marker=marker, linestyle="none", capsize=3, label=null, zorder=3)
         for at, level in enumerate(C.levels):
@@ -596,7 +655,7 @@ def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
         left.set_box_aspect(1)
         right.set_xticks(range(len(C.levels)), [f"{100 * level:g} %" for level in C.levels])
         right.set(xlabel="nominal level", ylabel="rejected, %", xlim=(-0.6, len(C.levels) - 0.4), ylim=(0, None), title="grey: counts as the level")
-        right.legend(*left.get_legend_handles_labels(), loc="upper left", title="null", alignment="left", handlelength=3)      # where rates never are
+        _beside(right, *left.get_legend_handles_labels(), title="null", handlelength=3)
     return np.asarray(axes)
 
 
@@ -635,7 +694,7 @@ def plot_sizes(table: Any, level: float = 0.05, band: tuple[float, float] | None
             rate = 100 * own["rejected"].to_numpy()
             ends = np.abs(np.array([100 * own["low"], 100 * own["high"]], dtype=float) - rate)
             ax.errorbar(rate, y, xerr=np.where(np.isnan(ends), 0, ends), color=color, marker=marker, markersize=4.5, linestyle="none", linewidth=1, label=group, zorder=3)
-        ax.set_yticks([place[row] for row in rows], names)
+        _rows(ax, [place[row] for row in rows], names)
         ax.set(xlabel=f"rejected at {100 * level:g} %, in %", ylim=(-len(rows) + 0.4, 0.6))
         ax.tick_params(axis="y", length=0)
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(groups), borderaxespad=0.2, columnspacing=1.2, handletextpad=0.2)
