@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .common import atomic_path, check_level, versions
 from .comparison import Comparison, compare
 from .embeddings import Embeddings
@@ -143,9 +145,18 @@ def _check_outputs(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name}: {path!r} is a folder, or its folder is not there.")
 
 
+def _check_device(device: str | None) -> None:
+    "An error unless torch can work there."
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:            # torch's own ways of saying so
+        raise ValueError(f"--device: {device!r} is not there ({str(error).splitlines()[0]}).") from error
+
+
 def run_compare(options: argparse.Namespace) -> int:
     "Compare, write what was asked for, say what was found; the exit code."
     _check_outputs(options)
+    _check_device(options.device)
     check_level("--alpha", options.alpha)
     limit = None if options.fail_if is None else threshold(options.fail_if)
     sides = [options.before, *options.reruns_before], [options.after, *options.reruns_after]
@@ -169,6 +180,7 @@ def run_compare(options: argparse.Namespace) -> int:
 def run_map(options: argparse.Namespace) -> int:
     "Distances, a map, and what was asked for; the exit code."
     _check_outputs(options)
+    _check_device(options.device)
     if len(options.models) < 3:
         raise ValueError(f"A map needs at least three models; got {len(options.models)}. Two are for `embgeo compare`.")
     emb = _embeddings(options.models, options)

@@ -730,7 +730,7 @@ def plot_comparison(C: Comparison, alpha: float = 0.05, axes: Any = None, most: 
             axes = need("matplotlib.pyplot", "plot").subplots(1, 2, figsize=(9.2, 3.8), width_ratios=(3, 2))[1]
         left, right = axes
         _scores(left, C, moved, alpha)
-        before, after = (_short(model, 30) for model in C.models)
+        before, after = (_drawn(model, 30) for model in C.models)
         left.set_title(f"from {before} to {after}", parse_math=False)
         if C.labels is None:
             _ranked(right, C, moved, alpha)
@@ -738,8 +738,13 @@ def plot_comparison(C: Comparison, alpha: float = 0.05, axes: Any = None, most: 
             _moved_by_label(right, by_label(C, moved), most)
     return np.asarray(axes)
 
-# %% ../nbs/60_plot.ipynb #f1ad21b9
+# %% ../nbs/60_plot.ipynb #2d1d34aa
 _MOVED = dict(facecolor="white", edgecolor=PALETTE[1], hatch="/////", linewidth=0.8)
+
+
+def _drawn(text: Any, width: int) -> str:
+    "`text` on one line, with a mark for every character that no font draws."
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in _short(text, width))
 
 
 def _scores(ax: Any, C: Comparison, moved: np.ndarray, alpha: float) -> None:
@@ -764,7 +769,7 @@ def _moved_by_label(ax: Any, found: Mapping[str, Mapping[str, Any]], most: int) 
     ax.barh(places, shares, height=0.66, **_MOVED)
     for place, share, (_, moved, n) in zip(places, shares, rows):
         ax.annotate(f"{moved:,} of {n:,}", (share, place), (4, 0), textcoords="offset points", va="center", size=9)
-    ax.set_yticks(places, [_short(name, 24) for name, _, _ in rows], parse_math=False)
+    ax.set_yticks(places, [_drawn(name, 24) for name, _, _ in rows], parse_math=False)
     ax.tick_params(axis="y", length=0)
     ax.set(xlim=(0, 1.35 * max(*shares, 1)), ylim=(max(len(rows), 4) - 0.4, -0.6), xlabel="moved, % of the label's data")
     ax.set_xticks([tick for tick in ax.get_xticks() if tick <= min(ax.get_xlim()[1], 100)])
