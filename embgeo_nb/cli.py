@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from .common import atomic_path, check_level, versions
-from .comparison import Comparison, compare
+from .comparison import compare
 from .embeddings import Embeddings
 from .manifold import DISTANCES, model_distance, model_manifold
 from .omnibus import omnibus
@@ -29,12 +29,13 @@ from .report import finite, map_summary, page_path, write_map, write_report
 # %% auto #0
 __all__ = ['SUMMARY_SCHEMA', 'Threshold', 'threshold', 'names_of', 'parser', 'run_compare', 'run_map', 'main']
 
-# %% ../nbs/65_cli.ipynb #24952ded
+# %% ../nbs/65_cli.ipynb #860a30f6
 @dataclass(frozen=True)
 class Threshold:
     "What a build must not pass, as `threshold` reads it."
-    name: str           # 'moved' or 'moved_share'
-    at_least: bool      # >= rather than >
+
+    name: str  # 'moved' or 'moved_share'
+    at_least: bool  # >= rather than >
     limit: float
 
     def passed(self, summary: dict[str, Any]) -> bool:
@@ -54,19 +55,21 @@ def threshold(text: str) -> Threshold:
     if name == "moved_share" and limit > 1:
         raise ValueError(f"--fail-if: a share is at most 1, or 100%; got {text!r}.")
     if name == "moved" and limit != int(limit):
-        raise ValueError(f"--fail-if: 'moved' counts data. Write a share as 'moved_share > {digits}', or in percent; got {text!r}.")
+        raise ValueError(
+            f"--fail-if: 'moved' counts data. Write a share as 'moved_share > {digits}', or in percent; got {text!r}."
+        )
     return Threshold(name, sign == ">=", limit)
 
-# %% ../nbs/65_cli.ipynb #c83e62e3
-def names_of(
-    paths: Sequence[str],
-) -> list[str]:             # one name per file, no two alike
+# %% ../nbs/65_cli.ipynb #ccc94990
+def names_of(paths: Sequence[str]) -> list[str]:  # one name per file, no two alike
     "Names for models: the files' own, with as many folders as tell them apart."
     parts = [(*Path(path).resolve().parts[:-1], Path(path).stem) for path in paths]
     if len(set(parts)) < len(parts):
         twice = next(path for path, own in zip(paths, parts) if parts.count(own) > 1)
         raise ValueError(f"{twice!r} is given twice, or differs from another file in its suffix alone.")
-    depth = next(depth for depth in range(1, 1 + max(map(len, parts))) if len({own[-depth:] for own in parts}) == len(parts))
+    depth = next(
+        depth for depth in range(1, 1 + max(map(len, parts))) if len({own[-depth:] for own in parts}) == len(parts)
+    )
     return ["/".join(own[-depth:]) for own in parts]
 
 # %% ../nbs/65_cli.ipynb #cb2eda49
@@ -77,7 +80,9 @@ def _embeddings(paths: Sequence[str], options: argparse.Namespace) -> Embeddings
             raise ValueError(f"There is no file {path!r}.")
     names = names_of(paths)
     ids = None if options.ids is None else dict.fromkeys(names, options.ids)
-    return Embeddings.from_files(dict(zip(names, paths)), options.id, options.vector, options.text, options.label, ids, options.join)
+    return Embeddings.from_files(
+        dict(zip(names, paths)), options.id, options.vector, options.text, options.label, ids, options.join
+    )
 
 # %% ../nbs/65_cli.ipynb #04839b49
 class _Parser(argparse.ArgumentParser):
@@ -89,14 +94,27 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     "What `embgeo` understands."
-    whole = _Parser("embgeo", description="Compare models by the geometry of their embeddings.",
-                    epilog="Exit codes: 0, 1 if the threshold of --fail-if was passed, 2 for wrong input, 3 for a mistake of the program.")
+    whole = _Parser(
+        "embgeo",
+        description="Compare models by the geometry of their embeddings.",
+        epilog="Exit codes: 0, 1 if the threshold of --fail-if was passed, 2 for wrong input, 3 for a mistake of the program.",
+    )
     whole.add_argument("--version", action="version", version=f"embgeo_nb {versions()['embgeo_nb']}")
     parts = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _compare_arguments(parts.add_parser("compare", help="which data moved from one model to another",
-                                        description="Which data moved from one model to another, by which standard, and what to believe."))
-    _map_arguments(parts.add_parser("map", help="distances between several models, and a map of them",
-                                    description="Distances between several models on the same data, and a map of them."))
+    _compare_arguments(
+        parts.add_parser(
+            "compare",
+            help="which data moved from one model to another",
+            description="Which data moved from one model to another, by which standard, and what to believe.",
+        )
+    )
+    _map_arguments(
+        parts.add_parser(
+            "map",
+            help="distances between several models, and a map of them",
+            description="Distances between several models on the same data, and a map of them.",
+        )
+    )
     return whole
 
 
@@ -110,23 +128,47 @@ def _compare_arguments(to: argparse.ArgumentParser) -> None:
     to.add_argument("--label", metavar="COLUMN", help="column of labels, by which results are grouped")
     to.add_argument("--top", type=int, default=50, metavar="N", help="data shown on the page (default 50)")
     to.add_argument("--title", help="title of the page")
-    to.add_argument("--alpha", type=float, default=0.05, metavar="LEVEL", help="false discovery rate at which a datum counts as moved (default 0.05)")
-    to.add_argument("--fail-if", metavar="THRESHOLD", help="exit with 1 if it is passed: 'moved > 1%%', 'moved >= 20', 'moved_share > 0.01'")
+    to.add_argument(
+        "--alpha",
+        type=float,
+        default=0.05,
+        metavar="LEVEL",
+        help="false discovery rate at which a datum counts as moved (default 0.05)",
+    )
+    to.add_argument(
+        "--fail-if",
+        metavar="THRESHOLD",
+        help="exit with 1 if it is passed: 'moved > 1%%', 'moved >= 20', 'moved_share > 0.01'",
+    )
 
 
 def _map_arguments(to: argparse.ArgumentParser) -> None:
     to.add_argument("models", nargs="+", help="files of vectors, one for each model, at least three")
     _shared_arguments(to)
     to.set_defaults(text=None, label=None)
-    to.add_argument("--kind", default="frobenius", choices=list(dict.fromkeys(kind for kind, _ in DISTANCES)), help="of distance (default frobenius)")
+    to.add_argument(
+        "--kind",
+        default="frobenius",
+        choices=list(dict.fromkeys(kind for kind, _ in DISTANCES)),
+        help="of distance (default frobenius)",
+    )
     to.add_argument("--title", help="title of the page")
 
 
 def _shared_arguments(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--vector", default="embedding", metavar="COLUMN", help="column or array of vectors (default embedding)")
-    to.add_argument("--id", metavar="COLUMN", help="column of ids, by which rows are matched; without ids by their number")
+    to.add_argument(
+        "--vector", default="embedding", metavar="COLUMN", help="column or array of vectors (default embedding)"
+    )
+    to.add_argument(
+        "--id", metavar="COLUMN", help="column of ids, by which rows are matched; without ids by their number"
+    )
     to.add_argument("--ids", metavar="FILE", help="ids of all files' rows: .txt (one to a line), .json or .npy")
-    to.add_argument("--join", default="exact", choices=("exact", "inner"), help="whether all files must hold the same ids, or what all hold will do")
+    to.add_argument(
+        "--join",
+        default="exact",
+        choices=("exact", "inner"),
+        help="whether all files must hold the same ids, or what all hold will do",
+    )
     to.add_argument("--k", type=int, default=32, metavar="K", help="neighbours of a datum (default 32)")
     to.add_argument("--seed", type=int, default=0, help="same seed, same result (default 0)")
     to.add_argument("--device", help="where neighbours are searched, for instance cuda")
@@ -149,7 +191,7 @@ def _check_device(device: str | None) -> None:
     "An error unless torch can work there."
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:            # torch's own ways of saying so
+    except (RuntimeError, AssertionError) as error:  # torch's own ways of saying so
         raise ValueError(f"--device: {device!r} is not there ({str(error).splitlines()[0]}).") from error
 
 
@@ -161,8 +203,14 @@ def run_compare(options: argparse.Namespace) -> int:
     limit = None if options.fail_if is None else threshold(options.fail_if)
     sides = [options.before, *options.reruns_before], [options.after, *options.reruns_after]
     emb = _embeddings([path for side in sides for path in side], options)
-    names = emb.models[:len(sides[0])], emb.models[len(sides[0]):]
-    C = compare(emb, *(side if len(side) > 1 else side[0] for side in names), n_neighbors=options.k, seed=options.seed, device=options.device)
+    names = emb.models[: len(sides[0])], emb.models[len(sides[0]) :]
+    C = compare(
+        emb,
+        *(side if len(side) > 1 else side[0] for side in names),
+        n_neighbors=options.k,
+        seed=options.seed,
+        device=options.device,
+    )
     summary = C.summary(options.alpha)
     if options.report is not None:
         write_report(C, options.report, options.top, options.alpha, options.title)
@@ -172,8 +220,11 @@ def run_compare(options: argparse.Namespace) -> int:
     print(summary["verdict"], summary["signature"], sep="\n")
     if limit is None or not limit.passed(summary):
         return 0
-    print(f"embgeo compare: {summary['moved']:,} of {summary['n']:,} data moved ({summary['moved_share']:.2%}), which passes "
-          f"--fail-if {options.fail_if!r}", file=sys.stderr)
+    print(
+        f"embgeo compare: {summary['moved']:,} of {summary['n']:,} data moved ({summary['moved_share']:.2%}), which passes "
+        f"--fail-if {options.fail_if!r}",
+        file=sys.stderr,
+    )
     return 1
 
 
@@ -223,11 +274,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         options = parser().parse_args(arguments)
-    except SystemExit as end:                                  # --help, --version, or a complaint that was printed
+    except SystemExit as end:  # --help, --version, or a complaint that was printed
         return int(end.code or 0)
     own, prog = {"compare": run_compare, "map": run_map}[options.command], f"embgeo {options.command}"
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"{prog}: note: {' '.join(str(message).split())}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_, **__: print(
+            f"{prog}: note: {' '.join(str(message).split())}", file=sys.stderr
+        )
         try:
             return own(options)
         except (ValueError, TypeError, OSError, ImportError) as error:
@@ -242,11 +295,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 3
 
 
-if __name__ == "__main__" and "__file__" in globals():        # python -m embgeo_nb.cli; a notebook has no file
+if __name__ == "__main__" and "__file__" in globals():  # python -m embgeo_nb.cli; a notebook has no file
     sys.exit(main())
 
-# %% ../nbs/65_cli.ipynb #a84dab10
-_SHARE, _COUNT, _TEXT = {"type": "number", "minimum": 0, "maximum": 1}, {"type": "integer", "minimum": 0}, {"type": "string", "minLength": 1}
+# %% ../nbs/65_cli.ipynb #dc9bde62
+_SHARE, _COUNT, _TEXT = (
+    {"type": "number", "minimum": 0, "maximum": 1},
+    {"type": "integer", "minimum": 0},
+    {"type": "string", "minLength": 1},
+)
 _NAMES, _NUMBER = {"type": "array", "items": {"type": "string"}, "minItems": 1}, {"type": ["number", "null"]}
 
 
@@ -257,14 +314,41 @@ def _record(fields: dict[str, Any]) -> dict[str, Any]:
 SUMMARY_SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "Summary of a comparison by embgeo_nb",
-    **_record({
-        "schema": {"const": 1}, "verdict": _TEXT, "signature": {"type": "string", "pattern": r"^embgeo_nb\|null:"},
-        "before": _NAMES, "after": _NAMES, "n": _COUNT, "n_copies": _COUNT,
-        "null": {"enum": ["bulk", "replicates"]}, "question": _TEXT, "alpha": _SHARE, "moved": _COUNT, "moved_share": _SHARE,
-        "rejected": {"type": "object", "minProperties": 1, "propertyNames": {"enum": ["bulk", "features", "paired", "replicates"]},
-                     "additionalProperties": _record({"0.01": _SHARE, "0.05": _SHARE, "0.1": _SHARE})},
-        "bulk": _record({"center": _NUMBER, "spread": _NUMBER, "margin": _NUMBER, "trusted": {"type": "boolean"}, "diagnosis": _TEXT}),
-        "by_label": {"type": "object", "additionalProperties": _record({"n": _COUNT, "moved": _COUNT, "median_score": _NUMBER})},
-        "settings": {"type": "object"}, "versions": {"type": "object", "additionalProperties": {"type": "string"}},
-    }),
+    **_record(
+        {
+            "schema": {"const": 1},
+            "verdict": _TEXT,
+            "signature": {"type": "string", "pattern": r"^embgeo_nb\|null:"},
+            "before": _NAMES,
+            "after": _NAMES,
+            "n": _COUNT,
+            "n_copies": _COUNT,
+            "null": {"enum": ["bulk", "replicates"]},
+            "question": _TEXT,
+            "alpha": _SHARE,
+            "moved": _COUNT,
+            "moved_share": _SHARE,
+            "rejected": {
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": {"enum": ["bulk", "features", "paired", "replicates"]},
+                "additionalProperties": _record({"0.01": _SHARE, "0.05": _SHARE, "0.1": _SHARE}),
+            },
+            "bulk": _record(
+                {
+                    "center": _NUMBER,
+                    "spread": _NUMBER,
+                    "margin": _NUMBER,
+                    "trusted": {"type": "boolean"},
+                    "diagnosis": _TEXT,
+                }
+            ),
+            "by_label": {
+                "type": "object",
+                "additionalProperties": _record({"n": _COUNT, "moved": _COUNT, "median_score": _NUMBER}),
+            },
+            "settings": {"type": "object"},
+            "versions": {"type": "object", "additionalProperties": {"type": "string"}},
+        }
+    ),
 }

@@ -755,7 +755,7 @@ def _scores(ax: Any, C: Comparison, moved: np.ndarray, alpha: float) -> None:
     if moved.any():
         ax.hist(np.clip(score[moved], edges[0], edges[-1]), edges, label=f"moved: {moved.sum():,} ({C.null}, q ≤ {alpha:g})", zorder=2.5, **_MOVED)
     ax.set(xlabel="score: evidence that the datum moved", ylabel="data in a bin")
-    ax.legend(loc="upper right")
+    ax.legend(loc="upper right", frameon=True, facecolor="white", edgecolor="none", framealpha=0.9)
 
 
 def _moved_by_label(ax: Any, found: Mapping[str, Mapping[str, Any]], most: int) -> None:
@@ -784,5 +784,6 @@ def _ranked(ax: Any, C: Comparison, moved: np.ndarray, alpha: float) -> None:
                          (moved, dict(facecolors=PALETTE[1], edgecolors="white", linewidths=0.4, marker="s"))):
         ax.scatter(rank[chosen], q[chosen], s=16, zorder=2, **look)
     ax.axhline(alpha, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
-    ax.set(xscale="log", yscale="log", ylim=(max(min(q.min(), alpha) / 2, 5e-9), 1.6), xlabel="rank by score", ylabel="q")
+    ax.set(xscale="log", yscale="log", xlabel="rank by score", ylabel="q")
+    ax.set_ylim(max(min(q.min(), alpha) / 2, 5e-9), 1.6)
     ax.set_title(f"{moved.sum():,} of {C.n:,} moved (filled)")

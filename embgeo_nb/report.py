@@ -67,15 +67,15 @@ def finite(data: Any) -> Any:
         return [finite(value) for value in data]
     return None if isinstance(data, float) and not math.isfinite(data) else data
 
-# %% ../nbs/64_report.ipynb #1344d47d
-def number(
-    value: float,
-    form: str = ".3g",
-    unit: str = "",
-) -> str:
+# %% ../nbs/64_report.ipynb #e38423e9
+def number(value: float, form: str = ".3g", unit: str = "") -> str:
     "A cell with a number in it, sorted by its value."
     shown = format(value, form) + unit if math.isfinite(value) else "–"
-    return f'<td class="number" data-value="{float(value):.12g}">{plain(shown)}</td>' if math.isfinite(value) else f"<td>{shown}</td>"
+    return (
+        f'<td class="number" data-value="{float(value):.12g}">{plain(shown)}</td>'
+        if math.isfinite(value)
+        else f"<td>{shown}</td>"
+    )
 
 
 def words(value: Any, most: int | None = None) -> str:
@@ -84,10 +84,10 @@ def words(value: Any, most: int | None = None) -> str:
 
 
 def table(
-    header: Mapping[str, str],        # heading to what a first click sorts it by: 'up', 'down', or '' where it does not sort
-    rows: Iterable[Sequence[str]],    # cells, as `number` and `words` make them; the first of a row names it
+    header: Mapping[str, str],  # heading to what a first click sorts it by: 'up', 'down', or '' where it does not sort
+    rows: Iterable[Sequence[str]],  # cells, as `number` and `words` make them; the first of a row names it
     caption: str,
-    by: str | None = None,            # the heading it is sorted by
+    by: str | None = None,  # the heading it is sorted by
 ) -> str:
     "A table with a caption, in a region of its own that scrolls."
     rows, orders = list(rows), {"up": "ascending", "down": "descending"}
@@ -100,8 +100,10 @@ def table(
         head += f'<th scope="col"{look}>{plain(name)}</th>'
     body = "\n".join(f"<tr>{naming(cells[0])}{''.join(cells[1:])}</tr>" for cells in rows)
     sortable = ' class="sortable"' if any(header.values()) else ""
-    return (f'<div class="scroll" role="region" tabindex="0" aria-label="{plain(caption)}"><table{sortable}>'
-            f"<caption>{plain(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>")
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{plain(caption)}"><table{sortable}>'
+        f"<caption>{plain(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+    )
 
 # %% ../nbs/64_report.ipynb #b19cfb24
 CSS = """
@@ -245,19 +247,25 @@ def comparison_figure(C: Comparison, alpha: float = 0.05) -> str:
         figure = figure_class(figsize=(9.6, 3.8))
         plot_comparison(C, alpha, axes=figure.subplots(1, 2, width_ratios=(3, 2)))
         shown = image(figure, comparison_alt(C, alpha))
-    return (f"<figure>{shown}<figcaption>Left: the scores of the data, the noise that most of them show (curve), and the data that moved "
-            f"(hatched). Right: {'whose data moved' if C.labels is not None else 'q at every rank'}.</figcaption></figure>")
+    return (
+        f"<figure>{shown}<figcaption>Left: the scores of the data, the noise that most of them show (curve), and the data that moved "
+        f"(hatched). Right: {'whose data moved' if C.labels is not None else 'q at every rank'}.</figcaption></figure>"
+    )
 
 
 def comparison_alt(C: Comparison, alpha: float = 0.05) -> str:
     "The figure in words."
     moved = C.rejected(alpha)
     score = np.sort(C.score)
-    text = (f"Histogram of {len(C.rows):,} scores from {score[0]:.1f} to {score[-1]:.1f}; the fitted null is centred at {C.fit.center:.1f} "
-            f"with a spread of {C.fit.spread:.1f}; {moved.sum():,} of {C.n:,} data moved")
+    text = (
+        f"Histogram of {len(C.rows):,} scores from {score[0]:.1f} to {score[-1]:.1f}; the fitted null is centred at {C.fit.center:.1f} "
+        f"with a spread of {C.fit.spread:.1f}; {moved.sum():,} of {C.n:,} data moved"
+    )
     if moved.any():
         text += f", with scores from {C.score[moved].min():.1f}"
-    top = [f"{name} {row['moved']:,} of {row['n']:,}" for name, row in C.summary(alpha)["by_label"].items() if row["moved"]]
+    top = [
+        f"{name} {row['moved']:,} of {row['n']:,}" for name, row in C.summary(alpha)["by_label"].items() if row["moved"]
+    ]
     return text + (f". Most moved labels: {'; '.join(top[:5])}." if top else ".")
 
 # %% ../nbs/64_report.ipynb #ca595aa8
@@ -274,8 +282,11 @@ def questions(C: Comparison) -> str:
     rows = []
     for name, question in QUESTIONS.items():
         asked = name in C.pvalues
-        rates = [number(100 * (C.pvalues[name] <= level).mean(), ".1f", " %") for level in (0.01, 0.05)] if asked else \
-            ["<td>not asked</td>"] * 2
+        rates = (
+            [number(100 * (C.pvalues[name] <= level).mean(), ".1f", " %") for level in (0.01, 0.05)]
+            if asked
+            else ["<td>not asked</td>"] * 2
+        )
         use = '<td><span class="tag">recommended here</span></td>' if name == C.null else "<td></td>"
         rows.append([words(name), words(question[0].upper() + question[1:]), *rates, words(VALID_WHEN[name]), use])
     header = dict.fromkeys(("p-value", "question", "p ≤ 1 %", "p ≤ 5 %", "valid when", "use"), "")
@@ -287,17 +298,25 @@ def labels_of(found: Mapping[str, Mapping[str, Any]]) -> str:
     if not found:
         return ""
     most = 200
-    rows = [[words(name), number(each["n"], ",d"), number(each["moved"], ",d"), number(100 * each["moved"] / each["n"], ".1f", " %"),
-             number(each["median_score"], ".2f")] for name, each in list(found.items())[:most]]
+    rows = [
+        [
+            words(name),
+            number(each["n"], ",d"),
+            number(each["moved"], ",d"),
+            number(100 * each["moved"] / each["n"], ".1f", " %"),
+            number(each["median_score"], ".2f"),
+        ]
+        for name, each in list(found.items())[:most]
+    ]
     more = f"<p>… and {len(found) - most:,} more labels.</p>" if len(found) > most else ""
     header = {"label": "up", "data": "down", "moved": "down", "share": "down", "median score": "down"}
     return "<h2>By label</h2>" + table(header, rows, "Data of every label, and how many moved", "share") + more
 
-# %% ../nbs/64_report.ipynb #f766d3c0
+# %% ../nbs/64_report.ipynb #566ff563
 def changed_neighbors(
     C: Comparison,
-    i: int,                                  # row number
-) -> tuple[np.ndarray, np.ndarray]:          # rows only before has, rows only after has
+    i: int,  # row number
+) -> tuple[np.ndarray, np.ndarray]:  # rows only before has, rows only after has
     "Neighbours that a datum lost and gained, by their share of the displacement. Of groups of runs: has more often."
     at = int(C.place[i])
     first, second = (sp.csr_array(C.test.graphs[name])[[at]].toarray()[0] for name in C.test.models)
@@ -314,10 +333,18 @@ def neighbor_lists(C: Comparison, i: int, most: int = 8) -> str:
     how = "only in" if all(len(group) == 1 for group in C.groups) else "more often in"
     texts = texts_of(C)
     for name, rows in zip(C.models, sides):
-        shown = "".join(f'<li dir="auto">{plain(C.ids[j], 80)}{": " + plain(texts[j], 140) if texts else ""}</li>' for j in rows[:most])
+        shown = "".join(
+            f'<li dir="auto">{plain(C.ids[j], 80)}{": " + plain(texts[j], 140) if texts else ""}</li>'
+            for j in rows[:most]
+        )
         more = f"<li>… and {len(rows) - most} more</li>" if len(rows) > most else ""
-        parts.append(f"<h3>{how} {plain(name, 80)} ({len(rows)})</h3>" + (f"<ul>{shown}{more}</ul>" if len(rows) else "<p>none</p>"))
-    return (f"<details><summary>{len(sides[0])} neighbours lost, {len(sides[1])} gained</summary>{''.join(parts)}</details>")
+        parts.append(
+            f"<h3>{how} {plain(name, 80)} ({len(rows)})</h3>"
+            + (f"<ul>{shown}{more}</ul>" if len(rows) else "<p>none</p>")
+        )
+    return (
+        f"<details><summary>{len(sides[0])} neighbours lost, {len(sides[1])} gained</summary>{''.join(parts)}</details>"
+    )
 
 
 def texts_of(C: Comparison) -> list[str] | None:
@@ -332,17 +359,35 @@ def moved_most(C: Comparison, top: int, alpha: float) -> str:
         label = [] if C.labels is None else [words(C.labels[i], 80)]
         text = f'<p dir="auto">{plain(texts[i], 300)}</p>' if texts else ""
         pvalues = [number(values[i], ".2g") for values in C.pvalues.values()]
-        rows.append([words(C.ids[i], 120), number(rank, "d"), *label, f'<td class="text">{text}{neighbor_lists(C, i)}</td>',
-                     number(C.score[i], ".2f"), words("yes" if moved[i] else "no"), number(C.qvalue[i], ".2g"), *pvalues])
-    header = {"id": "up", "rank": "up", **({} if C.labels is None else {"label": "up"}), "text and neighbours" if texts else "neighbours": "",
-              "score": "down", "moved": "down", "q": "up", **{f"p {name}": "up" for name in C.pvalues}}
+        rows.append(
+            [
+                words(C.ids[i], 120),
+                number(rank, "d"),
+                *label,
+                f'<td class="text">{text}{neighbor_lists(C, i)}</td>',
+                number(C.score[i], ".2f"),
+                words("yes" if moved[i] else "no"),
+                number(C.qvalue[i], ".2g"),
+                *pvalues,
+            ]
+        )
+    header = {
+        "id": "up",
+        "rank": "up",
+        **({} if C.labels is None else {"label": "up"}),
+        "text and neighbours" if texts else "neighbours": "",
+        "score": "down",
+        "moved": "down",
+        "q": "up",
+        **{f"p {name}": "up" for name in C.pvalues},
+    }
     caption = f"{'All' if top >= C.n else f'The {top:,} of'} {C.n:,} data{'' if top >= C.n else ' with the highest score'}, ranked by score"
     return "<h2>Moved most</h2>" + search_field("search", "Search in this table") + table(header, rows, caption, "rank")
 
 # %% ../nbs/64_report.ipynb #1d3c5f29
 GLOSSARY = {
     "moved": "The datum's place among the others differs between the models by more than chance explains; the recommended p-value, "
-             "corrected for many tests, is at most the level.",
+    "corrected for many tests, is at most the level.",
     "score": "Evidence that the datum moved, from several views of it (near neighbours, the whole cloud, alignment). No unit; only the order counts.",
     "p": "How often noise alone would look like this. Each p-value has a noise of its own: the four questions say which.",
     "q": "p corrected for many tests (Benjamini and Hochberg): of all data with q at most 5 %, about 5 % are there by chance.",
@@ -354,23 +399,30 @@ GLOSSARY = {
 
 def glossary() -> str:
     "What the words mean."
-    return "<h2>What the words mean</h2><dl>" + "".join(f"<dt>{plain(word)}</dt><dd>{plain(meaning)}</dd>" for word, meaning in GLOSSARY.items()) + "</dl>"
+    return (
+        "<h2>What the words mean</h2><dl>"
+        + "".join(f"<dt>{plain(word)}</dt><dd>{plain(meaning)}</dd>" for word, meaning in GLOSSARY.items())
+        + "</dl>"
+    )
 
 
 def yardstick(C: Comparison) -> str:
     "What was fitted, and whether it can be trusted."
     fit = C.fit
-    numbers = (f"Centre {fit.center:.3g}, spread {fit.spread:.3g}, margin {fit.margin:.3g}; lower tail {fit.tail:.2f} and core {fit.core:.2f} of a "
-               f"normal one; about {fit.share:.0%} of the data stand out.")
+    numbers = (
+        f"Centre {fit.center:.3g}, spread {fit.spread:.3g}, margin {fit.margin:.3g}; lower tail {fit.tail:.2f} and core {fit.core:.2f} of a "
+        f"normal one; about {fit.share:.0%} of the data stand out."
+    )
     note = "" if C.null == "bulk" else " It was not needed here: reruns are the better yardstick."
-    return f"<h2>The bulk as yardstick</h2><p>{plain(diagnosis(fit))}{note}</p><p class=\"soft\">{numbers}</p>"
+    return f'<h2>The bulk as yardstick</h2><p>{plain(diagnosis(fit))}{note}</p><p class="soft">{numbers}</p>'
 
 
 def settings_of(signature: str, made: Mapping[str, Any]) -> str:
     "Settings and versions as a table, and the signature."
     rows = [[words(name), words(value, 300)] for name, value in made.items()]
-    return (f"<h2>What made the numbers</h2><p><code>{plain(signature)}</code></p>"
-            + table({"setting": "", "value": ""}, rows, "Settings and versions"))
+    return f"<h2>What made the numbers</h2><p><code>{plain(signature)}</code></p>" + table(
+        {"setting": "", "value": ""}, rows, "Settings and versions"
+    )
 
 # %% ../nbs/64_report.ipynb #0c0da3ec
 def write_report(C: Comparison, path: str | Path, top: int = 50, alpha: float = 0.05, title: str | None = None) -> Path:
@@ -405,11 +457,27 @@ def write_report(C: Comparison, path: str | Path, top: int = 50, alpha: float = 
     check_level("alpha", alpha)
     summary = C.summary(alpha)
     before, after = (side if len(side) > 1 else side[0] for side in (summary["before"], summary["after"]))
-    made = {"before": before, "after": after, "data": f"{C.n:,}", "level (false discovery rate)": alpha, "recommended p-value": C.null,
-            **C.settings, **{f"version of {name}": version for name, version in C.versions.items()}}
-    body = "\n".join([f'<p class="verdict">{plain(summary["verdict"])}</p>', comparison_figure(C, alpha), questions(C),
-                      labels_of(summary["by_label"]), moved_most(C, top, alpha), yardstick(C), glossary(),
-                      settings_of(summary["signature"], made)])
+    made = {
+        "before": before,
+        "after": after,
+        "data": f"{C.n:,}",
+        "level (false discovery rate)": alpha,
+        "recommended p-value": C.null,
+        **C.settings,
+        **{f"version of {name}": version for name, version in C.versions.items()},
+    }
+    body = "\n".join(
+        [
+            f'<p class="verdict">{plain(summary["verdict"])}</p>',
+            comparison_figure(C, alpha),
+            questions(C),
+            labels_of(summary["by_label"]),
+            moved_most(C, top, alpha),
+            yardstick(C),
+            glossary(),
+            settings_of(summary["signature"], made),
+        ]
+    )
     return _write(path, page(title or f"From {C.models[0]} to {C.models[1]}", body, summary))
 
 
@@ -444,10 +512,21 @@ def write_map(M: ModelManifold, D: ModelDistance, path: str | Path, title: str |
     Path
     """
     path, found = page_path(path), map_summary(M, D)
-    made = {"distance": D.kind, "relative": D.relative, "frame": D.frame, **D.settings,
-            **{f"version of {name}": version for name, version in found["versions"].items()}}
-    body = "\n".join([f'<p class="verdict">{plain(found["verdict"])}</p>', _map_figure(M, found), _map_table(M, D, found),
-                      settings_of(found["signature"], made)])
+    made = {
+        "distance": D.kind,
+        "relative": D.relative,
+        "frame": D.frame,
+        **D.settings,
+        **{f"version of {name}": version for name, version in found["versions"].items()},
+    }
+    body = "\n".join(
+        [
+            f'<p class="verdict">{plain(found["verdict"])}</p>',
+            _map_figure(M, found),
+            _map_table(M, D, found),
+            settings_of(found["signature"], made),
+        ]
+    )
     return _write(path, page(title or f"A map of {len(D.models)} models", body, found))
 
 
@@ -458,16 +537,32 @@ def map_summary(M: ModelManifold, D: ModelDistance) -> dict[str, Any]:
     near, far = np.unravel_index(np.argmin(off), off.shape), np.unravel_index(np.argmax(D.matrix), off.shape)
     pair = lambda at: f"{D.models[at[0]]} and {D.models[at[1]]} ({D.matrix[tuple(at)]:.3g})"
     shown = f"the map shows {sum(M.explained[:2]):.0%} of the squared distances"
-    signature = "|".join(["embgeo_nb", f"distance:{D.kind}", *(f"{name}:{value}" for name, value in D.settings.items() if value is not None),
-                          f"version:{versions()['embgeo_nb']}"])
-    return {"schema": 1, "verdict": f"Of {m} models, {pair(near)} are closest and {pair(far)} are farthest apart; {shown}.",
-            "signature": signature, "models": list(D.models), "nearest": [D.models[at] for at in off.argmin(1)],
-            "distances": D.matrix.tolist(), "coordinates": M.coordinates.tolist(), "explained": [float(value) for value in M.explained],
-            "settings": {name: value for name, value in D.settings.items()}, "versions": versions()}
+    signature = "|".join(
+        [
+            "embgeo_nb",
+            f"distance:{D.kind}",
+            *(f"{name}:{value}" for name, value in D.settings.items() if value is not None),
+            f"version:{versions()['embgeo_nb']}",
+        ]
+    )
+    return {
+        "schema": 1,
+        "verdict": f"Of {m} models, {pair(near)} are closest and {pair(far)} are farthest apart; {shown}.",
+        "signature": signature,
+        "models": list(D.models),
+        "nearest": [D.models[at] for at in off.argmin(1)],
+        "distances": D.matrix.tolist(),
+        "coordinates": M.coordinates.tolist(),
+        "explained": [float(value) for value in M.explained],
+        "settings": {name: value for name, value in D.settings.items()},
+        "versions": versions(),
+    }
 
 
 def _map_figure(M: ModelManifold, found: Mapping[str, Any]) -> str:
-    drawn = replace(M, models=tuple("".join(letter if letter.isprintable() else "\ufffd" for letter in name) for name in M.models))
+    drawn = replace(
+        M, models=tuple("".join(letter if letter.isprintable() else "\ufffd" for letter in name) for name in M.models)
+    )
     with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")
         figure = need("matplotlib.figure", "plot").Figure(figsize=(7.5, 5 if M.n_components > 1 else 2.4))
@@ -478,8 +573,25 @@ def _map_figure(M: ModelManifold, found: Mapping[str, Any]) -> str:
 
 def _map_table(M: ModelManifold, D: ModelDistance, found: Mapping[str, Any]) -> str:
     axes = [f"coordinate {at + 1}" for at in range(M.n_components)]
-    rows = [[words(name), words(nearest), number(D[name, nearest]), number(float(np.mean(row) * len(row) / (len(row) - 1))),
-             *(number(value) for value in place)]
-            for name, nearest, row, place in zip(D.models, found["nearest"], D.matrix, M.coordinates)]
-    header = {"model": "up", "nearest": "up", "distance to it": "up", "mean distance": "down", **dict.fromkeys(axes, "up")}
-    return "<h2>Models</h2>" + search_field("search", "Search in this table") + table(header, rows, "Every model, its nearest and its place on the map")
+    rows = [
+        [
+            words(name),
+            words(nearest),
+            number(D[name, nearest]),
+            number(float(np.mean(row) * len(row) / (len(row) - 1))),
+            *(number(value) for value in place),
+        ]
+        for name, nearest, row, place in zip(D.models, found["nearest"], D.matrix, M.coordinates)
+    ]
+    header = {
+        "model": "up",
+        "nearest": "up",
+        "distance to it": "up",
+        "mean distance": "down",
+        **dict.fromkeys(axes, "up"),
+    }
+    return (
+        "<h2>Models</h2>"
+        + search_field("search", "Search in this table")
+        + table(header, rows, "Every model, its nearest and its place on the map")
+    )
