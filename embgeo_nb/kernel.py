@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import check_count, check_option, need, progress
+from .common import check_count, check_device, check_option, need, progress
 from .embeddings import as_matrix, zero_rows
 
 METRICS = ("cosine", "euclidean", "inner_product")
@@ -514,7 +514,7 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     Raises
     ------
     ValueError
-        If k is not in 1..n-1, an option is unknown, values are not finite, or a row is zero under cosine.
+        If k is not in 1..n-1, an option is unknown, a device is not there, values are not finite, or a row is zero under cosine.
     TypeError
         If `Y` does not hold real numbers or `n_neighbors` is no integer.
 
@@ -529,6 +529,7 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     """
     if device is None:
         device = Y.device if isinstance(Y, torch.Tensor) else "cpu"
+    device = check_device(device)
     Y = as_matrix(Y, "Y")
     n = len(Y)
     check_option("metric", metric, METRICS)
@@ -536,9 +537,9 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     check_option("backend", backend, BACKENDS)
     n_neighbors = check_count("n_neighbors", n_neighbors, 1, n - 1, f"a datum has {n - 1} others (n = {n})")
     check_directions(Y, metric)
-    if batch_size is not None:
-        check_count("batch_size", batch_size, 1)
     data, recall = _Rows(_on_cpu(Y), metric, device if backend == "torch" else "cpu"), None
+    if batch_size is not None:
+        data.batch = check_count("batch_size", batch_size, 1)
     if backend == "torch":
         blocks = nearest_between(data, 0, n, n_neighbors, batch_size)
     else:
@@ -554,18 +555,36 @@ def check_directions(
     zero = zero_rows(Y) if metric == "cosine" else ()
     if len(zero):
         raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so "
-                         f"no cosine. "
-                         "Remove these data from every model, or use metric='euclidean'.")
+                         "no cosine. Remove these data from every model, or use metric='euclidean'.")
 
 
 def nearest_between(data: _Rows, first: int, last: int, k: int, batch_size: int | None = None) -> list[Nearest]:
     "The k nearest of rows first..last on the CPU, a batch at a time."
     coarse, batch_size, blocks = _coarse_pays(data.n, data.Y.shape[1], data.device), batch_size or data.batch, []
     for start in progress(range(first, last, batch_size), "nearest neighbours", 10):
-        block, proven = _neighbors_block(data, torch.arange(start, min(start + batch_size, last), device=data.device), k, coarse)
-        blocks.append(block.on_cpu())
-        coarse = coarse and proven > 0.6               # where rounding hides the gaps, float32 from here on
+        at, stop = start, min(start + batch_size, last)
+        while at < stop:
+            try:
+                block, proven = _neighbors_block(data, torch.arange(at, min(at + data.batch, stop), device=data.device), k, coarse)
+            except torch.OutOfMemoryError:
+                _halve(data, stop - at)
+                continue
+            blocks.append(block.on_cpu())
+            at += len(block.neighbors)
+            coarse = coarse and proven > 0.6           # where rounding hides the gaps, float32 from here on
     return blocks
+
+
+def _halve(data: _Rows, rows: int) -> None:
+    "Half as many rows at a time from here on, said aloud; or an error where that is impossible."
+    rows = min(data.batch, rows)
+    if rows == 1:
+        raise MemoryError(f"{data.device} has no room for the similarities of a single row to {data.n:,} data. Use device='cpu'.")
+    data.batch = rows // 2
+    data.room.clear()
+    if data.device.type == "cuda":
+        torch.cuda.empty_cache()
+    warnings.warn(f"{data.device} ran out of memory with {rows:,} rows at a time; it goes on with {data.batch:,}.", stacklevel=3)
 
 
 def _on_cpu(Y: np.ndarray) -> torch.Tensor:

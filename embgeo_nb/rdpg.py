@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import check_count
+from .common import check_count, check_device
 from .kernel import DataKernel, full_float32
 
 # %% auto #0
@@ -407,7 +407,7 @@ def reordered(graph: sp.csr_array, order: np.ndarray) -> sp.csr_array:
 
 def start_block(n: int, k: int, seed: int | np.random.Generator, device: str | torch.device | None = None) -> torch.Tensor:
     "The eigensolver's random first block for k eigenpairs, the same on every device."
-    return torch.as_tensor(np.random.default_rng(seed).standard_normal((n, int(np.clip(k // 4, 8, 32)))), device=device or "cpu")
+    return torch.as_tensor(np.random.default_rng(seed).standard_normal((n, int(np.clip(k // 4, 8, 32)))), device=check_device(device))
 
 
 def column_signs(vectors: torch.Tensor) -> torch.Tensor:
@@ -477,7 +477,7 @@ def leading_eigenpairs(graph: sp.csr_array, k: int, tol: float = 1e-6, seed: int
     """
     n = graph.shape[0]
     if n <= 400 or k > n // 8:
-        values, vectors = torch.linalg.eigh(torch.as_tensor(graph.toarray().astype(np.float64), device=device or "cpu"))
+        values, vectors = torch.linalg.eigh(torch.as_tensor(graph.toarray().astype(np.float64), device=check_device(device)))
         order = values.abs().argsort(descending=True, stable=True)[:k]
         return values[order], fix_signs(vectors[:, order])
     unit = unit_of(graph)

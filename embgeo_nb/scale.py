@@ -23,7 +23,9 @@ import torch
 from .common import atomic_path, check_count, check_option, html_table, is_abandoned, need
 from .coins import coin_flips
 from .datum_test import datum_test
-from .embeddings import as_embeddings
+from .comparison import Comparison, compare
+from .embeddings import Embeddings, as_embeddings
+from .features import n_rotations_for
 from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, read_manifest, reading,
                              save_arrays, unpack_column, write_array,
                              write_manifest)
@@ -66,7 +68,7 @@ def _seconds(work: Callable[[], Any]) -> float:
     return min(times)
 
 # %% ../nbs/66_scale.ipynb #c9f6b8c8
-STAGES = ("kernel", "omnibus", "frame", "paired")
+STAGES = ("kernel", "omnibus", "frame", "paired", "features", "linear")
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +142,9 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
         Data, dimensions (one number, or one for each model), models.
     n_neighbors, n_components, n_resamples : int
         As in `datum_test`; n_components None stands for min(128, n/8).
-    stages : sequence of {'kernel', 'omnibus', 'frame', 'paired'}
-        What will be done. A paired test needs kernels and a frame, and no omnibus.
+    stages : sequence of {'kernel', 'omnibus', 'frame', 'paired', 'features', 'linear'}
+        What will be done. A paired test needs kernels and a frame, and no omnibus. `compare` is all but the omnibus, with
+        n_resamples=999.
     differing : float in [0, 1], default 0.5
         Share of the edges that only one of two models has.
     memory : float, optional
@@ -189,12 +192,34 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
         work = 2.0 * n * draws * r * min(r, d)
         signs = n * draws * max(r, 64) / rates["signs"]
         costs["paired"] = work, 2 * (signs + work / rates["thin"]), embeddings + kept + 24.0 * n * r + 3e8 + 24.0 * n * d, signs + work / rates["dense"]
+    if "features" in stages:
+        costs["features"] = _features_cost(n, min(widths), k, d, rates, embeddings + kept)
+    if "linear" in stages:
+        costs["linear"] = _linear_cost(n, widths, rates, embeddings + kept)
     seconds, operations, floors = ({s: c[part] for s, c in costs.items()} for part in (1, 0, 3))
     found = CostEstimate(seconds, operations, floors, {s: c[2] + 3e8 for s, c in costs.items()}, free_memory() if memory is None else float(memory),
                          _advice(costs, embeddings, kept))
     if refuse and not found.fits:
         raise MemoryError(f"This needs about {found.peak_bytes / 1e9:.1f} GB and {found.available / 1e9:.1f} GB may be used. " + " ".join(found.advice))
     return found
+
+
+def _features_cost(n: int, p: int, k: int, d: int, rates: dict[str, float], held: float) -> tuple[float, float, float, float]:
+    "The same of two models' groups of features: eight graphs in a frame, and their linear kernels, for every rotation."
+    edges, rotations = 1.6 * n * k, n_rotations_for(n)
+    eigen = _eigen_cost(4.0 * edges, n, d, 200 + 7 * d, rates, 8e-7 * edges, held)
+    graphs, linear = 4.0 * n * n * p, 2.0 * n * (2.0 * p) ** 2 + 4.0 * n * p * p
+    floor = (graphs + linear) / rates["dense"] + eigen[3]
+    seconds = (graphs + linear) / rates["dense"] + 16.0 * n * n / rates["select"] + 2.0 * 8 * edges * d / rates["sparse"] + eigen[1]
+    held = held + 8 * edges * 12.0 + 3.5e8 + 8.0 * n * (2 * 64 + 2 * d) + 4.0 * n * p
+    return rotations * (graphs + linear + eigen[0]), rotations * seconds, max(held, eigen[2] + 8 * edges * 12.0), rotations * floor
+
+
+def _linear_cost(n: int, widths: Sequence[int], rates: dict[str, float], held: float) -> tuple[float, float, float, float]:
+    "The same of the joint frame of two linear kernels and of the rigid fit: Gram matrices, and passes over the rows."
+    a, b = widths[0], widths[-1]
+    work = 2.0 * n * (a + b) ** 2 + 8.0 * n * a * b + 4.0 * n * min(a, b) ** 2
+    return work, work / rates["dense"] + 1e-8 * n * (a + b), held + 8.0 * 4 * (a + b) ** 2 + 6e4 * (a + b) + 16.0 * 16 * n, work / rates["dense"]
 
 
 def _eigen_cost(passes: float, length: int, d: int, vectors: float, rates: dict[str, float], before: float, held: float) -> tuple[float, float, float, float]:
@@ -458,6 +483,14 @@ class DaskEngine:
             return np.stack(self._map(_bootstrap_draw, list(range(n_resamples)), path=str(folder / "fit.npz"),
                                       seed=check_count("seed", seed, 0)), axis=1)
 
+    def compare(self, emb: Any, pairs: Sequence[tuple[str, str]], **options: Any) -> dict[tuple[str, str], Comparison]:
+        "As `compare`, for every pair of models: pairs are tasks."
+        emb, pairs = as_embeddings(emb), [(a, b) for a, b in pairs]
+        emb.select(list(dict.fromkeys(name for pair in pairs for name in pair)))          # an error for names that are not there
+        with self._work() as folder:
+            emb.save(folder / "embeddings.npz")
+            return dict(zip(pairs, self._map(_compare_pair, pairs, path=str(folder / "embeddings.npz"), options=options)))
+
     def pairs(self, graphs: Any, pairs: Sequence[tuple[str, str]],
               **options: Any) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
         "Statistic and p-value, each (n,), of `datum_test` for every pair of models: pairs are tasks."
@@ -535,3 +568,8 @@ def _test_pair(pair: tuple[str, str], files: Mapping[str, Sequence[str]], ids: s
                     settings=settings)
     result = datum_test(graphs, *pair, **options)
     return result.statistic, result.pvalue
+
+
+def _compare_pair(pair: tuple[str, str], path: str, options: dict[str, Any]) -> Comparison:
+    "One pair of models, embeddings and all."
+    return compare(Embeddings.load(path).select(pair), *pair, **options)

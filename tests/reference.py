@@ -10,7 +10,7 @@ import torch
 import embgeo_nb as eg
 
 each_device = pytest.mark.parametrize("device", [
-    "cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"))])
+    "cpu", pytest.param("cuda", id="pretend", marks=pytest.mark.pretend), pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"))])
 
 
 # Data -----------------------------------------------------------------------------------------------------------------
