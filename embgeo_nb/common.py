@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -103,14 +104,15 @@ WATCH: ContextVar[Callable[[Sequence, str], Iterable] | None] = ContextVar("WATC
 
 
 def progress(items: Sequence, what: str, delay: float = 3) -> Iterable:
-    "`items` with a progress bar once they take longer than a few seconds, where tqdm is installed; or with what `WATCH` makes of them, for whoever shows progress otherwise."
+    "`items` with a progress bar once they take longer than a few seconds, where tqdm is installed and somebody looks (a terminal or a notebook); or with what `WATCH` makes of them, for whoever shows progress otherwise."
     if (watch := WATCH.get()) is not None:
         return watch(items, what)
     try:
         from tqdm import tqdm
     except ImportError:
         return items
-    return tqdm(items, desc=what, delay=delay, leave=False)
+    seen = sys.stderr is not None and (sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel"))
+    return tqdm(items, desc=what, delay=delay, leave=False, disable=not seen)
 
 # %% ../nbs/90_common.ipynb #080f6144
 _TEMPORARY = ".embgeo-"
