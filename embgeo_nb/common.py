@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 # %% auto #0
-__all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'row_of', 'check_row', 'as_seed', 'progress', 'atomic_path',
-           'sync', 'need', 'versions', 'html_table']
+__all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'row_of', 'as_seed', 'progress', 'atomic_path', 'sync',
+           'is_abandoned', 'need', 'versions', 'html_table']
 
 # %% ../nbs/90_common.ipynb #5185c647
 def check_option(name: str, value: Any, options: tuple[str, ...]) -> str:
@@ -78,13 +78,6 @@ def _integers(ids: np.ndarray) -> bool:
     "Whether all ids are integers."
     return ids.dtype.kind in "iu" or (ids.dtype.kind == "O" and all(isinstance(value, (int, np.integer)) for value in ids))
 
-
-def check_row(i: int, n: int) -> int:
-    "`i` as a row number."
-    if isinstance(i, (bool, np.bool_)) or not isinstance(i, (int, np.integer)) or not 0 <= i < n:
-        raise ValueError(f"i must be a row number between 0 and {n - 1}; got {i!r}.")
-    return int(i)
-
 # %% ../nbs/90_common.ipynb #d68db4b4
 def as_seed(seed: int | np.random.Generator) -> int:
     "A seed as an integer; of a Generator, its next number."
@@ -105,7 +98,7 @@ def progress(items: Sequence, what: str, delay: float = 3) -> Iterable:
     return tqdm(items, desc=what, delay=delay, leave=False)
 
 # %% ../nbs/90_common.ipynb #080f6144
-_TEMPORARY, _DAY = ".embgeo-", 86400
+_TEMPORARY = ".embgeo-"
 
 
 @contextmanager
@@ -145,11 +138,18 @@ def sync(
         os.close(descriptor)
 
 
+def is_abandoned(
+    path: str | os.PathLike,    # a file that is there only while something is written
+) -> bool:
+    "Whether nobody can be writing it any more: it was left for more than a day."
+    return time.time() - os.stat(path).st_mtime > 86400
+
+
 def _sweep(folder: Path) -> None:
-    "Remove what programs that were killed more than a day ago left behind."
+    "Remove what programs that were killed left behind."
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(_TEMPORARY) and time.time() - entry.stat().st_mtime > _DAY:
+            if entry.name.startswith(_TEMPORARY) and is_abandoned(entry.path):
                 os.unlink(entry.path)
 
 # %% ../nbs/90_common.ipynb #526505eb

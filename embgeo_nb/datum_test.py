@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from hashlib import blake2b
 from html import escape
 from typing import Any
 
@@ -15,18 +17,19 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import as_seed, check_count, check_level, check_option, check_row, html_table, need, progress, versions
+from .common import as_seed, check_count, check_level, check_option, html_table, need, progress, row_of, versions
 from .kernel import edges_as_one, pair_similarity, told_apart
-from .multiplicity import benjamini_hochberg, storey_qvalues, unmoved_share
-from .omnibus import Attribution, Frame, Graphs, Omnibus, as_graphs, attribute, difference_graph, frame
-from .rdpg import sample_copies, sample_rdpg
+from .multiplicity import benjamini_hochberg, storey_qvalues
+from .omnibus import Attribution, Frame, Graphs, Omnibus, as_graphs, attribute, difference_graph, frame, frame_of
+from .rdpg import reordered, sample_copies, sample_rdpg
 
 NULLS = ("paired", "independent", "bootstrap", "single-copy")
 METHODS = {"paired": ("flips", "tail"), "independent": ("full", "sparse")}      # the first is the default
 
 # %% auto #0
-__all__ = ['NULLS', 'METHODS', 'HITS', 'coin_flips', 'padded', 'signs_at_a_time', 'pearson_sf', 'weighted_chi2_sf',
-           'latent_positions', 'DatumTest', 'moved_most_first', 'datum_test', 'GlobalTest']
+__all__ = ['NULLS', 'METHODS', 'HITS', 'coin_flips', 'id_keys', 'key_order', 'put_back', 'padded', 'signs_at_a_time',
+           'pearson_sf', 'weighted_chi2_sf', 'latent_positions', 'DatumTest', 'moved_most_first', 'datum_test',
+           'copies_of', 'GlobalTest']
 
 # %% ../nbs/30_datum_test.ipynb #ba5f3bd8
 _MIX = (0xBF58476D1CE4E5B9 - 2 ** 64, 0x94D049BB133111EB - 2 ** 64)     # as signed 64-bit integers
@@ -44,7 +47,7 @@ def _mix(x: torch.Tensor) -> torch.Tensor:
 
 def coin_flips(
     seed: int,               # of the analysis
-    data: torch.Tensor,      # (g,) int64: row numbers
+    data: torch.Tensor,      # (g,) int64: keys of the data
     first: int, count: int,  # draws first .. first + count - 1
     width: int,              # signs per draw
 ) -> torch.Tensor:           # (g, count, width) float32, entries +1 and -1
@@ -57,6 +60,44 @@ def coin_flips(
     octets = _mix(key[:, None, None] + counter).view(torch.uint8)
     table = torch.as_tensor(_SIGNS_OF_BYTE, dtype=torch.float32, device=device)
     return table.index_select(0, octets.flatten().int()).view(len(data), count, -1)[..., :width]
+
+# %% ../nbs/30_datum_test.ipynb #3c0195a2
+def id_keys(
+    ids: np.ndarray,   # (n,)
+) -> np.ndarray:       # (n,) int64
+    "A number for every id, the same on every machine: integers themselves, of anything else a hash."
+    ids = np.asarray(ids)
+    if ids.dtype.kind in "iu":
+        return ids.astype(np.int64)
+    values = ids.tolist() if ids.dtype.kind in "OUS" else ids.astype(str).tolist()
+    return np.fromiter(map(_key, values), np.int64, len(values))
+
+
+def _key(value: Any) -> int:
+    "64 bits of one id, as a signed integer."
+    if isinstance(value, int) and -2 ** 63 <= value < 2 ** 63:
+        return value
+    digest = blake2b(value if isinstance(value, bytes) else str(value).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
+def key_order(
+    keys: np.ndarray,       # (n,)
+) -> np.ndarray | None:     # (n,) row numbers
+    "The rows in the order of their keys; None where they are in it."
+    return None if (keys[1:] > keys[:-1]).all() else np.argsort(keys, kind="stable")
+
+
+def put_back(
+    rows: np.ndarray,              # (n, ...), computed in the order of the keys
+    order: np.ndarray | None,      # that order
+) -> np.ndarray:                   # (n, ...)
+    "The same where the data stood."
+    if order is None:
+        return rows
+    back = np.empty_like(rows)
+    back[order] = rows
+    return back
 
 # %% ../nbs/30_datum_test.ipynb #237a995c
 def padded(graph: sp.csr_array, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,15 +150,15 @@ def signs_at_a_time(device: torch.device) -> int:
     return _FLOATS if device.type == "cpu" else 8 * _FLOATS
 
 
-def _paired_pvalues(difference: sp.csr_array, loadings: torch.Tensor, n_resamples: int, seed: int) -> np.ndarray:
-    "Exact sign-flip p-values of all data."
+def _paired_pvalues(difference: sp.csr_array, loadings: torch.Tensor, keys: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
+    "Exact sign-flip p-values of all data, whose coins are those of their keys."
     counts = np.diff(difference.indptr)
     pvalues, rows = _enumerated(difference, loadings, n_resamples)
     hits, done, step = np.zeros(len(counts), int), 0, 256
     while len(rows) and done < n_resamples:
         step = min(step, n_resamples - done)
         for batch in progress(_batches(counts, rows, signs_at_a_time(loadings.device) // step), "coin flips", 10):
-            _flip_batch(difference, batch, loadings, seed, done, step, hits, pvalues)
+            _flip_batch(difference, batch, loadings, keys, seed, done, step, hits, pvalues)
         done, step = done + step, min(4 * step, 8192)
         rows = rows[hits[rows] < HITS]
     pvalues[rows] = (1 + hits[rows]) / (n_resamples + 1)
@@ -135,12 +176,12 @@ def _enumerated(difference: sp.csr_array, loadings: torch.Tensor, n_resamples: i
     return pvalues, np.flatnonzero(counts > few)
 
 
-def _flip_batch(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor, seed: int, done: int, step: int,
+def _flip_batch(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor, keys: np.ndarray, seed: int, done: int, step: int,
                 hits: np.ndarray, pvalues: np.ndarray) -> None:
     "`step` more draws for some data: counts their hits, and sets p = h / l where the h-th one falls."
     observed, vectors = _differing(difference, rows, loadings)
     reached = _reached(observed, vectors)
-    data = torch.as_tensor(rows, device=loadings.device)
+    data = torch.as_tensor(keys[rows], device=loadings.device)
     hit = _flipped(coin_flips(seed, data, done, step, vectors.shape[1]), vectors) >= reached
     total = torch.as_tensor(hits[rows], device=loadings.device)[:, None] + hit.cumsum(1)
     at = (total < HITS).sum(1).cpu().numpy() + 1                      # the draw of the h-th hit, where there is one
@@ -229,12 +270,13 @@ def _nodes() -> tuple[np.ndarray, np.ndarray]:
 
 # %% ../nbs/30_datum_test.ipynb #56b395ea
 _REFINED = 0.02                   # p-values below it are refined
+_CONDITIONED = 2 ** 10 - 1        # as many patterns as are conditioned on are never dearer than all patterns
 
 
 def _tail_pvalues(difference: sp.csr_array, loadings: torch.Tensor, n_resamples: int) -> np.ndarray:
     "p-values of the flips without flipping: all patterns where they are few, else Pearson curves with four exact moments."
     counts = np.diff(difference.indptr)
-    pvalues, rows = _enumerated(difference, loadings, n_resamples)
+    pvalues, rows = _enumerated(difference, loadings, max(n_resamples, _CONDITIONED))
     for batch in _batches(counts, rows, 2 ** 16):
         T, K = _observed_chaos(difference, loadings, batch)
         pvalues[batch] = _pearson_tail(T, _cumulants_of(K))
@@ -255,6 +297,7 @@ def _observed_chaos(difference: sp.csr_array, loadings: torch.Tensor, rows: np.n
 def _conditional_tail(T: np.ndarray, K: torch.Tensor, q: int) -> np.ndarray:
     "P(T* >= T), (g,), averaged over all patterns of the q coins that carry most of the variance."
     g, r = K.shape[:2]
+    q = min(q, r)
     off = K - torch.diag_embed(K.diagonal(dim1=1, dim2=2))
     order = (off ** 2).sum(2).argsort(dim=1, descending=True, stable=True)
     K = K.gather(1, order[:, :, None].expand(g, r, r)).gather(2, order[:, None].expand(g, r, r))
@@ -402,7 +445,7 @@ class DatumTest:
     effect : ndarray of shape (n,)
         Length of the displacement relative to the datum's mean position.
     displacement : ndarray of shape (n, d)
-        First model minus second, in the frame.
+        From the first model to the second (second minus first), in the frame.
     n_differing : ndarray of shape (n,), int64
         How many edges of each datum only one of the two models has.
     models : (str, str)
@@ -414,6 +457,8 @@ class DatumTest:
         n_neighbors, metric and symmetrize, where the graphs were made here.
     outside : float or None
         Share of fitted edge probabilities outside [0, 1], for the nulls that fit a model: where it is large, they do not hold.
+    frame_models : tuple of str
+        Further models that joined the frame by name. The null is then conditional on them.
     groups : (tuple of str, tuple of str) or None
         The models of the two groups, where groups of models were compared. `models` then names the groups, and `graphs` holds their mean graphs.
     """
@@ -438,6 +483,7 @@ class DatumTest:
     resampled: np.ndarray | None = field(repr=False, default=None)
     groups: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     smallest: float | None = field(repr=False, default=None)
+    frame_models: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -465,8 +511,20 @@ class DatumTest:
 
     @cached_property
     def difference(self) -> sp.csr_array:
-        "First graph minus second, (n, n)."
+        "Second graph minus first, (n, n): positive where an edge is gained, negative where one is lost."
         return difference_graph(self.graphs, *self.models)
+
+    @cached_property
+    def by_id(self) -> tuple[sp.csr_array, np.ndarray, np.ndarray, np.ndarray | None]:
+        "What the coins see, in the order of the keys, whatever that of the rows: differing edges, loadings, keys (n,); and that order (None where rows are in it)."
+        keys = id_keys(self.ids)
+        order = key_order(keys)
+        difference, loadings = self.difference, self.frame.loadings
+        if order is not None:
+            difference, loadings, keys = reordered(difference, order), loadings[order], keys[order]
+            difference.sort_indices()
+        difference, loadings = edges_as_one(difference, torch.as_tensor(loadings), copies_of(self.graphs, *self.models, order))
+        return difference, loadings.numpy(), keys, order
 
     @property
     def smallest_pvalue(self) -> np.ndarray | float | None:
@@ -490,12 +548,22 @@ class DatumTest:
         "T under the null, (n, B): the resamples, or for `paired` the first 999 flips; None where nothing is resampled."
         if self.null != "paired":
             return self.resampled
-        flips, rows = np.zeros((self.n, 999), np.float32), np.flatnonzero(self.n_differing)
-        loadings = torch.as_tensor(self.frame.loadings, dtype=torch.float32)
-        for batch in _batches(self.n_differing, rows, _FLOATS // 999):
-            vectors = _differing(self.difference, batch, loadings)[1]
-            flips[batch] = _flipped(coin_flips(self.seed, torch.as_tensor(batch), 0, 999, vectors.shape[1]), vectors).numpy()
-        return flips
+        difference, loadings, keys, order = self.by_id
+        flips, counts, loadings = np.zeros((self.n, 999), np.float32), np.diff(difference.indptr), torch.as_tensor(loadings, dtype=torch.float32)
+        for batch in _batches(counts, np.flatnonzero(counts), _FLOATS // 999):
+            vectors = _differing(difference, batch, loadings)[1]
+            flips[batch] = _flipped(coin_flips(self.seed, torch.as_tensor(keys[batch]), 0, 999, vectors.shape[1]), vectors).numpy()
+        return put_back(flips, order)
+
+    def flips(self, i_or_id: Any, count: int = 999) -> np.ndarray:
+        "T of one datum (row number or id) under the first `count` flips of the paired test, (count,)."
+        i = row_of(i_or_id, self.ids)
+        difference, loadings, keys, order = self.by_id
+        row = np.array([i if order is None else int(np.flatnonzero(order == i)[0])])
+        if not self.n_differing[i]:
+            return np.zeros(count)
+        vectors = _differing(difference, row, torch.as_tensor(loadings, dtype=torch.float32))[1]
+        return _flipped(coin_flips(self.seed, torch.as_tensor(keys[row]), 0, count, vectors.shape[1]), vectors)[0].numpy().astype(float)
 
     def rejected(self, alpha: float = 0.05, correction: str | None = "fdr_bh") -> np.ndarray:
         """Which data moved, (n,) bool, at level `alpha`: by q-value ('fdr_bh' or 'storey'), Bonferroni ('bonferroni') or raw p (None)."""
@@ -504,9 +572,9 @@ class DatumTest:
         adjusted = {"fdr_bh": lambda: self.qvalue, "storey": lambda: storey_qvalues(self.pvalue), "bonferroni": lambda: self.pvalue * self.n, None: lambda: self.pvalue}
         return adjusted[correction]() <= alpha
 
-    def explain(self, i: int) -> Attribution:
-        "Why datum i moved: the neighbours it gained and lost, each with its exact share of the displacement."
-        return attribute(self.difference, check_row(i, self.n), self.frame.loadings, self.ids, self.data)
+    def explain(self, i_or_id: Any) -> Attribution:
+        "Why a datum (row number or id) moved: the neighbours it gained and lost, each with its exact share of the displacement."
+        return attribute(self.difference, row_of(i_or_id, self.ids), self.frame.loadings, self.ids, self.data)
 
     def to_frame(self) -> Any:
         "A pandas DataFrame of all data, moved most first: datum (row number), id, effect, local_effect, statistic, pvalue, qvalue, label and text if known."
@@ -540,15 +608,16 @@ def moved_most_first(table: Any) -> Any:
 # %% ../nbs/30_datum_test.ipynb #b40cc034
 def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int | str | None = None, n_neighbors: int = 32,
                metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None,
-               seed: int | np.random.Generator = 0, device: str | torch.device | None = None, tol: float = 1e-4, method: str | None = None) -> DatumTest:
+               seed: int | np.random.Generator = 0, device: str | torch.device | None = None, tol: float = 1e-4, method: str | None = None,
+               frame_models: Sequence[str] | None = None) -> DatumTest:
     """Test, datum by datum, whether two models represent the data differently.
 
     Parameters
     ----------
     emb : Embeddings, dict of arrays, DataKernels or scipy sparse graphs, or an Omnibus
-        Two or more models on the same n data. The frame is made from all of them.
+        Two or more models on the same n data. Only `a` and `b`, and those named in `frame_models`, are looked at.
     a, b : str
-        The two models to compare.
+        The two models to compare, from `a` to `b`: the displacement is `b` minus `a`.
     null : {'paired', 'independent', 'bootstrap', 'single-copy'}
         What "no difference" means: edges exchangeable between the models (exact, the default); two independent draws
         from one fit, in closed form or by simulation; or the published code's null, which is not valid.
@@ -559,12 +628,14 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     n_resamples : int, optional
         `paired`: the most flips a datum may take (9,999); `bootstrap`, `single-copy`: draws (199). None for these defaults.
     seed : int or numpy.random.Generator
-        Same seed, same p-values, whatever the block size or device.
+        Same seed, same p-values, whatever the block size, the device, or the order of the rows (data keep their coins with their ids).
     tol : float, default 1e-4
         Residual of the frame's eigenpairs relative to their eigenvalues.
     method : {'flips', 'tail', 'full', 'sparse'}, optional
         `paired`: 'flips' (exact, the default), or 'tail' (a curve with the flips' first four moments; resolves p-values far below
         1/n_resamples, as many data need). `independent`: 'full' (the default) or 'sparse' (edges only, for large n).
+    frame_models : sequence of str, optional
+        Names of further models that join the pair's frame. The null is then conditional on these models, too.
 
     Returns
     -------
@@ -591,7 +662,10 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     method = _method(null, method)
     if isinstance(emb, Omnibus):
         n_components, emb = emb.n_components if n_components is None else n_components, emb.graphs
-    graphs = as_graphs(emb, n_neighbors, metric, symmetrize, device)
+    given = as_graphs(emb, n_neighbors, metric, symmetrize, device, frame_of(a, b, frame_models))
+    keys = id_keys(given.ids)
+    order = key_order(keys)
+    graphs, keys = (given, keys) if order is None else (given.arranged(order), keys[order])
     difference = difference_graph(graphs, a, b)
     n_resamples = check_count("n_resamples", (9999 if null == "paired" else 199) if n_resamples is None else n_resamples, 19)
     seed = as_seed(seed)
@@ -601,8 +675,8 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     outside = resampled = None
     if null == "paired":
         loadings = torch.as_tensor(coordinates.loadings, dtype=torch.float32, device=device)
-        flipped, loadings = edges_as_one(difference, loadings, told_apart([graphs.kernels[name] for name in (a, b)] if graphs.kernels else ()))
-        pvalue = _paired_pvalues(flipped, loadings, n_resamples, seed) if method == "flips" else _tail_pvalues(flipped, loadings, n_resamples)
+        flipped, loadings = edges_as_one(difference, loadings, copies_of(given, a, b, order))
+        pvalue = _paired_pvalues(flipped, loadings, keys, n_resamples, seed) if method == "flips" else _tail_pvalues(flipped, loadings, n_resamples)
     elif null == "independent":
         pvalue, outside = _independent_pvalues(statistic, coordinates, graphs.mean if method == "sparse" else None)
         n_resamples = None
@@ -611,8 +685,21 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
             warnings.warn("null='single-copy' is the published code's test. It is not valid (it rejects far too often) and is here for comparison only.", stacklevel=2)
         resampled, outside = _resampled(graphs[a], coordinates, null, n_resamples, seed, device)
         pvalue = (1 + (resampled >= statistic[:, None] * (1 - _SLACK)).sum(1)) / (n_resamples + 1)
-    return DatumTest(statistic, pvalue, benjamini_hochberg(pvalue), _relative(np.sqrt(statistic), coordinates), D, np.diff(difference.indptr).astype(np.int64),
-                     (a, b), null, method, coordinates.n_components, n_resamples, seed, graphs.settings, outside, versions(), graphs, coordinates, resampled)
+    effect, differing = _relative(np.sqrt(statistic), coordinates), np.diff(difference.indptr).astype(np.int64)
+    statistic, pvalue, effect, D, differing = (put_back(values, order) for values in (statistic, pvalue, effect, D, differing))
+    coordinates = Frame(put_back(coordinates.center, order), put_back(coordinates.loadings, order), coordinates.eigenvalues)
+    return DatumTest(statistic, pvalue, benjamini_hochberg(pvalue), effect, D, differing, (a, b), null, method, coordinates.n_components, n_resamples, seed,
+                     given.settings, outside, versions(), given, coordinates, resampled if resampled is None else put_back(resampled, order),
+                     frame_models=tuple(frame_models or ()))
+
+
+def copies_of(graphs: Graphs, a: str, b: str, order: np.ndarray | None) -> np.ndarray | None:
+    "Which data neither model tells apart, as `edges_as_one` takes it, in the order of the coins; None where there are none."
+    kinds = told_apart([graphs.kernels[name] for name in (a, b)]) if graphs.kernels else None
+    if kinds is None:
+        return None
+    _, first, inverse = np.unique(kinds if order is None else kinds[order], return_index=True, return_inverse=True)
+    return first[inverse]                                     # named by the first of them: whatever the order of the rows
 
 
 def _method(null: str, method: str | None) -> str | None:
@@ -631,23 +718,23 @@ def _relative(length: np.ndarray, coordinates: Frame) -> np.ndarray:
     return np.divide(length, distance, out=np.where(length > 0, np.inf, 0.0), where=distance > 0)
 
 # %% ../nbs/30_datum_test.ipynb #731cb184
-def _neighbors(self: DatumTest, i: int) -> Any:
-    """All neighbours of datum i in either model, in the models' own spaces.
+def _neighbors(self: DatumTest, i_or_id: Any) -> Any:
+    """All neighbours of a datum (row number or id) in either model, in the models' own spaces.
 
     Returns
     -------
     pandas.DataFrame
-        neighbor (row number), id, change ('gained': only the first model has the edge; 'lost'; or 'kept'), share of the
+        neighbor (row number), id, change ('gained': only the second model has the edge; 'lost': only the first; or 'kept'), share of the
         displacement (0 for the kept), the cosine or other similarity in each model where the embeddings are known (of a
         group its mean), and text if known. Gained and lost by share, then the kept by similarity in the first model.
     """
-    pandas, i = need("pandas", "plot"), check_row(i, self.n)
+    pandas, i = need("pandas", "plot"), row_of(i_or_id, self.ids)
     first, second = (sp.csr_array(self.graphs[name])[[i]].toarray()[0] for name in self.models)
     near = np.flatnonzero(first + second)
-    explained = self.explain(i)
+    explained = self.explain(i_or_id)
     share = np.zeros(self.n)
     share[explained.neighbors] = explained.share
-    change = np.where(first[near] > second[near], "gained", np.where(first[near] < second[near], "lost", "kept"))
+    change = np.where(second[near] > first[near], "gained", np.where(second[near] < first[near], "lost", "kept"))
     table = pandas.DataFrame({"neighbor": near, "id": self.ids[near], "change": change, "share": share[near]})
     emb, metric = self.graphs.emb, self.settings.get("metric")
     by = np.zeros(len(near))
@@ -687,17 +774,19 @@ def _detectable(self: DatumTest, alpha: float = 0.05, power: float = 0.8) -> np.
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     beyond, z = high - mean, norm.ppf(power)
     half = beyond + 2 * z ** 2 * np.divide(size, mean, out=np.zeros_like(mean), where=mean > 0)
-    squared = half + np.sqrt(np.maximum(half ** 2 - beyond ** 2 + z ** 2 * variance, 0))
+    squared = half + np.sign(z) * np.sqrt(np.maximum(half ** 2 - beyond ** 2 + z ** 2 * variance, 0))     # below 1/2 the smaller root
+    squared = np.maximum(squared, 0) if power > alpha else np.zeros_like(squared)                          # alpha is what no displacement has
     possible = 2.0 ** (1 - np.maximum(self.n_differing, 1)) <= alpha
     return np.where(possible, _relative(np.sqrt(squared), self.frame), np.inf)
 
 
 def _cumulants(self: DatumTest) -> np.ndarray:
     "kappa_1 to kappa_4 of every datum's T under the flips, and |K|^2, (n, 5)."
-    found, loadings = np.zeros((self.n, 5)), torch.as_tensor(self.frame.loadings, dtype=torch.float32)
-    for batch in _batches(self.n_differing, np.flatnonzero(self.n_differing), 2 ** 16):
-        found[batch] = _chaos_cumulants(_differing(self.difference, batch, loadings)[1])
-    return found
+    difference, loadings, _, order = self.by_id
+    found, counts, loadings = np.zeros((self.n, 5)), np.diff(difference.indptr), torch.as_tensor(loadings, dtype=torch.float32)
+    for batch in _batches(counts, np.flatnonzero(counts), 2 ** 16):
+        found[batch] = _chaos_cumulants(_differing(difference, batch, loadings)[1])
+    return put_back(found, order)
 
 
 DatumTest.detectable, DatumTest.cumulants = _detectable, cached_property(_cumulants)
@@ -711,27 +800,52 @@ class GlobalTest:
     Attributes
     ----------
     statistic : float
-        Standardised sum of the data's statistics.
+        How surprising the number of displaced data is, as a number of decimal places (-log10 of the smallest Poisson tail).
     pvalue : float
         Exact under exchangeability of all edges, at least 1 / (n_resamples + 1).
     n_moved : int
-        Estimated number of data that moved.
+        So many data moved at least, with confidence 1 - alpha; 0 just where pvalue > alpha.
+    alpha : float
     null_distribution : ndarray of shape (n_resamples,)
     """
 
     statistic: float
     pvalue: float
     n_moved: int
+    alpha: float
     null_distribution: np.ndarray = field(repr=False)
 
 
-def _global_test(self: DatumTest, n_resamples: int = 199, seed: int | np.random.Generator = 0) -> GlobalTest:
-    """Test the pair as a whole, by flipping all differing edges together.
+_STEPS = np.r_[0.5:4:0.5, 4:10, 10:32:3]    # z: in standard deviations
+
+
+def _exceeding(R: DatumTest, n_resamples: int, seed: int | np.random.Generator) -> np.ndarray:
+    "How many data exceed each z, (1 + n_resamples, z): first of the pair itself, then with all its differing edges flipped."
+    difference, loadings, _, order = R.by_id
+    edges, rng = sp.csr_array(sp.triu(difference)), np.random.default_rng(seed)
+    mean, variance = (R.cumulants if order is None else R.cumulants[order]).T[:2]
+    random = variance > 1e-20 * mean ** 2
+    deviation = np.where(random, np.sqrt(variance), np.inf)
+
+    def count(signs: np.ndarray) -> np.ndarray:
+        flipped = sp.csr_array((edges.data * signs, edges.indices, edges.indptr), shape=edges.shape)
+        D = (flipped @ loadings + flipped.T @ loadings) / 2
+        z = np.sort(((D ** 2).sum(1) - mean) / deviation)
+        return len(z) - np.searchsorted(z, _STEPS - 1e-9)
+
+    draws = (rng.choice([-1.0, 1.0], edges.nnz) for _ in progress(range(n_resamples), "joint flips"))
+    return np.array([count(np.ones(edges.nnz)), *map(count, draws)])
+
+
+def _global_test(self: DatumTest, n_resamples: int = 199, seed: int | np.random.Generator = 0, alpha: float = 0.05) -> GlobalTest:
+    """Test the pair as a whole, by flipping all differing edges together, and bound the number of data that moved.
 
     Parameters
     ----------
     n_resamples : int, default 199
     seed : int or numpy.random.Generator
+    alpha : float, default 0.05
+        1 - alpha is the confidence of `n_moved`; at least 1 / (n_resamples + 1).
 
     Returns
     -------
@@ -740,24 +854,28 @@ def _global_test(self: DatumTest, n_resamples: int = 199, seed: int | np.random.
     Raises
     ------
     ValueError
-        For another null than 'paired'.
+        For another null than 'paired', or too few resamples for `alpha`.
+
+    References
+    ----------
+    Meinshausen & Rice (2006), Annals of Statistics 34, for the bound; the chapter's proof for dependent data.
     """
+    from scipy.special import gammainc
     if self.null != "paired":
         raise ValueError(f"global_test belongs to null='paired'; this is {self.null!r}.")
-    n_resamples, rng = check_count("n_resamples", n_resamples, 19), np.random.default_rng(seed)
-    edges = sp.csr_array(sp.triu(self.difference))
-    random = self.cumulants[:, 1] > 1e-20 * self.cumulants[:, 0] ** 2
-    mean, deviation = self.cumulants[:, 0], np.where(random, np.sqrt(self.cumulants[:, 1]), np.inf)
-
-    def total(signs: np.ndarray | float) -> float:
-        flipped = sp.csr_array((edges.data * signs, edges.indices, edges.indptr), shape=edges.shape)
-        D = (flipped @ self.frame.loadings + flipped.T @ self.frame.loadings) / 2
-        return float((((D ** 2).sum(1) - mean) / deviation).sum())
-
-    null_distribution = np.array([total(rng.choice([-1.0, 1.0], edges.nnz)) for _ in progress(range(n_resamples), "joint flips")])
-    statistic = total(1.0)
-    pvalue = (1 + (null_distribution >= statistic - 1e-9 * abs(statistic)).sum()) / (n_resamples + 1)
-    return GlobalTest(statistic, float(pvalue), round(self.n * (1 - unmoved_share(self.pvalue))), null_distribution)
+    n_resamples = check_count("n_resamples", n_resamples, 19)
+    check_level("alpha", alpha)
+    rank = int(np.floor(alpha * (n_resamples + 1) + 1e-9))
+    if rank < 1:
+        raise ValueError(f"n_resamples must be at least {int(np.ceil(1 / alpha)) - 1} for alpha={alpha}; got {n_resamples}.")
+    counts = _exceeding(self, n_resamples, seed)
+    tail = lambda r: np.where(r > 0, gammainc(np.maximum(r, 1), counts.mean(0)), 1.0)      # P(Poisson >= r)
+    surprise = tail(counts).min(1)
+    pvalue = (surprise <= surprise[0]).mean()
+    usual = tail(np.arange(counts.max() + 1)[:, None]) >= np.sort(surprise[1:])[rank - 1]        # (r, z): falls with r
+    n_moved = int((counts[0] - (usual.sum(0) - 1)).max())
+    places = -np.log10(np.maximum(surprise, 1e-300))
+    return GlobalTest(float(places[0]), float(pvalue), max(n_moved, 0), alpha, places[1:])
 
 
 DatumTest.global_test = _global_test

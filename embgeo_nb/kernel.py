@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,8 +24,8 @@ SYMMETRIZE = ("union", "intersection", "mean")
 BACKENDS = ("torch", "faiss", "faiss-approximate")
 
 # %% auto #0
-__all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'pair_similarity', 'full_float32', 'DataKernel', 'data_kernel',
-           'check_directions']
+__all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'TOLERANCE', 'pair_similarity', 'full_float32', 'Nearest', 'DataKernel',
+           'as_kernel', 'data_kernel', 'check_directions', 'nearest_between', 'told_apart', 'edges_as_one']
 
 # %% ../nbs/20_kernel.ipynb #316e379e
 def pair_similarity(
@@ -72,12 +72,13 @@ class _Rows:
         self.offset, self.center = None, 0.0
         if metric == "inner_product":
             self.longest = float(self.squares.max()) ** 0.5
-            self.error = 2 * rounding * self.longest ** 2
+            self.error, self.scale = 2 * rounding * self.longest ** 2, self.squares.sqrt()
             return
         self.center = sum(self._unit(slice(*piece)).sum(0) for piece in self.pieces) / self.n    # distances do not change, rounding errors shrink
         squares = torch.cat([_squared(self.piece("rows", slice(*piece))) for piece in self.pieces]).double()
         self.longest, self.offset = float(squares.max()) ** 0.5, (squares / 2).float()
         self.error = 4 * rounding * self.longest ** 2 + 1e-15
+        self.scale = torch.minimum(self.squares, squares).sqrt() if metric == "euclidean" else torch.ones_like(squares)
 
     def _exponent(self) -> torch.Tensor | None:
         "Powers of two by which rows are scaled where their squares could leave the range; the neighbours are the same."
@@ -223,55 +224,159 @@ def _gathered(data: _Rows, own: torch.Tensor, nominees: torch.Tensor) -> torch.T
         similarity[at:at + step] = pair_similarity(data.piece("exact", own[at:at + step])[:, None], others, data.metric)
     return similarity
 
+# %% ../nbs/20_kernel.ipynb #7b2f90a1
+TOLERANCE = 1e-6             # distances closer than this, relative to the rows' length, are not told apart
 
-def _ranked(data: _Rows, own: torch.Tensor, k: int, nominees: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    "The k nearest among the nominees, ties by index, and the exact score of the k-th."
-    nominees = nominees.sort(dim=1).values              # by index, so that a stable sort breaks ties by index
-    order = _similarities(data, own, nominees).sort(dim=1, descending=True, stable=True)
-    kth = order.values[:, k - 1]
+
+class Nearest(NamedTuple):
+    "Neighbours of some data, and what could not be told apart."
+    neighbors: Any           # (rows, k): the nearest first, ties by index
+    shared: tuple            # datum, other and weight of every edge that shares, each (edges,)
+    equal: tuple             # datum and other of neighbours whose rows are equal, each (pairs,)
+
+    def on_cpu(self) -> Nearest:
+        "The same as numpy arrays."
+        return Nearest(self.neighbors.cpu().numpy(), *(tuple(part.cpu().numpy() for part in parts) for parts in self[1:]))
+
+
+def _tied_range(data: _Rows, own: torch.Tensor, kth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    "From and up to which similarity, each (rows,), a datum is tied with one of similarity `kth`."
+    scale = data.scale[own]
+    if data.metric == "inner_product":
+        slack = TOLERANCE * torch.maximum(kth.abs(), scale ** 2)
+        return kth - slack, kth + slack
+    distance = (2 - 2 * kth if data.metric == "cosine" else -kth).clamp_min(0).sqrt()
+    slack = TOLERANCE * (scale if data.metric == "cosine" else scale + distance)
+    far, near = torch.maximum(distance + slack, 4 * slack), distance - slack
+    low, high = (1 - edge ** 2 / 2 if data.metric == "cosine" else -edge ** 2 for edge in (far, near))
+    return low, torch.where(distance > 4 * slack, high, torch.inf)      # nearer than that, all are equal
+
+
+def _score(data: _Rows, own: torch.Tensor, similarity: torch.Tensor) -> torch.Tensor:
+    "Similarities, (rows,), in the units of the scores that nominate."
     if data.metric == "cosine":
-        kth = 2 * kth - 2                               # minus the squared distance of rows of unit length
-    if data.offset is not None:                         # the score is (|x|^2 - |x - y|^2) / 2 about the mean
-        kth = kth / 2 + data.offset[own].double()
-    return nominees.gather(1, order.indices[:, :k]), kth
+        similarity = 2 * similarity - 2                 # minus the squared distance of rows of unit length
+    if data.offset is None:
+        return similarity
+    return similarity / 2 + data.offset[own].double()   # the score is (|x|^2 - |x - y|^2) / 2 about the mean
+
+# %% ../nbs/20_kernel.ipynb #7b2f90a2
+def _ranked(data: _Rows, own: torch.Tensor, k: int, nominees: torch.Tensor) -> tuple[Nearest, torch.Tensor]:
+    "The k nearest among the nominees (n stands for none), and the score, (rows,), from which a datum would be tied with the k-th."
+    nominees = nominees.sort(dim=1).values              # by index, so that a stable sort breaks ties by index
+    similarity = _similarities(data, own, nominees.clamp_max(data.n - 1)).masked_fill_(nominees == data.n, -torch.inf)
+    order = similarity.sort(dim=1, descending=True, stable=True)
+    neighbors = nominees.gather(1, order.indices[:, :k])
+    low, high = _tied_range(data, own, order.values[:, k - 1])
+    shared = _shared(own, k, nominees, similarity >= low[:, None], similarity > high[:, None])
+    return Nearest(neighbors, shared, _equal(data, own, neighbors, order.values[:, :k])), _score(data, own, low)
 
 
-def _neighbors_block(data: _Rows, own: torch.Tensor, k: int, coarse: bool) -> tuple[torch.Tensor, float]:
+def _shared(own: torch.Tensor, k: int, nominees: torch.Tensor, near: torch.Tensor, nearer: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    "Edges that share: where more than k are near enough, those that are no nearer than the k-th get equal parts of what is left."
+    rows = torch.nonzero(near.sum(1) > k).flatten()
+    tied, left, nominees, own = (near & ~nearer)[rows], k - nearer[rows].sum(1), nominees[rows], own[rows]
+    count, most = tied.sum(1), max(256, 8 * k)
+    if len(rows) and int(count.max()) > most:           # of very many, those that follow the datum: each is then chosen as often as any
+        place = tied.cumsum(1) - 1 - (tied & (nominees < own[:, None])).sum(1, keepdim=True)
+        tied = tied & (place.remainder(count[:, None]) < most)
+        count = count.clamp_max(most)
+    row, column = torch.nonzero(tied, as_tuple=True)
+    return own[row], nominees[row, column], (left.double() / count)[row].float()
+
+
+def _equal(data: _Rows, own: torch.Tensor, neighbors: torch.Tensor, similarity: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    "Pairs of a datum and a neighbour whose rows are equal to the tolerance."
+    scale, neighbors = data.scale[own, None], neighbors.clamp_max(data.n - 1)
+    if data.metric == "inner_product":
+        similarity = similarity - (scale ** 2 + data.squares[neighbors]) / 2
+    elif data.metric == "cosine":
+        similarity = similarity - 1
+    row, column = torch.nonzero((1 if data.metric == "euclidean" else 2) * similarity >= -(4 * TOLERANCE * scale) ** 2, as_tuple=True)
+    return own[row], neighbors[row, column]
+
+# %% ../nbs/20_kernel.ipynb #7b2f90a3
+def _neighbors_block(data: _Rows, own: torch.Tensor, k: int, coarse: bool) -> tuple[Nearest, float]:
     "The k nearest of the rows numbered `own`: nominate, rank in float64, prove, and repair where unproven. Also the share that was proven."
     count = min(k + (max(32, k // 2) if coarse else 8 + k // 8), data.n - 1)
     nominees, bound = _nominees(data, own, count, coarse)
-    neighbors, kth = _ranked(data, own, k, nominees)
-    unproven = torch.nonzero(~(kth > bound)).flatten() if count < data.n - 1 else own[:0]
-    if coarse and len(unproven):                        # once more in float32, all together
-        neighbors[unproven] = _neighbors_block(data, own[unproven], k, False)[0]
-    else:
-        for row in unproven.tolist():
-            neighbors[row] = _neighbors_of_one(data, int(own[row]), k)
-    return neighbors, 1 - len(unproven) / len(own)
+    found, floor = _ranked(data, own, k, nominees)
+    unproven = torch.nonzero(~(floor > bound)).flatten() if count < data.n - 1 else own[:0]
+    return _repaired(data, own, k, found, unproven, floor[unproven]), 1 - len(unproven) / len(own)
 
 
-def _neighbors_of_one(data: _Rows, row: int, k: int) -> torch.Tensor:
-    "The k nearest of one row among all, in float64 throughout."
-    similarity = torch.cat([_all_similarities(data, row, *piece) for piece in data.pieces])
-    similarity[row] = -torch.inf
-    return similarity.sort(descending=True, stable=True).indices[:k]
+def _repaired(data: _Rows, own: torch.Tensor, k: int, found: Nearest, which: torch.Tensor, floor: torch.Tensor) -> Nearest:
+    "`found` with the rows in places `which` done again among all data whose score may reach `floor`, (places,)."
+    if not len(which):
+        return found
+    proven = torch.ones(data.n, dtype=torch.bool, device=own.device)
+    proven[own[which]] = False
+    parts = [tuple(part[proven[parts[0]]] for part in parts) for parts in found[1:]]
+    for at in range(0, len(which), data.batch):
+        for place, block in _among_all(data, own[which[at:at + data.batch]], k, floor[at:at + data.batch]):
+            found.neighbors[which[at:at + data.batch][place]] = block.neighbors
+            parts = [tuple(map(torch.cat, zip(old, new))) for old, new in zip(parts, block[1:])]
+    return Nearest(found.neighbors, *parts)
 
 
-def _all_similarities(data: _Rows, row: int, first: int, last: int, step: int = 65536) -> torch.Tensor:
-    "One row against a piece of the data, (last - first,)."
-    if data.metric == "euclidean" or data.device.type != "cpu":
-        own = data.piece("exact", slice(row, row + 1))
-        return torch.cat([pair_similarity(own, data.piece("exact", slice(at, min(at + step, last))), data.metric) for at in range(first, last, step)])
-    counts, everyone = torch.tensor([0, last - first]), torch.arange(last - first)
-    product = _sampled(data.piece("exact", slice(row, row + 1)), data.piece("exact", slice(first, last)), counts, everyone)     # as in `_similarities`: ties are ties in both
-    return product / (data.squares[row] * data.squares[first:last]).sqrt() if data.metric == "cosine" else product
+def _among_all(data: _Rows, own: torch.Tensor, k: int, floor: torch.Tensor, room: int = 2 ** 21) -> Iterator[tuple[torch.Tensor, Nearest]]:
+    "The k nearest of the rows numbered `own` among all data whose score may reach `floor`: places in `own`, and what was found, a few rows at a time."
+    row, column = _reaching(data, own, floor, 8 * room)
+    if row is None:                                     # too many to hold
+        half = len(own) // 2
+        yield from _among_all(data, own[:half], k, floor[:half])
+        yield from ((half + place, block) for place, block in _among_all(data, own[half:], k, floor[half:]))
+        return
+    counts = torch.bincount(row, minlength=len(own))
+    inside = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
+    order, start = counts.argsort(), 0
+    width = counts[order].tolist()
+    while start < len(own):
+        stop = start + 1
+        while stop < len(own) and (stop + 1 - start) * width[stop] <= room:
+            stop += 1
+        place = order[start:stop]
+        where = torch.full((len(own),), -1, device=own.device)
+        where[place] = torch.arange(len(place), device=own.device)
+        mine = where[row] >= 0
+        nominees = torch.full((len(place), width[stop - 1]), data.n, device=own.device)
+        nominees[where[row[mine]], inside[mine]] = column[mine]
+        yield place, _ranked(data, own[place], k, nominees)[0]
+        start = stop
+
+
+def _reaching(data: _Rows, own: torch.Tensor, floor: torch.Tensor, most: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    "Pairs of a place in `own` and another datum whose float32 score may stand for one of `floor` or more, sorted; None if there are too many."
+    query, pairs = data.piece("rows", own), []
+    least = torch.nextafter((floor - 2 * data.error).float(), torch.tensor(-torch.inf, device=own.device, dtype=torch.float32))
+    for first, last in data.pieces:
+        scores = data.products(query, data.piece("rows", slice(first, last)))
+        if data.offset is not None:
+            scores -= data.offset[first:last]
+        inside = torch.nonzero((own >= first) & (own < last)).flatten()
+        reached = scores >= least[:, None]
+        reached[inside, own[inside] - first] = False
+        if len(own) > 1 and (most := most - int(torch.count_nonzero(reached))) < 0:
+            return None, None
+        row, column = torch.nonzero(reached, as_tuple=True)
+        pairs.append((row, column + first))
+    row, column = map(torch.cat, zip(*pairs))
+    order = row.argsort(stable=True)
+    return row[order], column[order]
 
 # %% ../nbs/20_kernel.ipynb #041acc0e
-def _directed(neighbors: np.ndarray) -> sp.csr_array:
-    "The directed graph with an edge from each datum to each of its neighbours."
+def _directed(neighbors: np.ndarray, shared: sp.csr_array | None = None) -> sp.csr_array:
+    "The directed graph with an edge from each datum to each of its neighbours; edges that share weigh less than 1."
     n, k = neighbors.shape
-    ones, kind = np.ones(n * k, dtype=np.float32), np.int32 if n * k < 2 ** 30 else np.int64
-    return sp.csr_array((ones, np.sort(neighbors, axis=1).ravel().astype(kind), np.arange(0, n * k + 1, k, dtype=kind)), shape=(n, n))
+    if shared is None:
+        ones, kind = np.ones(n * k, dtype=np.float32), np.int32 if n * k < 2 ** 30 else np.int64
+        return sp.csr_array((ones, np.sort(neighbors, axis=1).ravel().astype(kind), np.arange(0, n * k + 1, k, dtype=kind)), shape=(n, n))
+    left = np.rint(shared.sum(1)).astype(np.int64)                   # of each datum's k edges, those that are shared
+    sure = np.arange(k) < k - left[:, None]                          # the nearest are not
+    rows, others = np.nonzero(sure)[0].astype(shared.indices.dtype), neighbors[sure].astype(shared.indices.dtype)
+    directed = sp.csr_array((np.ones(len(rows), np.float32), (rows, others)), shape=(n, n)) + shared
+    directed.sort_indices()
+    return directed
 
 
 def _symmetrized(directed: sp.csr_array, how: str) -> sp.csr_array:
@@ -290,7 +395,7 @@ class DataKernel:
     Attributes
     ----------
     neighbors : ndarray of shape (n, k), int64
-        The k most similar data of each datum, nearest first, the datum itself excluded.
+        The k most similar data of each datum, nearest first, the datum itself excluded; ties by index.
     n_neighbors : int
         k.
     metric : {'cosine', 'euclidean', 'inner_product'}
@@ -299,6 +404,11 @@ class DataKernel:
         How the directed graph became the symmetric one.
     recall : float or None
         Where the search was approximate: the share of true neighbours that it found, on a sample of the data.
+    shared : csr_array (n, n), float32, or None
+        Row i holds the weights of the edges of datum i that share, where it cannot be told who its last neighbours are.
+        None if that is clear for every datum.
+    copy_of : ndarray of shape (n,), int64, or None
+        The first datum whose row is equal to this one's, or the datum itself. None if no rows are known to be equal.
     """
 
     neighbors: np.ndarray = field(repr=False)
@@ -306,25 +416,56 @@ class DataKernel:
     metric: str
     symmetrize: str
     recall: float | None = None
+    shared: sp.csr_array | None = field(repr=False, default=None)
+    copy_of: np.ndarray | None = field(repr=False, default=None)
 
     @property
     def n(self) -> int:
         "Number of data."
         return len(self.neighbors)
 
+    @property
+    def n_ties(self) -> int:
+        "How many data share edges among others that are tied."
+        return 0 if self.shared is None else int((np.diff(self.shared.indptr) > 0).sum())
+
+    @property
+    def n_copies(self) -> tuple[int, int]:
+        "How many data have rows that are equal to others', and in how many groups."
+        sizes = np.zeros(0) if self.copy_of is None else np.bincount(self.copy_of)
+        return int(sizes[sizes > 1].sum()), int((sizes > 1).sum())
+
     def _repr_html_(self) -> str:
+        copies, groups = self.n_copies
+        equal = f"; {copies:,} data in {groups:,} groups of equal rows" if copies else ""
+        ties = f"; ties: {self.n_ties:,} data share edges" if self.n_ties else ""
         return (f"<p><b>Data kernel</b> of {self.n:,} data: the {self.n_neighbors} most similar by {self.metric}, "
-                f"{self.symmetrize}; {self.graph.nnz // 2:,} edges</p>")
+                f"{self.symmetrize}; {self.graph.nnz // 2:,} edges{equal}{ties}</p>")
 
     @cached_property
     def directed(self) -> sp.csr_array:
-        "Directed graph, (n, n): row i has a one at each neighbour of datum i."
-        return _directed(self.neighbors)
+        "Directed graph, (n, n): row i has a one at each neighbour of datum i, and less where edges share."
+        return _directed(self.neighbors, self.shared)
 
     @cached_property
     def graph(self) -> sp.csr_array:
         "Symmetric, hollow graph, (n, n), float32: the adjacency matrix everything else works with."
         return _symmetrized(self.directed, self.symmetrize)
+
+# %% ../nbs/20_kernel.ipynb #7b2f90a4
+def as_kernel(blocks: Sequence[Nearest], metric: str, symmetrize: str, recall: float | None = None) -> DataKernel:
+    "The kernel of what was found for all data, block after block."
+    neighbors = np.concatenate([block.neighbors for block in blocks])
+    datum, other, weight = map(np.concatenate, zip(*(block.shared for block in blocks)))
+    n, k = neighbors.shape
+    kind = np.int32 if n < 2 ** 31 and len(datum) < 2 ** 31 else np.int64
+    shared = sp.csr_array((weight, (datum.astype(kind), other.astype(kind))), shape=(n, n)) if len(datum) else None
+    pairs, copy_of = [np.concatenate(part) for part in zip(*(block.equal for block in blocks))], None
+    if len(pairs[0]):
+        joined = sp.csr_array((np.ones(len(pairs[0]), bool), tuple(pairs)), shape=(n, n))
+        group = sp.csgraph.connected_components(joined, directed=False)[1]
+        copy_of = np.unique(group, return_index=True)[1][group].astype(np.int64)
+    return DataKernel(neighbors, k, metric, symmetrize, recall, shared, copy_of)
 
 # %% ../nbs/20_kernel.ipynb #c4e4c87f
 def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
@@ -384,10 +525,10 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
         check_count("batch_size", batch_size, 1)
     data, recall = _Rows(_on_cpu(Y), metric, device if backend == "torch" else "cpu"), None
     if backend == "torch":
-        neighbors = _neighbors_between(data, 0, n, n_neighbors, batch_size)
+        blocks = nearest_between(data, 0, n, n_neighbors, batch_size)
     else:
-        neighbors, recall = _faiss_neighbors(data, n_neighbors, backend == "faiss-approximate")
-    return DataKernel(neighbors.numpy(), n_neighbors, metric, symmetrize, recall)
+        blocks, recall = _faiss_neighbors(data, n_neighbors, backend == "faiss-approximate")
+    return as_kernel(blocks, metric, symmetrize, recall)
 
 
 def check_directions(
@@ -401,14 +542,14 @@ def check_directions(
                          "Remove these data from every model, or use metric='euclidean'.")
 
 
-def _neighbors_between(data: _Rows, first: int, last: int, k: int, batch_size: int | None = None) -> torch.Tensor:
-    "The k nearest of rows first..last, (last - first, k) on the CPU, a batch at a time."
+def nearest_between(data: _Rows, first: int, last: int, k: int, batch_size: int | None = None) -> list[Nearest]:
+    "The k nearest of rows first..last on the CPU, a batch at a time."
     coarse, batch_size, blocks = _coarse_pays(data.n, data.Y.shape[1], data.device), batch_size or data.batch, []
     for start in progress(range(first, last, batch_size), "nearest neighbours", 10):
         block, proven = _neighbors_block(data, torch.arange(start, min(start + batch_size, last), device=data.device), k, coarse)
-        blocks.append(block.cpu())
+        blocks.append(block.on_cpu())
         coarse = coarse and proven > 0.6               # where rounding hides the gaps, float32 from here on
-    return torch.cat(blocks)
+    return blocks
 
 
 def _on_cpu(Y: np.ndarray) -> torch.Tensor:
@@ -418,7 +559,7 @@ def _on_cpu(Y: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(Y if all(step >= 0 for step in Y.strides) else np.ascontiguousarray(Y))
 
 # %% ../nbs/20_kernel.ipynb #b4b08010
-def _faiss_neighbors(data: _Rows, k: int, approximate: bool) -> tuple[torch.Tensor, float | None]:
+def _faiss_neighbors(data: _Rows, k: int, approximate: bool) -> tuple[list[Nearest], float | None]:
     "Neighbours of all data nominated by faiss, and the recall on a sample where the search is approximate."
     faiss = need("faiss", "faiss")
     rows = np.concatenate([data.rows(slice(*piece)).cpu().numpy() for piece in data.pieces])
@@ -428,21 +569,22 @@ def _faiss_neighbors(data: _Rows, k: int, approximate: bool) -> tuple[torch.Tens
         index.cp.seed, index.nprobe = 1234, max(1, int(data.n ** 0.5) // 16)
         index.train(rows)
     index.add(rows)
-    neighbors, count = torch.empty(data.n, k, dtype=torch.int64), min(k + 8 + k // 8, data.n - 1)
+    blocks, count = [], min(k + 8 + k // 8, data.n - 1)
     for start in progress(range(0, data.n, 1024), "nearest neighbours", 10):
         stop = min(start + 1024, data.n)
         values, places = (torch.from_numpy(part) for part in index.search(rows[start:stop], count + 1))
         places = _without_self(values, places, start)
-        enough = (places >= 0).all(1)                     # an approximate search may come back with fewer
-        neighbors[start:stop], kth = _ranked(data, torch.arange(start, stop, device=data.device), k, places.clamp_min(0))
+        enough, own = (places >= 0).all(1), torch.arange(start, stop)      # an approximate search may come back with fewer
+        found, floor = _ranked(data, own, k, places.masked_fill(places < 0, data.n))
+        floor[~enough] = -torch.inf
         if not approximate and count < data.n - 1:
             worst = values[:, -1].double()
             if data.offset is not None:                   # faiss gives squared distances
                 worst = data.offset[start:stop].double() - worst / 2
-            enough &= kth > worst + 2 * data.error
-        for row in torch.nonzero(~enough).flatten().tolist():
-            neighbors[start + row] = _neighbors_of_one(data, start + row, k)
-    return neighbors, _recall(data, neighbors) if approximate else None
+            enough &= floor > worst + 2 * data.error
+        unproven = torch.nonzero(~enough).flatten()
+        blocks.append(_repaired(data, own, k, found, unproven, floor[unproven]).on_cpu())
+    return blocks, _recall(data, np.concatenate([block.neighbors for block in blocks])) if approximate else None
 
 
 def _without_self(values: torch.Tensor, places: torch.Tensor, start: int) -> torch.Tensor:
@@ -452,8 +594,52 @@ def _without_self(values: torch.Tensor, places: torch.Tensor, start: int) -> tor
     return places[~own].view(len(places), -1)
 
 
-def _recall(data: _Rows, neighbors: torch.Tensor, sample: int = 256) -> float:
+def _recall(data: _Rows, neighbors: np.ndarray, sample: int = 256) -> float:
     "Share of true neighbours found, on data spread over all."
-    rows = np.unique(np.linspace(0, data.n - 1, min(sample, data.n)).astype(int)).tolist()
-    k = neighbors.shape[1]
-    return sum(len(set(neighbors[row].tolist()) & set(_neighbors_of_one(data, row, k).tolist())) for row in rows) / (k * len(rows))
+    rows, k = np.unique(np.linspace(0, data.n - 1, min(sample, data.n)).astype(int)), neighbors.shape[1]
+    own, found = torch.from_numpy(rows), 0
+    for place, block in _among_all(data, own, k, torch.full((len(own),), -torch.inf, dtype=torch.float64)):
+        found += sum(len(set(of) & set(true)) for of, true in zip(neighbors[rows[place]].tolist(), block.neighbors.tolist()))
+    return found / (k * len(rows))
+
+# %% ../nbs/20_kernel.ipynb #7b2f90a5
+def told_apart(kernels: Sequence[DataKernel]) -> np.ndarray | None:
+    "A number for every datum, (n,), the same for data whose rows are equal in all these models; None if every datum is told apart."
+    if not kernels or any(kernel.copy_of is None for kernel in kernels):
+        return None
+    kinds, number = np.unique(np.stack([kernel.copy_of for kernel in kernels]), axis=1, return_inverse=True)
+    return number.ravel() if kinds.shape[1] < len(number.ravel()) else None
+
+
+def edges_as_one(difference: sp.csr_array, loadings: torch.Tensor, kinds: np.ndarray | None) -> tuple[sp.csr_array, torch.Tensor]:
+    """Differing edges of a datum to data of one kind, changed alike, as a single edge.
+
+    Parameters
+    ----------
+    difference : csr_array (n, n)
+    loadings : tensor (n, d)
+    kinds : ndarray (n,), int64, or None
+        As from `told_apart`.
+
+    Returns
+    -------
+    difference (n, n + r), loadings (n + r, d)
+        With the same product. The r new columns stand for the edges that were joined, each with its part of that product.
+    """
+    if kinds is None:
+        return difference, loadings
+    n, column, change = len(kinds), difference.indices.astype(np.int64), difference.data
+    row = np.repeat(np.arange(n), np.diff(difference.indptr))
+    order = np.lexsort((change, kinds[column], row))
+    row, column, change = row[order], column[order], change[order]
+    new = np.ones(len(row), bool)
+    new[1:] = (row[1:] != row[:-1]) | (kinds[column[1:]] != kinds[column[:-1]]) | (change[1:] != change[:-1])
+    group = np.cumsum(new) - 1
+    several = np.bincount(group) > 1
+    part, which = several[group], np.cumsum(several) - 1
+    weights = sp.csr_array((change[part], (which[group[part]], column[part])), shape=(int(several.sum()), n))
+    joined = torch.as_tensor(weights @ loadings.double().cpu().numpy()).to(loadings)
+    column, change = column[new], change[new]
+    column[several], change[several] = n + np.arange(several.sum()), 1.0
+    where = np.searchsorted(row[new], np.arange(n + 1))
+    return sp.csr_array((change, column, where), shape=(n, n + len(joined))), torch.cat([loadings, joined])

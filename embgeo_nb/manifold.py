@@ -90,7 +90,7 @@ def _of_positions(positions: np.ndarray, kind: str, relative: bool) -> np.ndarra
 # %% ../nbs/50_manifold.ipynb #8163fea4
 def _knn(kernels: Sequence[DataKernel]) -> np.ndarray:
     "1 - share of common neighbours, for every pair of models and every datum: (pairs, n)."
-    return np.stack([1 - np.asarray(A.directed.multiply(B.directed).sum(1)).ravel() / A.n_neighbors for A, B in combinations(kernels, 2)])
+    return np.stack([1 - np.asarray(A.directed.minimum(B.directed).sum(1)).ravel() / A.n_neighbors for A, B in combinations(kernels, 2)])
 
 
 def _unit(Y: np.ndarray, norm: Callable[[np.ndarray], float]) -> np.ndarray:

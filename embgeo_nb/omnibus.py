@@ -14,15 +14,15 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import check_row, html_table, need, progress
+from .common import html_table, need, progress, row_of
 from .embeddings import Embeddings, as_embeddings, as_matrix
 from .kernel import DataKernel, data_kernel, pair_similarity
 from .rdpg import (as_graph, column_signs, in_order, leading_eigenpairs, n_components_for, near_order, operator_eigenpairs, reordered,
                             start_block, to_torch, unit_of)
 
 # %% auto #0
-__all__ = ['check_rank', 'Graphs', 'as_graphs', 'Omnibus', 'omnibus', 'Attribution', 'attribute', 'difference_graph',
-           'place_model', 'Frame', 'frame']
+__all__ = ['check_rank', 'Graphs', 'as_graphs', 'selected', 'Omnibus', 'omnibus', 'Attribution', 'attribute', 'difference_graph',
+           'place_model', 'Frame', 'frame', 'frame_of']
 
 # %% ../nbs/24_omnibus.ipynb #65cd7447
 def _pair_operator(mean: sp.csr_array, half: sp.csr_array, device: str | torch.device | None) -> Callable:
@@ -164,13 +164,23 @@ class Graphs:
 
     def select(self, models: Sequence[str]) -> Graphs:
         "Some of the models, with what is known of them."
+        if tuple(models) == self.models:
+            return self
         return Graphs({name: self[name] for name in models}, self.ids, self.emb and self.emb.select(models),
                       self.kernels and {name: self.kernels[name] for name in models}, self.settings)
 
+    def arranged(self, order: np.ndarray) -> Graphs:
+        "The graphs alone, with their data in another order."
+        graphs = {name: reordered(graph, order) for name, graph in self.graphs.items()}
+        for graph in graphs.values():
+            graph.sort_indices()
+        return Graphs(graphs, self.ids[order], settings=self.settings)
+
 
 def as_graphs(emb: Any, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
-              device: str | torch.device | None = None) -> Graphs:
-    "The graphs of an analysis from embeddings, a dict of arrays, a dict of kernels, or a dict of sparse graphs."
+              device: str | torch.device | None = None, models: Sequence[str] | None = None) -> Graphs:
+    "The graphs of an analysis from embeddings, a dict of arrays, of kernels or of sparse graphs: of all its models, or of those that are named."
+    emb = emb if models is None else selected(emb, models)
     if isinstance(emb, Graphs):
         return emb
     if isinstance(emb, Mapping) and any(isinstance(value, DataKernel) or sp.issparse(value) for value in emb.values()):
@@ -184,6 +194,18 @@ def as_graphs(emb: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     kernels = {name: data_kernel(emb[name], n_neighbors, metric, symmetrize, device) for name in progress(emb.models, "data kernels")}
     return Graphs({name: kernel.graph for name, kernel in kernels.items()}, emb.ids, emb, kernels,
                   dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize))
+
+
+def selected(emb: Any, models: Sequence[str]) -> Any:
+    "Some of the models of an analysis; the others are not looked at."
+    if isinstance(emb, (Graphs, Embeddings)):
+        return emb.select(models)
+    if not isinstance(emb, Mapping):
+        raise TypeError(f"emb must be Embeddings or a mapping of model name to array, kernel or graph; got {type(emb).__name__}.")
+    for name in models:
+        if name not in emb:
+            raise ValueError(f"There is no model {name!r}; the models are {', '.join(map(str, emb))}.")
+    return {name: emb[name] for name in models}
 
 
 def _common_settings(kernels: Iterable[Any]) -> dict[str, Any]:
@@ -323,7 +345,7 @@ class Attribution:
     neighbors : ndarray of shape (r,), int64
         Row numbers of the neighbours that only one of the two models gives the datum.
     change : ndarray of shape (r,)
-        Edge weight in the first model minus that in the second: positive is gained, negative lost.
+        Edge weight in the second model minus that in the first: positive is gained, negative lost.
     contributions : ndarray of shape (r, d)
         Their exact parts of the displacement: they sum to it.
     share : ndarray of shape (r,)
@@ -360,24 +382,25 @@ def attribute(difference: sp.csr_array, i: int, loadings: np.ndarray, ids: np.nd
 
 
 def difference_graph(graphs: Graphs, a: str, b: str) -> sp.csr_array:
-    "A_a - A_b without stored zeros; an error if a and b are one model."
+    "From a to b: A_b - A_a without stored zeros; an error if a and b are one model."
     if a == b:
         raise ValueError(f"The two models must differ; got {a!r} twice.")
-    difference = sp.csr_array(graphs[a].astype(np.float64) - graphs[b])
+    difference = sp.csr_array(graphs[b].astype(np.float64) - graphs[a])
     difference.eliminate_zeros()
     difference.sort_indices()
     return difference
 
 # %% ../nbs/24_omnibus.ipynb #6455df89
 def _displacement(self: Omnibus, a: str, b: str) -> np.ndarray:
-    "Z_a - Z_b, (n, d): how far each datum is moved between two models."
+    "Z_b - Z_a, (n, d): how far each datum is moved from model a to model b."
     difference_graph(self.graphs, a, b)
-    return self[a] - self[b]
+    return self[b] - self[a]
 
 
-def _attribution(self: Omnibus, a: str, b: str, i: int) -> Attribution:
-    "Datum i's displacement between models a and b, neighbour by neighbour (equation 5)."
-    return attribute(difference_graph(self.graphs, a, b), check_row(i, self.n), self.loadings, self.ids, self.graphs.emb and self.graphs.emb.data)
+def _attribution(self: Omnibus, a: str, b: str, i_or_id: Any) -> Attribution:
+    "A datum's displacement from model a to model b, neighbour by neighbour (equation 5). The datum by row number or id, as in `common.row_of`."
+    i = row_of(i_or_id, self.ids)
+    return attribute(difference_graph(self.graphs, a, b), i, self.loadings, self.ids, self.graphs.emb and self.graphs.emb.data)
 
 
 Omnibus.displacement, Omnibus.attribution = _displacement, _attribution
@@ -498,12 +521,12 @@ class Frame:
 
 def frame(mean_graph: Any, n_components: int | str | None = None, tol: float = 1e-4, seed: int | np.random.Generator = 0,
           device: str | torch.device | None = None) -> Frame:
-    """The frame of an analysis: the leading eigenpairs of its mean graph.
+    """The frame of a comparison: the leading eigenpairs of the mean graph.
 
     Parameters
     ----------
     mean_graph : DataKernel or scipy sparse matrix (n, n)
-        Mean of all the graphs of the analysis (`Graphs.mean`).
+        Mean of the graphs that are compared (`Graphs.mean`).
     n_components, tol, seed, device
         As in `omnibus`.
 
@@ -517,3 +540,13 @@ def frame(mean_graph: Any, n_components: int | str | None = None, tol: float = 1
     check_rank(values, d, "mean graph")
     root = np.abs(values) ** 0.5
     return Frame(vectors * root, vectors / root * np.sign(values), values)
+
+
+def frame_of(a: str, b: str, frame_models: Sequence[str] | None = None) -> tuple[str, ...]:
+    "The models that make the frame of a pair: the two themselves, and those that join them by name."
+    if isinstance(frame_models, str):
+        raise TypeError(f"frame_models must be a sequence of model names, such as [{frame_models!r}]; got {frame_models!r}.")
+    names = (a, b, *(frame_models or ()))
+    if a != b and len(set(names)) < len(names):
+        raise ValueError(f"frame_models must name further models, each once, and neither of the two that are compared; got {', '.join(map(repr, names[2:]))}.")
+    return names

@@ -25,7 +25,8 @@ from .datum_test import _redrawn, coin_flips, datum_test, latent_positions
 from .embeddings import as_embeddings
 from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, read_manifest, reading, save_arrays, unpack_column, write_array,
                              write_manifest)
-from .kernel import METRICS, SYMMETRIZE, DataKernel, _coarse_pays, _largest, _neighbors_between, _on_cpu, _Rows, check_directions, data_kernel
+from .kernel import (METRICS, SYMMETRIZE, DataKernel, Nearest, _coarse_pays, _largest, _on_cpu, _Rows, as_kernel, check_directions, data_kernel,
+                              nearest_between)
 from .omnibus import Graphs, Omnibus, as_graphs, frame, omnibus
 from .rdpg import to_torch
 
@@ -409,7 +410,7 @@ class DaskEngine:
         with self._work() as folder:
             path = _scratch(folder, Y)
             blocks = self._map(_kernel_rows, list(range(0, n, batch_size)), path=path, rows=batch_size, k=n_neighbors, metric=metric)
-        return DataKernel(np.concatenate(blocks), n_neighbors, metric, symmetrize)
+        return as_kernel(sum(blocks, []), metric, symmetrize)
 
     def omnibus(self, graphs: Any, n_components: int | str | None = None, seed: int | np.random.Generator = 0, tol: float = 1e-4) -> Omnibus:
         "As `omnibus` of stored graphs (or graphs, which are stored for the time being): the graphs of each pass are tasks."
@@ -476,10 +477,10 @@ def _open_files(files: Sequence[str]) -> sp.csr_array:
     return _graph_of(*(np.load(file, mmap_mode="r") for file in files))
 
 # %% ../nbs/66_scale.ipynb #cd734e0c
-def _kernel_rows(start: int, path: str, rows: int, k: int, metric: str) -> np.ndarray:
+def _kernel_rows(start: int, path: str, rows: int, k: int, metric: str) -> list[Nearest]:
     "Neighbours of a block of rows."
     data = _Rows(_on_cpu(np.load(path, mmap_mode="r")), metric, "cpu")
-    return _neighbors_between(data, start, min(start + rows, data.n), k).numpy()
+    return nearest_between(data, start, min(start + rows, data.n), k)
 
 
 def _graph_pass(files: Sequence[str], path: str) -> np.ndarray:
