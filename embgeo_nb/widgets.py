@@ -869,7 +869,7 @@ def table_columns(R: DatumTest | Comparison) -> list[dict]:
     V = as_seen(R)
     text = V.data is not None and any(isinstance(datum, str) for datum in V.data[:20])
     number = lambda name, title, width, told: dict(name=name, title=title, sortable=True, number=True, width=width, help=told)
-    columns = [dict(name="id", title="id", sortable=True, help="Name of the datum.", **({"width": "112px"} if text else {}))]
+    columns = [dict(name="id", title="id", sortable=True, help="Name of the datum.", **({"width": "140px"} if text else {}))]
     columns += [dict(name="text", title="text", help="The datum itself; point at it to read more.")] if text else []
     if V.labels is not None:
         columns.append(dict(name="label", title="label", sortable=True, width="84px", help="Its label."))
@@ -1225,7 +1225,7 @@ class DatumExplorer(Explorer):
         side = dict(options=models, rows=min(4, max(2, len(models))))
         several = "one model, or reruns (with Ctrl or Shift; at least four together)"
         self._controls = {
-            "question": _control(widgets.Dropdown, "question", "Which question the p-values answer: what a datum's change is compared with.", "min(560px, 100%)", "60px"),
+            "question": _control(widgets.Dropdown, "question", "Which question the p-values answer: what a datum's change is compared with.", "600px", "60px"),
             "models_a": _control(widgets.SelectMultiple, "before", f"What is compared from: {several}.", "250px", "52px", **side),
             "models_b": _control(widgets.SelectMultiple, "after", f"What is compared to: {several}.", "250px", "52px", **side),
             "n_neighbors": _control(widgets.IntText, "k", "How many neighbours a datum has in each model.", "110px", "20px"),
@@ -1239,7 +1239,7 @@ class DatumExplorer(Explorer):
             "colored": _control(widgets.SelectMultiple, "coloured", "Labels that have a colour (with Ctrl or Shift, at most seven); the others are grey.", "210px", "60px", rows=3),
             "show": _control(widgets.Dropdown, "show", "Where the points lie: before, after, both, or between.", "170px", "38px"),
             "view": _control(widgets.Dropdown, "plane", "Two directions of the frame: those of most movement, or the leading ones.", "150px", "42px", options=VIEWS),
-            "search": _control(widgets.Text, "search", "Only data with all of these words in id, label or text.", "190px", "46px", placeholder="words in id or text"),
+            "search": _control(widgets.Text, "search", "Only data with all of these words in id, label or text.", "225px", "46px", placeholder="words in id or text"),
             "label": _control(widgets.Dropdown, "label", "Only data with this label.", "150px", "38px", options=[("all", "")]),
             "only_rejected": _tick("rejected only", "Only data that are rejected at α.", "108px"),
             "reject_by": _control(widgets.Dropdown, "by", "Rejected by q, which bounds the false discovery rate, or by the p-value alone.", "72px", "18px", options=["q", "p"]),
@@ -1485,8 +1485,8 @@ class DatumExplorer(Explorer):
         verdict = f'<div class="eg-verdict">{escape(V.verdict)}</div>' if V.compared else ""
         if V.compared and not V.fit.trusted and diagnosis(V.fit) not in V.verdict:
             verdict += f'<div class="eg-verdict eg-beware">{escape(diagnosis(V.fit))}</div>'
-        said = (f"<b>{(V.pvalue <= alpha).mean():.1%}</b> of the data rejected at {alpha:g}, <b>{(V.qvalue <= alpha).sum():,}</b> data at a false discovery rate "
-                f"of {alpha:g}.")
+        share, found = f"<b>{(V.pvalue <= alpha).mean():.1%}</b> of the data", f"<b>{(V.qvalue <= alpha).sum():,}</b> data"
+        said = f"{share} have p ≤ {alpha:g}, {found} q ≤ {alpha:g}." if V.compared else             f"{share} rejected at {alpha:g}, {found} at a false discovery rate of {alpha:g}."
         if V.compared and (V.pvalue <= alpha).mean() >= 0.5:
             said += ' <span class="eg-beware">most data moved by this question: rank, or give reruns</span>'
         self._said.value = f'<div class="eg-head">{said}</div>' if V.compared else ""
