@@ -563,7 +563,7 @@ def _svg(V: Seen, i: int, values: np.ndarray | None, observed: float, said: str,
     empty = values is None or axis != "score" and not observed > 0
     least, most = (0.0, 0.0) if empty else (float(min(values.min(), observed, 0)), float(values.max()))
     top = max(observed, most) + 0.06 * (max(observed, most) - least) or 1.0
-    left, right, low, high = 10, width - 10, height - 36, 34
+    left, right, low, high = 10, width - 10, height - 36, 46
     at = lambda value: left + (right - left) * (value - least) / (top - least)
     text = lambda x, y, words, anchor="middle", look="": f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}" {look}>{escape(words)}</text>'
     parts = [f'<line x1="{left}" x2="{right}" y1="{low}" y2="{low}" stroke="currentColor"/>']
@@ -1225,7 +1225,7 @@ class DatumExplorer(Explorer):
         side = dict(options=models, rows=min(4, max(2, len(models))))
         several = "one model, or reruns (with Ctrl or Shift; at least four together)"
         self._controls = {
-            "question": _control(widgets.Dropdown, "question", "Which question the p-values answer: what a datum's change is compared with.", "600px", "60px"),
+            "question": _control(widgets.Dropdown, "question", "Which question the p-values answer: what a datum's change is compared with.", "630px", "60px"),
             "models_a": _control(widgets.SelectMultiple, "before", f"What is compared from: {several}.", "250px", "52px", **side),
             "models_b": _control(widgets.SelectMultiple, "after", f"What is compared to: {several}.", "250px", "52px", **side),
             "n_neighbors": _control(widgets.IntText, "k", "How many neighbours a datum has in each model.", "110px", "20px"),
