@@ -34,6 +34,9 @@ setup(
     python_requires=">=" + cfg["min_python"],
     install_requires=cfg["requirements"].split(),
     extras_require=extras,
-    entry_points={"nbdev": [f"{cfg['lib_path']} = {cfg['lib_path']}._modidx:d"]},  # links names in the book to their pages
+    entry_points={
+        "nbdev": [f"{cfg['lib_path']} = {cfg['lib_path']}._modidx:d"],  # links names in the book to their pages
+        "console_scripts": cfg["console_scripts"].split(),
+    },
     zip_safe=False,
 )

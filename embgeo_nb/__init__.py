@@ -10,7 +10,8 @@ from importlib import import_module as _import_module
 from embgeo_nb.datum_test import DatumTest, datum_test
 from embgeo_nb.embeddings import Embeddings
 from embgeo_nb.kernel import DataKernel, data_kernel
-from embgeo_nb.omnibus import Frame, Omnibus, frame, omnibus
+from embgeo_nb.frame import Frame, frame
+from embgeo_nb.omnibus import Omnibus, omnibus
 from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, spectral_embedding
 
 _LATER = {
@@ -25,7 +26,7 @@ _LATER = {
     "replicates": ("RerunCheck", "replicate_test", "rerun_check"),
     "scale": ("CostEstimate", "DaskEngine", "estimate_cost", "open_graphs", "save_graphs"),
     "widgets": ("DatumExplorer", "ManifoldExplorer"),
-    "bulk": (), "contrasts": (), "corpora": (), "encoders": (), "plot": (), "score": (),
+    "bulk": (), "cli": (), "contrasts": (), "corpora": (), "encoders": (), "plot": (), "report": (), "score": (),
 }
 _HOME = {name: module for module, names in _LATER.items() for name in names}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,8 +21,8 @@ import numpy as np
 import torch
 
 # %% auto #0
-__all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'row_of', 'as_seed', 'progress', 'atomic_path', 'sync',
-           'is_abandoned', 'need', 'versions', 'html_table']
+__all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'check_device', 'row_of', 'as_seed', 'progress', 'atomic_path',
+           'sync', 'is_abandoned', 'need', 'versions', 'html_table']
 
 # %% ../nbs/90_common.ipynb #5185c647
 def check_option(name: str, value: Any, options: tuple[str, ...]) -> str:
@@ -45,6 +46,21 @@ def check_level(name: str, value: float) -> None:
     "An error unless `value` lies between 0 and 1."
     if not 0 < value < 1:
         raise ValueError(f"{name} must be between 0 and 1; got {value}.")
+
+# %% ../nbs/90_common.ipynb #5d10e002
+def check_device(device: str | torch.device | None) -> torch.device:
+    "`device` as a torch.device that is there; None is the CPU."
+    try:
+        device = torch.device("cpu" if device is None else device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device must be 'cpu', 'cuda' or another device of torch; got {device!r}.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={str(device)!r}: this torch finds no CUDA device. Use device='cpu' (or None), or a torch built for CUDA.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device={str(device)!r}: there are {torch.cuda.device_count()} CUDA devices, counted from 0.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device='mps': this machine has no such device. Use device='cpu' (or None).")
+    return device
 
 # %% ../nbs/90_common.ipynb #d0a7e4b2
 def row_of(i_or_id: Any, ids: np.ndarray) -> int:
@@ -88,14 +104,15 @@ WATCH: ContextVar[Callable[[Sequence, str], Iterable] | None] = ContextVar("WATC
 
 
 def progress(items: Sequence, what: str, delay: float = 3) -> Iterable:
-    "`items` with a progress bar once they take longer than a few seconds, where tqdm is installed; or with what `WATCH` makes of them, for whoever shows progress otherwise."
+    "`items` with a progress bar once they take longer than a few seconds, where tqdm is installed and somebody looks (a terminal or a notebook); or with what `WATCH` makes of them, for whoever shows progress otherwise."
     if (watch := WATCH.get()) is not None:
         return watch(items, what)
     try:
         from tqdm import tqdm
     except ImportError:
         return items
-    return tqdm(items, desc=what, delay=delay, leave=False)
+    seen = sys.stderr is not None and (sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel"))
+    return tqdm(items, desc=what, delay=delay, leave=False, disable=not seen)
 
 # %% ../nbs/90_common.ipynb #080f6144
 _TEMPORARY = ".embgeo-"
@@ -108,7 +125,8 @@ def atomic_path(
     "When the block ends well, what it wrote takes the place of `path`; otherwise `path` is as it was."
     path = Path(os.path.realpath(path))
     if path.is_dir() or not path.parent.is_dir():
-        raise OSError(f"{path.name!r} cannot be written: " + ("it is a folder." if path.is_dir() else "its folder is not there."))
+        raise OSError(f"{path.name!r} cannot be written: " + ("it is a folder." if path.is_dir()
+                                                              else "its folder is not there."))
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(f"{path.name!r} cannot be written: it is read-only.")
     _sweep(path.parent)

@@ -429,7 +429,7 @@ def dbpedia(path: Any) -> Corpus:
         table = (_read_csv if path.suffix == ".csv" else _read_parquet)(path)
     return _of_table(table, path.name)
 
-
+# %% ../nbs/12_corpora.ipynb #b09e4061
 def _read_csv(path: Path) -> dict[str, Sequence]:
     "The columns of a table in text; rows must be as long as the header."
     before = csv.field_size_limit(2 ** 31 - 1)                        # texts may be long
@@ -450,9 +450,10 @@ def _read_parquet(path: Path) -> dict[str, Sequence]:
 
     with need("pyarrow.parquet").ParquetFile(path) as file:
         check_parquet_growth(path, file)
-        return file.read([name for name in file.schema_arrow.names if name in ("doc_id", "text", "class_name", "label")]).to_pydict()
+        return file.read([name for name in file.schema_arrow.names
+                          if name in ("doc_id", "text", "class_name", "label")]).to_pydict()
 
-
+# %% ../nbs/12_corpora.ipynb #815e256a
 def _of_table(table: dict[str, Sequence], name: str) -> Corpus:
     "The columns of a corpus, from a table that may have others."
     label = "class_name" if "class_name" in table else "label"

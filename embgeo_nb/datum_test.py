@@ -8,8 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from hashlib import blake2b
+from functools import cached_property
 from html import escape
 from typing import Any
 
@@ -17,419 +16,21 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from .coins import FLOATS, SLACK, coin_flips, differing_edges, flip_pvalues, flipped_statistics, id_keys, in_batches, key_order, put_back
 from .common import as_seed, check_count, check_level, check_option, html_table, need, progress, row_of, versions
+from .fitted_nulls import independent_pvalues, resampled_statistics
+from .frame import Frame, displaced, frame, frame_of, relative_length
 from .kernel import edges_as_one, pair_similarity, told_apart
 from .multiplicity import benjamini_hochberg, storey_qvalues
-from .omnibus import Attribution, Frame, Graphs, Omnibus, as_graphs, attribute, difference_graph, frame, frame_of
-from .rdpg import reordered, sample_copies, sample_rdpg
+from .omnibus import Attribution, Graphs, Omnibus, as_graphs, attribute, difference_graph
+from .rdpg import reordered
+from .tail import chaos_cumulants, pearson_tail, tail_pvalues
 
 NULLS = ("paired", "independent", "bootstrap", "single-copy")
 METHODS = {"paired": ("flips", "tail"), "independent": ("full", "sparse")}      # the first is the default
 
 # %% auto #0
-__all__ = ['NULLS', 'METHODS', 'HITS', 'coin_flips', 'id_keys', 'key_order', 'put_back', 'padded', 'signs_at_a_time',
-           'pearson_sf', 'weighted_chi2_sf', 'latent_positions', 'DatumTest', 'moved_most_first', 'datum_test',
-           'copies_of', 'GlobalTest']
-
-# %% ../nbs/30_datum_test.ipynb #ba5f3bd8
-_MIX = (0xBF58476D1CE4E5B9 - 2 ** 64, 0x94D049BB133111EB - 2 ** 64)     # as signed 64-bit integers
-_GAMMA = 0x9E3779B97F4A7C15 - 2 ** 64
-_SIGNS_OF_BYTE = 1.0 - 2.0 * ((np.arange(256)[:, None] >> np.arange(8)) & 1)
-
-
-def _mix(x: torch.Tensor) -> torch.Tensor:
-    "SplitMix64's finaliser on int64 tensors (whose products wrap around)."
-    shifted = lambda z, by: (z >> by) & ((1 << (64 - by)) - 1)          # logical, not arithmetic, shift
-    x = (x ^ shifted(x, 30)) * _MIX[0]
-    x = (x ^ shifted(x, 27)) * _MIX[1]
-    return x ^ shifted(x, 31)
-
-
-def coin_flips(
-    seed: int,               # of the analysis
-    data: torch.Tensor,      # (g,) int64: keys of the data
-    first: int, count: int,  # draws first .. first + count - 1
-    width: int,              # signs per draw
-) -> torch.Tensor:           # (g, count, width) float32, entries +1 and -1
-    "Fair signs that depend on (seed, datum, draw, position) alone."
-    device, words = data.device, -(-width // 64)
-    seed = (seed + 2 ** 63) % 2 ** 64 - 2 ** 63                          # any integer, as 64 bits
-    key = _mix(_mix(torch.full_like(data, seed) * _GAMMA) ^ (data + 1) * _GAMMA)
-    draw = torch.arange(first, first + count, device=device) << 20       # up to 2^20 words of 64 signs per draw
-    counter = (draw[:, None] + torch.arange(words, device=device) + 1) * _GAMMA
-    octets = _mix(key[:, None, None] + counter).view(torch.uint8)
-    table = torch.as_tensor(_SIGNS_OF_BYTE, dtype=torch.float32, device=device)
-    return table.index_select(0, octets.flatten().int()).view(len(data), count, -1)[..., :width]
-
-# %% ../nbs/30_datum_test.ipynb #3c0195a2
-def id_keys(
-    ids: np.ndarray,   # (n,)
-) -> np.ndarray:       # (n,) int64
-    "A number for every id, the same on every machine: integers themselves, of anything else a hash."
-    ids = np.asarray(ids)
-    if ids.dtype.kind in "iu":
-        return ids.astype(np.int64)
-    values = ids.tolist() if ids.dtype.kind in "OUS" else ids.astype(str).tolist()
-    return np.fromiter(map(_key, values), np.int64, len(values))
-
-
-def _key(value: Any) -> int:
-    "64 bits of one id, as a signed integer."
-    if isinstance(value, int) and -2 ** 63 <= value < 2 ** 63:
-        return value
-    digest = blake2b(value if isinstance(value, bytes) else str(value).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True)
-
-
-def key_order(
-    keys: np.ndarray,       # (n,)
-) -> np.ndarray | None:     # (n,) row numbers
-    "The rows in the order of their keys; None where they are in it."
-    return None if (keys[1:] > keys[:-1]).all() else np.argsort(keys, kind="stable")
-
-
-def put_back(
-    rows: np.ndarray,              # (n, ...), computed in the order of the keys
-    order: np.ndarray | None,      # that order
-) -> np.ndarray:                   # (n, ...)
-    "The same where the data stood."
-    if order is None:
-        return rows
-    back = np.empty_like(rows)
-    back[order] = rows
-    return back
-
-# %% ../nbs/30_datum_test.ipynb #237a995c
-def padded(graph: sp.csr_array, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "Where the entries of some rows stand in the graph's arrays, (g, width), and which of these places are not padding."
-    start, counts = graph.indptr[rows], np.diff(graph.indptr)[rows]
-    column = np.arange(counts.max())
-    inside = column < counts[:, None]
-    return inside, np.where(inside, start[:, None] + column, 0)
-
-
-def _differing(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    "Observed signs (g, width) and vectors |w| z~ / 2, (g, width, d), of some data, padded with zeros to a common width."
-    inside, at = padded(difference, rows)
-    weights = torch.as_tensor(np.where(inside, difference.data[at], 0), dtype=torch.float32, device=loadings.device)
-    neighbors = torch.as_tensor(difference.indices[at].astype(np.int64), device=loadings.device)
-    return torch.where(weights < 0, -1.0, 1.0).to(weights), loadings[neighbors] * (weights.abs() / 2)[..., None]
-
-
-def _flipped(signs: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    "T of every draw: signs (g, B, r), vectors (g, r, d) -> (g, B)."
-    if vectors.shape[1] < vectors.shape[2]:
-        return ((signs @ (vectors @ vectors.mT)) * signs).sum(-1)
-    return ((signs @ vectors) ** 2).sum(-1)
-
-
-def _reached(signs: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    "The observed T less the slack for rounding, (g, 1): from here on a draw counts as reaching it."
-    return _flipped(signs[:, None], vectors) * (1 - _SLACK) - _SLACK / 10 * (vectors ** 2).sum((1, 2))[:, None]
-
-
-def _batches(counts: np.ndarray, rows: np.ndarray, floats: int) -> list[np.ndarray]:
-    "`rows` in batches of similar count, so that batch size times (count + 1) stays below `floats`."
-    rows = rows[np.argsort(counts[rows], kind="stable")]
-    batches, start = [], 0
-    while start < len(rows):
-        stop = start + 1                                               # widths ascend: the last row is the widest
-        while stop < len(rows) and (stop + 1 - start) * (counts[rows[stop]] + 1) <= floats:
-            stop += 1
-        batches.append(rows[start:stop])
-        start = stop
-    return batches
-
-# %% ../nbs/30_datum_test.ipynb #ddb22c64
-HITS = 100                        # Besag & Clifford's h
-_SLACK = 1e-5                     # float32: draws this close to the observed value count as reaching it
-_FLOATS = 2 ** 21                 # signs held at a time: no more than stay in cache (on a GPU, eight times as many)
-
-
-def signs_at_a_time(device: torch.device) -> int:
-    return _FLOATS if device.type == "cpu" else 8 * _FLOATS
-
-
-def _paired_pvalues(difference: sp.csr_array, loadings: torch.Tensor, keys: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
-    "Exact sign-flip p-values of all data, whose coins are those of their keys."
-    counts = np.diff(difference.indptr)
-    pvalues, rows = _enumerated(difference, loadings, n_resamples)
-    hits, done, step = np.zeros(len(counts), int), 0, 256
-    while len(rows) and done < n_resamples:
-        step = min(step, n_resamples - done)
-        for batch in progress(_batches(counts, rows, signs_at_a_time(loadings.device) // step), "coin flips", 10):
-            _flip_batch(difference, batch, loadings, keys, seed, done, step, hits, pvalues)
-        done, step = done + step, min(4 * step, 8192)
-        rows = rows[hits[rows] < HITS]
-    pvalues[rows] = (1 + hits[rows]) / (n_resamples + 1)
-    return pvalues
-
-
-def _enumerated(difference: sp.csr_array, loadings: torch.Tensor, n_resamples: int) -> tuple[np.ndarray, np.ndarray]:
-    "p-values (n,) of the data whose patterns are no more than the flips would be, and the rows that are left."
-    counts = np.diff(difference.indptr)
-    pvalues, few = np.ones(len(counts)), int(np.floor(np.log2(n_resamples + 1))) + 1
-    for count in range(2, few + 1):                                   # equal widths: no padding among the patterns
-        rows = np.flatnonzero(counts == count)
-        for batch in np.array_split(rows, -(-len(rows) * 2 ** count * count // _FLOATS) or 1):
-            pvalues[batch] = _all_patterns(difference, batch, loadings, count) if len(batch) else 1.0
-    return pvalues, np.flatnonzero(counts > few)
-
-
-def _flip_batch(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor, keys: np.ndarray, seed: int, done: int, step: int,
-                hits: np.ndarray, pvalues: np.ndarray) -> None:
-    "`step` more draws for some data: counts their hits, and sets p = h / l where the h-th one falls."
-    observed, vectors = _differing(difference, rows, loadings)
-    reached = _reached(observed, vectors)
-    data = torch.as_tensor(keys[rows], device=loadings.device)
-    hit = _flipped(coin_flips(seed, data, done, step, vectors.shape[1]), vectors) >= reached
-    total = torch.as_tensor(hits[rows], device=loadings.device)[:, None] + hit.cumsum(1)
-    at = (total < HITS).sum(1).cpu().numpy() + 1                      # the draw of the h-th hit, where there is one
-    total = total[:, -1].cpu().numpy()
-    hits[rows] = total
-    pvalues[rows] = np.where(total >= HITS, HITS / (done + at), pvalues[rows])
-
-
-def _all_patterns(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor, count: int) -> np.ndarray:
-    "Exact p-values from all 2^(count - 1) sign patterns with the first sign fixed."
-    observed, vectors = _differing(difference, rows, loadings)
-    bits = (torch.arange(2 ** (count - 1), device=loadings.device)[:, None] >> torch.arange(count, device=loadings.device)) & 1
-    patterns = (1.0 - 2.0 * bits.flip(1)).to(vectors)                 # the last bit is always 0: the first sign is +
-    reached = _reached(observed, vectors)
-    return (_flipped(patterns[None], vectors) >= reached).double().mean(1).cpu().numpy()
-
-# %% ../nbs/30_datum_test.ipynb #8868a5d4
-def _chaos_cumulants(
-    vectors: torch.Tensor,   # (g, r, d): half the loadings of the differing neighbours
-) -> np.ndarray:             # (g, 5): kappa_1 to kappa_4 of T under the flips, and |K|^2
-    "Exact cumulants of |signs @ vectors|^2 for fair signs."
-    return _cumulants_of(vectors.double() @ vectors.double().mT)
-
-
-def _cumulants_of(K: torch.Tensor) -> np.ndarray:
-    "The same from the Gram matrices (g, r, r) of the vectors."
-    diagonal = K.diagonal(dim1=1, dim2=2)
-    mean, size = diagonal.sum(1), (K ** 2).sum((1, 2))
-    K = K - torch.diag_embed(diagonal)
-    square = K @ K
-    own = square.diagonal(dim1=1, dim2=2)
-    fourth = 48 * (square ** 2).sum((1, 2)) - 96 * (own ** 2).sum(1) + 32 * (K ** 4).sum((1, 2))
-    return torch.stack([mean, 2 * own.sum(1), 8 * (K * square).sum((1, 2)), fourth, size], 1).cpu().numpy()
-
-# %% ../nbs/30_datum_test.ipynb #cc107820
-def pearson_sf(
-    x: np.ndarray,          # (n,): standardised, mean 0 and variance 1
-    skewness: np.ndarray,   # (n,)
-    kurtosis: np.ndarray,   # (n,): excess, 0 for the normal distribution
-) -> np.ndarray:            # (n,)
-    "P(X >= x) under the Pearson curve with these moments (Solomon & Stephens 1978)."
-    from scipy.special import betainc, betaincc
-    x, skewness, b2 = (np.array(part, dtype=float) for part in np.broadcast_arrays(x, skewness, np.asarray(kurtosis) + 3.0))
-    b1 = skewness ** 2
-    b2 = np.where(np.abs(2 * b2 - 3 * b1 - 6) < 1e-4, (3 * b1 + 6 - 1e-4) / 2, b2)       # off the gamma line,
-    inside = lambda b2: (skewness * (b2 + 3)) ** 2 - 4 * (4 * b2 - 3 * b1) * (2 * b2 - 3 * b1 - 6)
-    b2 = np.where(np.abs(inside(b2)) < 1e-6 * (skewness * (b2 + 3)) ** 2, b2 * (1 - 1e-5), b2)   # and off the double root
-    lead, c0, c1, c2 = 10 * b2 - 12 * b1 - 18, 4 * b2 - 3 * b1, skewness * (b2 + 3), 2 * b2 - 3 * b1 - 6
-    square = inside(b2)                                                                   # f'/f = -(lead x + c1) / (c0 + c1 x + c2 x^2)
-    with np.errstate(invalid="ignore"):
-        root = np.sqrt(square)
-        low, high = np.sort([(-c1 - root) / (2 * c2), (-c1 + root) / (2 * c2)], axis=0)
-        width = high - low
-        at_low, at_high = (lead * low + c1) / (c2 * width), -(lead * high + c1) / (c2 * width)      # exponents of f at the roots
-        bounded = betaincc(at_low + 1, at_high + 1, np.clip((x - low) / width, 0, 1))
-        above = betainc(-at_low - at_high - 1, at_high + 1, 1 / (1 + np.maximum(x - high, 0) / width))
-        below = np.maximum(low - x, 0) / width
-        below = betainc(at_low + 1, -at_low - at_high - 1, below / (1 + below))
-        tail = np.where(low * high < 0, bounded, np.where(high < 0, above, below))
-    complex_roots = ~(square >= 0)
-    if complex_roots.any():
-        tail[complex_roots] = _pearson_four_sf(*(part[complex_roots] for part in (x, lead, c0, c1, c2, -square)))
-    return tail
-
-
-def _pearson_four_sf(x: np.ndarray, lead: np.ndarray, c0: np.ndarray, c1: np.ndarray, c2: np.ndarray, square: np.ndarray) -> np.ndarray:
-    "Type IV: the quadratic has no real root. With x = center + width tan(u), f dx is cos(u)^power exp(-slope u) du."
-    center, width = -c1 / (2 * c2), np.sqrt(square) / (2 * c2)
-    power, slope = lead / c2 - 2, (lead * center + c1) / (c2 * width)
-    height = lambda u: power * np.log(np.cos(u)) - slope * u
-    peak = height(np.arctan(-slope / power))
-    nodes, weights = _nodes()
-
-    def mass(low, high):
-        u = (low + high)[:, None] / 2 + (high - low)[:, None] / 2 * nodes
-        return (high - low) / 2 * (np.exp(power[:, None] * np.log(np.cos(u)) - slope[:, None] * u - peak[:, None]) @ weights)
-
-    at, end = np.arctan((x - center) / width), np.full_like(x, np.pi / 2)
-    upper = mass(at, end)
-    return upper / (upper + mass(-end, at))
-
-
-@lru_cache
-def _nodes() -> tuple[np.ndarray, np.ndarray]:
-    return np.polynomial.legendre.leggauss(400)
-
-# %% ../nbs/30_datum_test.ipynb #56b395ea
-_REFINED = 0.02                   # p-values below it are refined
-_CONDITIONED = 2 ** 10 - 1        # as many patterns as are conditioned on are never dearer than all patterns
-
-
-def _tail_pvalues(difference: sp.csr_array, loadings: torch.Tensor, n_resamples: int) -> np.ndarray:
-    "p-values of the flips without flipping: all patterns where they are few, else Pearson curves with four exact moments."
-    counts = np.diff(difference.indptr)
-    pvalues, rows = _enumerated(difference, loadings, max(n_resamples, _CONDITIONED))
-    for batch in _batches(counts, rows, 2 ** 16):
-        T, K = _observed_chaos(difference, loadings, batch)
-        pvalues[batch] = _pearson_tail(T, _cumulants_of(K))
-    rows = rows[pvalues[rows] < _REFINED]
-    for q, part in ((10, rows[counts[rows] <= 24]), (7, rows[counts[rows] > 24])):
-        for batch in _batches(counts, part, 2 ** 22 // 2 ** q):
-            pvalues[batch] = _conditional_tail(*_observed_chaos(difference, loadings, batch), q)
-    return np.maximum(pvalues, np.where(counts > 0, 2.0 ** (1 - np.maximum(counts, 1)), 1.0))
-
-
-def _observed_chaos(difference: sp.csr_array, loadings: torch.Tensor, rows: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
-    "T (g,) and the Gram matrices K (g, r, r) of some data, less a little slack for rounding."
-    observed, vectors = _differing(difference, rows, loadings)
-    T = ((observed[:, None].double() @ vectors.double()) ** 2).sum((1, 2))
-    return (T * (1 - _SLACK)).cpu().numpy(), vectors.double() @ vectors.double().mT
-
-
-def _conditional_tail(T: np.ndarray, K: torch.Tensor, q: int) -> np.ndarray:
-    "P(T* >= T), (g,), averaged over all patterns of the q coins that carry most of the variance."
-    g, r = K.shape[:2]
-    q = min(q, r)
-    off = K - torch.diag_embed(K.diagonal(dim1=1, dim2=2))
-    order = (off ** 2).sum(2).argsort(dim=1, descending=True, stable=True)
-    K = K.gather(1, order[:, :, None].expand(g, r, r)).gather(2, order[:, None].expand(g, r, r))
-    bits = (torch.arange(2 ** (q - 1), device=K.device)[:, None] >> torch.arange(q, device=K.device)) & 1
-    patterns = 1.0 - 2.0 * bits.to(K)                                     # the last bit is always 0
-    b, c = ((patterns @ K[:, :q, :q]) * patterns).sum(2), patterns @ K[:, :q, q:]      # |b|^2 (g, P), and b's products with the others
-    diagonal = K[:, q:, q:].diagonal(dim1=1, dim2=2)
-    rest = K[:, q:, q:] - torch.diag_embed(diagonal)
-    square = rest @ rest
-    own, total = square.diagonal(dim1=1, dim2=2), lambda part: part.sum((1, 2))[:, None]
-    cc, reach = (c ** 2).sum(2), c @ rest                                 # K' has first row c; its powers, block by block
-    second = 2 * (own.sum(1)[:, None] + 2 * cc)
-    third = 8 * (total(rest * square) + 3 * (reach * c).sum(2))
-    fourth = (48 * (2 * cc ** 2 + 4 * (reach ** 2).sum(2) + total(square ** 2)) - 96 * (cc ** 2 + ((own[:, None] + c ** 2) ** 2).sum(2))
-              + 32 * (total(rest ** 4) + 2 * (c ** 4).sum(2)))
-    cumulants = torch.stack([b + diagonal.sum(1)[:, None], second, third, fourth], 2).flatten(0, 1).cpu().numpy()
-    return _pearson_tail(np.repeat(T, len(patterns)), cumulants).reshape(g, -1).mean(1)
-
-
-def _pearson_tail(T: np.ndarray, cumulants: np.ndarray) -> np.ndarray:
-    "P(T* >= T) from cumulants (n, >= 4); where T* is constant, whether it reaches T."
-    mean, variance, third, fourth = cumulants.T[:4]
-    random = variance > 1e-20 * mean ** 2
-    deviation = np.sqrt(np.where(random, variance, 1))
-    tail = pearson_sf((T - mean) / deviation, np.where(random, third, 0) / deviation ** 3, np.where(random, fourth, 0) / deviation ** 4)
-    return np.where(random, np.clip(tail, 0, 1), mean >= T)
-
-# %% ../nbs/30_datum_test.ipynb #2f0dea92
-def weighted_chi2_sf(
-    q: np.ndarray,         # (n,)
-    weights: np.ndarray,   # (n, d), non-negative
-) -> np.ndarray:           # (n,)
-    "P(sum_j weights_j X_j >= q) for independent chi-square X_j with one degree of freedom (Kuonen 1999, equation 3)."
-    from scipy.special import ndtr
-    scale = weights.max(1)
-    unit = np.where(scale > 0, scale, 1)
-    certain = q <= 1e-100 * unit
-    possible = ~certain & (scale > 0)
-    q, w = np.where(possible, q / unit, 1.0), np.where(possible[:, None], weights / unit[:, None], 1.0)
-    low, high = -w.shape[1] / (2 * q) - 1, np.full(len(q), 0.5)          # K' runs from below q to infinity on (low, high)
-    for _ in range(80):
-        t = (low + high) / 2
-        above = (w / (1 - 2 * t[:, None] * w)).sum(1) > q
-        low, high = np.where(above, low, t), np.where(above, t, high)
-    t = low
-    ratio = w / (1 - 2 * t[:, None] * w)
-    r = np.sign(t) * np.sqrt(np.maximum(2 * t * q + np.log1p(-2 * t[:, None] * w).sum(1), 0))
-    v = t * np.sqrt(2 * (ratio ** 2).sum(1))
-    near_mean = np.abs(r) < 1e-3                                         # a removable singularity: its limit
-    skewness = 8 * (w ** 3).sum(1) / np.maximum(2 * (w ** 2).sum(1), 1e-300) ** 1.5
-    safe = np.where(near_mean, 1.0, r)
-    tail = ndtr(-(safe + np.log(np.where(near_mean, 1.0, v / safe)) / safe))
-    tail = np.where(near_mean, ndtr(-skewness / 6), tail)
-    return np.where(possible, np.clip(tail, 0, 1), certain.astype(float))
-
-
-def _fitted(coordinates: Frame, rows: slice) -> np.ndarray:
-    "Fitted edge probabilities of some rows with all data, not clipped."
-    return (coordinates.center[rows] * np.sign(coordinates.eigenvalues)) @ coordinates.center.T
-
-
-def _independent_pvalues(statistic: np.ndarray, coordinates: Frame, mean: sp.csr_array | None = None, block: int = 512) -> tuple[np.ndarray, float | None]:
-    """p-values under two independent draws from the pooled fit, and the share of fitted probabilities outside [0, 1].
-
-    With the mean graph the sparse form (1'), which never looks at a pair of data without an edge, and does not know that share.
-    """
-    if mean is not None:
-        return weighted_chi2_sf(statistic, _sparse_weights(coordinates, mean)), None
-    n, d = coordinates.center.shape
-    loadings, cov = coordinates.loadings, np.empty((min(block, n), d, d))
-    weights, outside = np.empty((n, d)), 0
-    for start in range(0, n, block):
-        p = _fitted(coordinates, slice(start, start + block))
-        outside += int(((p < 0) | (p > 1)).sum())
-        p = np.clip(p, 0, 1)
-        p[np.arange(len(p)), np.arange(start, start + len(p))] = 0       # no edge to oneself
-        variance = p * (1 - p) / 2
-        for a in range(d):                                               # a column of (1) at a time: no n d^2 array
-            cov[:len(p), a] = variance @ (loadings[:, a, None] * loadings)
-        weights[start:start + block] = np.linalg.eigvalsh(cov[:len(p)])
-    return weighted_chi2_sf(statistic, np.maximum(weights, 0)), outside / n ** 2
-
-# %% ../nbs/30_datum_test.ipynb #39fcb886
-def _sparse_weights(coordinates: Frame, mean: sp.csr_array) -> np.ndarray:
-    "Eigenvalues of (1'), (n, d), non-negative."
-    n, d = coordinates.center.shape
-    weights, counts = np.zeros((n, d)), np.diff(mean.indptr)
-    for rows in _batches(counts, np.flatnonzero(counts), 2 ** 21 // d):
-        at = np.concatenate([np.arange(mean.indptr[i], mean.indptr[i + 1]) for i in rows])
-        owner, neighbors = np.repeat(np.arange(len(rows)), counts[rows]), mean.indices[at]
-        fitted = ((coordinates.center[rows] * np.sign(coordinates.eigenvalues))[owner] * coordinates.center[neighbors]).sum(1)
-        root = np.zeros((len(rows), counts[rows].max(), d))
-        column = np.concatenate([np.arange(count) for count in counts[rows]])
-        root[owner, column] = coordinates.loadings[neighbors] * np.sqrt(mean.data[at] * (1 - np.clip(fitted, 0, 1)) / 2)[:, None]
-        weights[rows] = np.linalg.eigvalsh(root.transpose(0, 2, 1) @ root)
-    return np.maximum(weights, 0)
-
-# %% ../nbs/30_datum_test.ipynb #98dabd0d
-def _displaced(difference: sp.csr_array, coordinates: Frame) -> np.ndarray:
-    "Displacement of every datum between two graphs, (n, d)."
-    return (difference @ coordinates.loadings) / 2
-
-
-def _resampled(graph: sp.csr_array, coordinates: Frame, null: str, n_resamples: int, seed: int,
-               device: str | torch.device | None) -> tuple[np.ndarray, float]:
-    "Null distribution (n, B) of T under `bootstrap` or `single-copy`, and the share of fitted probabilities outside [0, 1]."
-    d = coordinates.n_components
-    source = coordinates if null == "bootstrap" else frame(graph, d, device=device)
-    n, fit = len(source.center), latent_positions(source)
-    outside = sum(int(((p < 0) | (p > 1)).sum()) for p in (_fitted(source, slice(start, start + 512)) for start in range(0, n, 512)))
-    null_distribution = np.empty((n, n_resamples), dtype=np.float32)
-    seeds = np.random.SeedSequence(seed).spawn(n_resamples)
-    for at in progress(range(n_resamples), f"{null} draws"):
-        null_distribution[:, at] = _redrawn(fit, np.random.default_rng(seeds[at]), graph if null == "single-copy" else None, device)
-    return null_distribution, outside / n ** 2
-
-
-def latent_positions(source: Frame) -> tuple[np.ndarray, tuple[int, int]]:
-    "Positions (n, d) and signature, as `sample_rdpg` takes them."
-    positive = source.eigenvalues > 0
-    return np.c_[source.center[:, positive], source.center[:, ~positive]], (int(positive.sum()), int((~positive).sum()))
-
-
-def _redrawn(fit: tuple[np.ndarray, tuple[int, int]], rng: np.random.Generator, graph: sp.csr_array | None = None,
-             device: str | torch.device | None = None) -> np.ndarray:
-    "T (n,) of a pair embedded jointly: two copies drawn from a fit, or a graph and one copy."
-    if graph is None:
-        mean, difference = sample_copies(*fit, seed=rng)
-    else:
-        copy = sample_rdpg(*fit, clip=True, seed=rng)
-        mean, difference = (graph + copy) / 2, graph - copy
-    return (_displaced(difference, frame(mean, fit[0].shape[1], device=device)) ** 2).sum(1)
+__all__ = ['NULLS', 'METHODS', 'DatumTest', 'moved_most_first', 'datum_test', 'copies_of', 'GlobalTest']
 
 # %% ../nbs/30_datum_test.ipynb #6a7d2d48
 @dataclass(frozen=True, eq=False)
@@ -541,7 +142,7 @@ class DatumTest:
         either = sp.csr_array(first + second, dtype=np.float64)
         degree = either.sum(1)
         nearby = (either @ self.displacement) / np.where(degree > 0, degree, 1)[:, None]
-        return _relative(np.linalg.norm(self.displacement - nearby, axis=1), self.frame)
+        return relative_length(np.linalg.norm(self.displacement - nearby, axis=1), self.frame)
 
     @cached_property
     def null_distribution(self) -> np.ndarray | None:
@@ -550,9 +151,9 @@ class DatumTest:
             return self.resampled
         difference, loadings, keys, order = self.by_id
         flips, counts, loadings = np.zeros((self.n, 999), np.float32), np.diff(difference.indptr), torch.as_tensor(loadings, dtype=torch.float32)
-        for batch in _batches(counts, np.flatnonzero(counts), _FLOATS // 999):
-            vectors = _differing(difference, batch, loadings)[1]
-            flips[batch] = _flipped(coin_flips(self.seed, torch.as_tensor(keys[batch]), 0, 999, vectors.shape[1]), vectors).numpy()
+        for batch in in_batches(counts, np.flatnonzero(counts), FLOATS // 999):
+            vectors = differing_edges(difference, batch, loadings)[1]
+            flips[batch] = flipped_statistics(coin_flips(self.seed, torch.as_tensor(keys[batch]), 0, 999, vectors.shape[1]), vectors).numpy()
         return put_back(flips, order)
 
     def flips(self, i_or_id: Any, count: int = 999) -> np.ndarray:
@@ -562,8 +163,8 @@ class DatumTest:
         row = np.array([i if order is None else int(np.flatnonzero(order == i)[0])])
         if not self.n_differing[i]:
             return np.zeros(count)
-        vectors = _differing(difference, row, torch.as_tensor(loadings, dtype=torch.float32))[1]
-        return _flipped(coin_flips(self.seed, torch.as_tensor(keys[row]), 0, count, vectors.shape[1]), vectors)[0].numpy().astype(float)
+        vectors = differing_edges(difference, row, torch.as_tensor(loadings, dtype=torch.float32))[1]
+        return flipped_statistics(coin_flips(self.seed, torch.as_tensor(keys[row]), 0, count, vectors.shape[1]), vectors)[0].numpy().astype(float)
 
     def rejected(self, alpha: float = 0.05, correction: str | None = "fdr_bh") -> np.ndarray:
         """Which data moved, (n,) bool, at level `alpha`: by q-value ('fdr_bh' or 'storey'), Bonferroni ('bonferroni') or raw p (None)."""
@@ -670,22 +271,22 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     n_resamples = check_count("n_resamples", (9999 if null == "paired" else 199) if n_resamples is None else n_resamples, 19)
     seed = as_seed(seed)
     coordinates = frame(graphs.mean, n_components, tol, device=device)
-    D = _displaced(difference, coordinates)
+    D = displaced(difference, coordinates)
     statistic = (D ** 2).sum(1)
     outside = resampled = None
     if null == "paired":
         loadings = torch.as_tensor(coordinates.loadings, dtype=torch.float32, device=device)
         flipped, loadings = edges_as_one(difference, loadings, copies_of(given, a, b, order))
-        pvalue = _paired_pvalues(flipped, loadings, keys, n_resamples, seed) if method == "flips" else _tail_pvalues(flipped, loadings, n_resamples)
+        pvalue = flip_pvalues(flipped, loadings, keys, n_resamples, seed) if method == "flips" else tail_pvalues(flipped, loadings, n_resamples)
     elif null == "independent":
-        pvalue, outside = _independent_pvalues(statistic, coordinates, graphs.mean if method == "sparse" else None)
+        pvalue, outside = independent_pvalues(statistic, coordinates, graphs.mean if method == "sparse" else None)
         n_resamples = None
     else:
         if null == "single-copy":
             warnings.warn("null='single-copy' is the published code's test. It is not valid (it rejects far too often) and is here for comparison only.", stacklevel=2)
-        resampled, outside = _resampled(graphs[a], coordinates, null, n_resamples, seed, device)
-        pvalue = (1 + (resampled >= statistic[:, None] * (1 - _SLACK)).sum(1)) / (n_resamples + 1)
-    effect, differing = _relative(np.sqrt(statistic), coordinates), np.diff(difference.indptr).astype(np.int64)
+        resampled, outside = resampled_statistics(graphs[a], coordinates, null, n_resamples, seed, device)
+        pvalue = (1 + (resampled >= statistic[:, None] * (1 - SLACK)).sum(1)) / (n_resamples + 1)
+    effect, differing = relative_length(np.sqrt(statistic), coordinates), np.diff(difference.indptr).astype(np.int64)
     statistic, pvalue, effect, D, differing = (put_back(values, order) for values in (statistic, pvalue, effect, D, differing))
     coordinates = Frame(put_back(coordinates.center, order), put_back(coordinates.loadings, order), coordinates.eigenvalues)
     return DatumTest(statistic, pvalue, benjamini_hochberg(pvalue), effect, D, differing, (a, b), null, method, coordinates.n_components, n_resamples, seed,
@@ -710,12 +311,6 @@ def _method(null: str, method: str | None) -> str | None:
     if method not in known:
         raise ValueError(f"method must be {' or '.join(map(repr, known)) or 'None'} for null={null!r}; got {method!r}.")
     return method
-
-
-def _relative(length: np.ndarray, coordinates: Frame) -> np.ndarray:
-    "Lengths (n,) relative to the data's distances from the origin; infinite for a datum that lies there and moves."
-    distance = np.linalg.norm(coordinates.center, axis=1)
-    return np.divide(length, distance, out=np.where(length > 0, np.inf, 0.0), where=distance > 0)
 
 # %% ../nbs/30_datum_test.ipynb #731cb184
 def _neighbors(self: DatumTest, i_or_id: Any) -> Any:
@@ -770,22 +365,22 @@ def _detectable(self: DatumTest, alpha: float = 0.05, power: float = 0.8) -> np.
     low, high = mean.copy(), mean + 50 * np.sqrt(variance) + 1e-300
     for _ in range(60):
         middle = (low + high) / 2
-        above = _pearson_tail(middle, self.cumulants) > alpha
+        above = pearson_tail(middle, self.cumulants) > alpha
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     beyond, z = high - mean, norm.ppf(power)
     half = beyond + 2 * z ** 2 * np.divide(size, mean, out=np.zeros_like(mean), where=mean > 0)
     squared = half + np.sign(z) * np.sqrt(np.maximum(half ** 2 - beyond ** 2 + z ** 2 * variance, 0))     # below 1/2 the smaller root
     squared = np.maximum(squared, 0) if power > alpha else np.zeros_like(squared)                          # alpha is what no displacement has
     possible = 2.0 ** (1 - np.maximum(self.n_differing, 1)) <= alpha
-    return np.where(possible, _relative(np.sqrt(squared), self.frame), np.inf)
+    return np.where(possible, relative_length(np.sqrt(squared), self.frame), np.inf)
 
 
 def _cumulants(self: DatumTest) -> np.ndarray:
     "kappa_1 to kappa_4 of every datum's T under the flips, and |K|^2, (n, 5)."
     difference, loadings, _, order = self.by_id
     found, counts, loadings = np.zeros((self.n, 5)), np.diff(difference.indptr), torch.as_tensor(loadings, dtype=torch.float32)
-    for batch in _batches(counts, np.flatnonzero(counts), 2 ** 16):
-        found[batch] = _chaos_cumulants(_differing(difference, batch, loadings)[1])
+    for batch in in_batches(counts, np.flatnonzero(counts), 2 ** 16):
+        found[batch] = chaos_cumulants(differing_edges(difference, batch, loadings)[1])
     return put_back(found, order)
 
 

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from .common import check_option, html_table
-from .files import checked_suffix, load_arrays, npz_members, object_array, pack_column, reading, save_arrays, unpack_column
-from .inputs import as_column, as_ids, by_position, frame_column, frame_vectors, index_of, matching_keys, to_array, warn_of_bits
+from .files import (checked_suffix, load_arrays, npz_members, object_array, pack_column, reading, save_arrays,
+                             unpack_column)
+from .inputs import (as_column, as_ids, by_position, frame_column, frame_vectors, index_of, matching_keys,
+                              to_array, warn_of_bits)
 from .readers import read_vectors
 
 # %% auto #0
@@ -45,7 +47,7 @@ def as_matrix(
                          "Remove these data from every model (on_bad='drop' does), or embed them again.")
     return array
 
-
+# %% ../nbs/10_embeddings.ipynb #bcf39660
 def nonfinite_rows(
     array: np.ndarray,      # (n, p); a memory-mapped array stays on disk
     block: int = 65536,
@@ -60,7 +62,8 @@ def zero_rows(
     block: int = 65536,
 ) -> np.ndarray:            # row numbers
     "The rows that are zero throughout, and so have no direction."
-    rows = [start + np.flatnonzero(~np.any(array[start:start + block], axis=1)) for start in range(0, len(array), block)]
+    rows = [start + np.flatnonzero(~np.any(array[start:start + block], axis=1))
+            for start in range(0, len(array), block)]
     return np.concatenate(rows)
 
 # %% ../nbs/10_embeddings.ipynb #2a2263fe
@@ -96,8 +99,8 @@ class Embeddings:
     Parameters
     ----------
     models : mapping of str to array
-        Model name to an array of shape (n, p_t), or to a frame, table or column that holds one. `p_t` may differ between
-        models; n may not. The index of a frame of pandas, unless it only counts the rows, names them.
+        Model name to an array of shape (n, p_t), or to a frame, table or column that holds one. `p_t` may differ
+        between models; n may not. The index of a frame of pandas, unless it only counts the rows, names them.
     ids : sequence, or mapping of str to sequence, optional
         n unique, hashable identifiers of the rows, all of one kind. One sequence states that all models are aligned; a
         mapping with one sequence per model aligns them (to the first model's order). Row numbers by default.
@@ -106,8 +109,8 @@ class Embeddings:
     labels : sequence, optional
         n class labels, used to group results. In the order of the first model.
     on_bad : {'raise', 'drop'}
-        What to do about data with NaN or infinite values: refuse them, or go on without them and without those whose row
-        is all zero, in every model.
+        What to do about data with NaN or infinite values: refuse them, or go on without them and without those whose
+        row is all zero, in every model.
 
     Attributes
     ----------
@@ -156,8 +159,8 @@ class Embeddings:
         if isinstance(ids, Mapping):
             ids, arrays = _align(arrays, ids)
         ids = np.arange(n) if ids is None else as_ids(ids, n)
-        parts = _good_rows(arrays, ids, _entries(data, n), _label_column(labels, n)) if not finite else (arrays, ids, _entries(data, n), _label_column(labels, n), {})
-        _fill(self, *parts)
+        parts = arrays, ids, _entries(data, n), _label_column(labels, n)
+        _fill(self, *(parts + ({},) if finite else _good_rows(*parts)))
         _warn_of_collapse(self.arrays)
 
     @property
@@ -183,7 +186,8 @@ class Embeddings:
         return len(self.arrays)
 
 # %% ../nbs/10_embeddings.ipynb #78b868b1
-def _fill(emb: Embeddings, arrays: Mapping[str, np.ndarray], ids: np.ndarray, data: Sequence | None, labels: np.ndarray | None, dropped: Mapping) -> Embeddings:
+def _fill(emb: Embeddings, arrays: Mapping[str, np.ndarray], ids: np.ndarray, data: Sequence | None,
+          labels: np.ndarray | None, dropped: Mapping) -> Embeddings:
     "What was checked goes into a frozen object."
     for name, value in dict(arrays=arrays, ids=ids, data=data, labels=labels, dropped=dropped).items():
         object.__setattr__(emb, name, value)
@@ -198,7 +202,8 @@ def _model_name(name: Any) -> str:
 
 def _entries(data: Any, n: int, name: str = "data") -> Sequence | None:
     "One entry per datum, or nothing."
-    if not isinstance(data, Sequence) or isinstance(data, (list, tuple, str, bytes)):        # other sequences count by position, and may be read when asked
+    # other sequences count by position, and may be read when asked
+    if not isinstance(data, Sequence) or isinstance(data, (list, tuple, str, bytes)):
         data = None if data is None else by_position(data, name)
     if data is not None and len(data) != n:
         raise ValueError(f"{name} must have one entry per datum: {n} rows, but {len(data)} entries.")
@@ -208,31 +213,34 @@ def _entries(data: Any, n: int, name: str = "data") -> Sequence | None:
 def _label_column(labels: Any, n: int) -> np.ndarray | None:
     return None if labels is None else as_column(_entries(labels, n, "labels"), "labels")
 
-
+# %% ../nbs/10_embeddings.ipynb #77f08820
 def _warn_of_widths(models: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     "A model of bytes an eighth as wide as another is that other, packed."
     widths = {array.shape[1] for array in arrays.values()}
     for name, values in models.items():
         if str(getattr(values, "dtype", "")).endswith("int8") and 8 * arrays[name].shape[1] in widths:
-            warnings.warn(f"models[{name!r}] holds {values.dtype} of an eighth of another model's width: packed bits? Unpack them first, "
-                          "np.unpackbits(codes.view(np.uint8), axis=1).", stacklevel=3)
+            warnings.warn(f"models[{name!r}] holds {values.dtype} of an eighth of another model's width: packed bits? "
+                          "Unpack them first, np.unpackbits(codes.view(np.uint8), axis=1).", stacklevel=3)
 
 
 def _warn_of_collapse(arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if (why := collapse_of(array)) is not None:
-            warnings.warn(f"models[{name!r}] tells its data hardly apart: {why}. Its nearest neighbours mean little.", stacklevel=3)
+            warnings.warn(f"models[{name!r}] tells its data hardly apart: {why}. Its nearest neighbours mean little.",
+                          stacklevel=3)
 
 # %% ../nbs/10_embeddings.ipynb #53f9b3c8
 def _from_indices(models: Mapping[str, Any], ids: Any) -> Any:
-    "Ids as given; where none are, those that the indices of frames are. Indices that contradict each other are an error."
-    indices = {name: index for name, index in ((name, index_of(values)) for name, values in models.items()) if index is not None}
+    "Ids as given, or else the indices of frames. Indices that contradict each other, or ids, are an error."
+    indices = {name: index for name, index in ((name, index_of(values)) for name, values in models.items())
+               if index is not None}
     if not indices or isinstance(ids, Mapping):
         return ids
     if ids is None:
         unnamed = [name for name in models if name not in indices]
         if unnamed:
-            raise ValueError(f"models[{next(iter(indices))!r}] has an index that names its rows, models[{unnamed[0]!r}] has none: which row is which? "
+            raise ValueError(f"models[{next(iter(indices))!r}] has an index that names its rows, "
+                             f"models[{unnamed[0]!r}] has none: which row is which? "
                              "Give ids, or frame.to_numpy() to state that the rows are aligned.")
         return indices
     ids = as_column(ids, "ids")
@@ -242,12 +250,13 @@ def _from_indices(models: Mapping[str, Any], ids: Any) -> Any:
     for name, own in keys.items():
         if own != keys[first] or own != list(known) and known.keys() == set(own):
             other = f"that of models[{first!r}]" if own != keys[first] else "ids"
-            raise ValueError(f"models[{name!r}] is a frame whose index says another order than {other}, and ids is one sequence for all. "
-                             "Give ids as a dict, one sequence per model, or frame.to_numpy() to state that the rows are aligned.")
+            raise ValueError(f"models[{name!r}] is a frame whose index says another order than {other}, and ids is one "
+                             "sequence for all. Give ids as a dict, one sequence per model, or frame.to_numpy() to "
+                             "state that the rows are aligned.")
     return ids
 
-
-def _align(arrays: dict[str, np.ndarray], ids: Mapping[str, Sequence], join: str = "exact") -> tuple[np.ndarray, dict[str, np.ndarray]]:
+# %% ../nbs/10_embeddings.ipynb #cf25f6d0
+def _align(arrays: dict[str, np.ndarray], ids: Mapping[str, Sequence]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     "Every model's rows in the order of the first model's ids."
     if set(ids) != set(arrays):
         raise ValueError(f"ids must have one entry per model ({', '.join(arrays)}); got {', '.join(map(str, ids))}.")
@@ -256,7 +265,7 @@ def _align(arrays: dict[str, np.ndarray], ids: Mapping[str, Sequence], join: str
 
 
 def _orders(ids: Mapping[str, np.ndarray], join: str = "exact") -> dict[str, np.ndarray]:
-    "For each model the row numbers that put it into the order of the first: of all data, or of those that every model has."
+    "For each model the row numbers that put it into the first one's order: of all data, or of those that all have."
     keys = matching_keys(ids)
     first = next(iter(keys))
     rows = {name: {key: row for row, key in enumerate(own)} for name, own in keys.items()}
@@ -264,18 +273,19 @@ def _orders(ids: Mapping[str, np.ndarray], join: str = "exact") -> dict[str, np.
         for one, other in ((first, name), (name, first)):
             missing = [row for row, key in enumerate(keys[one]) if key not in rows[other]]
             if missing:
-                raise ValueError(f"ids[{other!r}] lacks {len(missing)} of the ids of {one!r} (first: {ids[one][missing[:3]].tolist()}). "
+                raise ValueError(f"ids[{other!r}] lacks {len(missing)} of the ids of {one!r} "
+                                 f"(first: {ids[one][missing[:3]].tolist()}). "
                                  "Embed the same data with every model, or drop the others first.")
     kept = [key for key in keys[first] if all(key in other for other in rows.values())]
     return {name: np.array([own[key] for key in kept], np.int64) for name, own in rows.items()}
 
-
+# %% ../nbs/10_embeddings.ipynb #244e6527
 def taken(
     arrays: Mapping[str, np.ndarray],
     orders: Mapping[str, np.ndarray],     # row numbers by model
 ) -> dict[str, np.ndarray]:
     "Rows of arrays; an array whose rows are all taken in their order is not copied."
-    whole = {name: len(order) == len(arrays[name]) and (order == np.arange(len(order))).all() for name, order in orders.items()}
+    whole = {name: np.array_equal(order, np.arange(len(arrays[name]))) for name, order in orders.items()}
     return {name: array if whole[name] else array[orders[name]] for name, array in arrays.items()}
 
 # %% ../nbs/10_embeddings.ipynb #2c5f382c
@@ -290,16 +300,21 @@ def _good_rows(arrays: dict[str, np.ndarray], ids: np.ndarray, data: Any, labels
         return arrays, ids, data, labels, {}
     kept = np.setdiff1d(np.arange(len(ids)), list(bad))
     if not len(kept):
-        raise ValueError(f"models: no datum is left, since each has a row that is not finite or all zero ({next(iter(bad.values()))}, for one).")
+        raise ValueError(f"models: no datum is left, since each has a row that is not finite or all zero "
+                         f"({next(iter(bad.values()))}, for one).")
     dropped = {ids[[row]].tolist()[0]: why for row, why in sorted(bad.items())}
-    warnings.warn(f"{len(bad)} of {len(ids)} data are left out (first: {', '.join(f'{name!r}, {why}' for name, why in [*dropped.items()][:3])}); "
+    warnings.warn(f"{len(bad)} of {len(ids)} data are left out (first: "
+                  f"{', '.join(f'{name!r}, {why}' for name, why in [*dropped.items()][:3])}); "
                   "all of them are in `dropped`.", stacklevel=4)
-    return {name: array[kept] for name, array in arrays.items()}, ids[kept], _part(data, kept), _part(labels, kept), dropped
+    arrays = {name: array[kept] for name, array in arrays.items()}
+    return arrays, ids[kept], _part(data, kept), _part(labels, kept), dropped
 
 
 def _part(values: Any, rows: np.ndarray) -> Any:
     "Entries of a list or an array."
-    return values if values is None else values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows.tolist()]
+    if values is None or isinstance(values, np.ndarray):
+        return values if values is None else values[rows]
+    return [values[row] for row in rows.tolist()]
 
 # %% ../nbs/10_embeddings.ipynb #2add710b
 def as_embeddings(
@@ -310,7 +325,8 @@ def as_embeddings(
 
 
 def row_numbers(
-    rows: Sequence[int] | np.ndarray | slice,   # row numbers, negative ones from the end; a slice; or a boolean mask (n,)
+    # row numbers, negative ones from the end; a slice; or a boolean mask (n,)
+    rows: Sequence[int] | np.ndarray | slice,
     n: int,
 ) -> np.ndarray:                                # (r,), between 0 and n - 1, no two the same
     "Which rows are meant."
@@ -329,7 +345,7 @@ def row_numbers(
         raise ValueError("rows must name each datum once: a datum that is there twice would be its own neighbour.")
     return rows
 
-
+# %% ../nbs/10_embeddings.ipynb #5679dda8
 def _select(self: Embeddings, models: Sequence[str]) -> Embeddings:
     "The embeddings of some of the models, in the order asked for."
     chosen = {name: self[name] for name in models}
@@ -341,8 +357,9 @@ def _select(self: Embeddings, models: Sequence[str]) -> Embeddings:
 def _rows(self: Embeddings, rows: Sequence[int] | np.ndarray | slice) -> Embeddings:
     "The embeddings of some of the data: row numbers, a slice, or a boolean mask of shape (n,)."
     rows = row_numbers(rows, self.n)
-    return _fill(object.__new__(Embeddings), {name: array[rows] for name, array in self.arrays.items()}, self.ids[rows], _part(self.data, rows),
-                 _part(self.labels, rows), self.dropped)
+    arrays = {name: array[rows] for name, array in self.arrays.items()}
+    return _fill(object.__new__(Embeddings), arrays, self.ids[rows], _part(self.data, rows), _part(self.labels, rows),
+                 self.dropped)
 
 
 Embeddings.select, Embeddings.rows = _select, _rows
@@ -365,19 +382,18 @@ def _as_array(values: Sequence) -> np.ndarray:
     kinds = {type(value) for value in values}
     if len(kinds) == 1 and issubclass(next(iter(kinds)), (bool, int, float, np.generic)):
         return np.asarray(values) if issubclass(next(iter(kinds)), (float, np.generic)) else as_column(values, "data")
-    if kinds == {np.ndarray} and len({(value.shape, value.dtype) for value in values}) == 1 and values[0].dtype.kind in "biuf":
-        return np.stack(values)
-    return object_array(list(values))
+    alike = kinds == {np.ndarray} and len({(value.shape, value.dtype) for value in values}) == 1
+    return np.stack(values) if alike and values[0].dtype.kind in "biuf" else object_array(list(values))
 
 
 def _save(self: Embeddings, path: str | os.PathLike) -> None:
-    "Write to `path`: .npz (no pickle), .safetensors or .parquet, by its suffix. What was there stays until all of it is written."
+    "Write to `path`: .npz (no pickle), .safetensors or .parquet, by its suffix. What was there stays until it is done."
     checked_suffix(path)
     notes, columns = _columns(self)
     arrays = {f"embedding_{t}": array for t, array in enumerate(self.arrays.values())}
     save_arrays(path, {**arrays, **columns}, {"models": list(self.models), "columns": notes})
 
-
+# %% ../nbs/10_embeddings.ipynb #635afec8
 def _load(cls: type[Embeddings], path: str | os.PathLike) -> Embeddings:
     "Read what `save` wrote."
     path = checked_suffix(path)
@@ -385,10 +401,12 @@ def _load(cls: type[Embeddings], path: str | os.PathLike) -> Embeddings:
         return cls(*plain)
     stored, about = load_arrays(path)
     with reading(path):
-        columns = {name: unpack_column(note, {key.removeprefix(name): stored[key] for key in (name, f"{name}.ends") if key in stored})
-                   for name, note in about["columns"].items() if name in ("ids", "labels", "data")}
+        parts = lambda name: {key.removeprefix(name): stored[key] for key in (name, f"{name}.ends") if key in stored}
+        columns = {name: unpack_column(note, parts(name)) for name, note in about["columns"].items()
+                   if name in ("ids", "labels", "data")}
         data = columns.get("data")
-        data = data if data is None or not about["columns"]["data"]["list"] else data.tolist() if data.ndim == 1 else list(data)
+        if data is not None and about["columns"]["data"]["list"]:
+            data = data.tolist() if data.ndim == 1 else list(data)
         arrays = {name: stored[f"embedding_{t}"] for t, name in enumerate(about["models"])}
         return cls(arrays, columns["ids"], data, columns.get("labels"))
 
@@ -396,19 +414,21 @@ def _load(cls: type[Embeddings], path: str | os.PathLike) -> Embeddings:
 def _plain_archive(path: Path) -> tuple | None:
     "The parts of an archive made by hand: `models`, `embedding_0`, …, `ids`, and perhaps `data` and `labels`."
     with reading(path):
-        if "models" not in (names := npz_members(path, lambda name: name in ("models", "manifest.json"))) or "manifest.json" in names:
+        names = npz_members(path, lambda name: name in ("models", "manifest.json"))
+        if "models" not in names or "manifest.json" in names:
             return None
         found = npz_members(path, lambda name: name in ("ids", "labels", "data") or name.startswith("embedding_"))
         data = found.get("data")
         data = data.tolist() if data is not None and data.dtype.kind == "U" else data
-        return {name: found[f"embedding_{t}"] for t, name in enumerate(names["models"].tolist())}, found.get("ids"), data, found.get("labels")
+        arrays = {name: found[f"embedding_{t}"] for t, name in enumerate(names["models"].tolist())}
+        return arrays, found.get("ids"), data, found.get("labels")
 
 
 Embeddings.save, Embeddings.load = _save, classmethod(_load)
 
 # %% ../nbs/10_embeddings.ipynb #337ae164
-def _from_frame(cls: type[Embeddings], frame: Any, vectors: Mapping[str, str | Sequence[str]], id: str | None = None, text: str | None = None,
-                label: str | None = None, on_bad: str = "raise") -> Embeddings:
+def _from_frame(cls: type[Embeddings], frame: Any, vectors: Mapping[str, str | Sequence[str]], id: str | None = None,
+                text: str | None = None, label: str | None = None, on_bad: str = "raise") -> Embeddings:
     """The embeddings in one frame.
 
     Parameters
@@ -430,14 +450,16 @@ def _from_frame(cls: type[Embeddings], frame: Any, vectors: Mapping[str, str | S
     frame = frame.collect() if hasattr(frame, "collect") else frame
     column = lambda name, argument: None if name is None else by_position(frame_column(frame, name, argument), argument)
     ids = index_of(frame) if id is None else column(id, "id")
-    return cls({model: frame_vectors(frame, names, f"vectors[{model!r}]") for model, names in vectors.items()}, ids, column(text, "text"), column(label, "label"), on_bad)
+    models = {model: frame_vectors(frame, names, f"vectors[{model!r}]") for model, names in vectors.items()}
+    return cls(models, ids, column(text, "text"), column(label, "label"), on_bad)
 
 
 Embeddings.from_frame = classmethod(_from_frame)
 
 # %% ../nbs/10_embeddings.ipynb #2095a171
-def _from_files(cls: type[Embeddings], paths: Mapping[str, str | os.PathLike], id: str | None = None, vector: str = "embedding", text: str | None = None,
-                label: str | None = None, ids: Mapping[str, Any] | None = None, join: str = "exact", on_bad: str = "raise") -> Embeddings:
+def _from_files(cls: type[Embeddings], paths: Mapping[str, str | os.PathLike], id: str | None = None,
+                vector: str = "embedding", text: str | None = None, label: str | None = None,
+                ids: Mapping[str, Any] | None = None, join: str = "exact", on_bad: str = "raise") -> Embeddings:
     """The embeddings in several files, one for each model.
 
     Parameters
@@ -469,33 +491,41 @@ def _from_files(cls: type[Embeddings], paths: Mapping[str, str | os.PathLike], i
         raise TypeError("paths must be a mapping of model name to path, of at least one model.")
     if ids is not None and (not isinstance(ids, Mapping) or not set(ids) <= set(paths)):
         raise ValueError(f"ids must be a mapping by model ({', '.join(paths)}) to a sequence or path.")
-    found = {name: read_vectors(path, vector, id, text if at == 0 else None, label if at == 0 else None, (ids or {}).get(name)) for at, (name, path) in enumerate(paths.items())}
+    found = {}
+    for name, path in paths.items():
+        shown = {} if found else dict(text=text, label=label)                # of the first file
+        found[name] = read_vectors(path, vector, id, ids=(ids or {}).get(name), **shown)
     arrays = {name: as_matrix(part["vectors"], f"models[{name!r}]", finite=False) for name, part in found.items()}
     rest = next(iter(found.values()))
-    named = {name: as_ids(part["ids"], len(arrays[name]), f"ids[{name!r}]") for name, part in found.items() if part["ids"] is not None}
+    named = {name: as_ids(part["ids"], len(arrays[name]), f"ids[{name!r}]") for name, part in found.items()
+             if part["ids"] is not None}
     if not named:
         return cls(arrays, None, rest["text"], rest["label"], on_bad)
     if len(named) < len(found):
-        raise ValueError(f"ids are known of {', '.join(named)} but not of {', '.join(name for name in found if name not in named)}: give `id`, or `ids` for each of them.")
+        unnamed = ", ".join(name for name in found if name not in named)
+        raise ValueError(f"ids are known of {', '.join(named)} but not of {unnamed}: give `id`, or `ids` for each.")
     orders = _orders(named, join)
     dropped, first = _lost(named, orders), next(iter(orders))
     order, n = orders[first], len(arrays[first])
-    emb = cls(taken(arrays, orders), named[first][order], _part(_entries(rest["text"], n, "text"), order), _part(_entries(rest["label"], n, "label"), order), on_bad)
+    text, label = (_part(_entries(rest[what], n, what), order) for what in ("text", "label"))
+    emb = cls(taken(arrays, orders), named[first][order], text, label, on_bad)
     return _fill(emb, emb.arrays, emb.ids, emb.data, emb.labels, {**dropped, **emb.dropped})
 
-
+# %% ../nbs/10_embeddings.ipynb #a00f8ee3
 def _lost(ids: Mapping[str, np.ndarray], orders: Mapping[str, np.ndarray]) -> dict[Any, str]:
     "Who is not in all of the files, with a warning of how many they are."
     kept, keys, dropped = len(next(iter(orders.values()))), matching_keys(ids), {}
     if not kept:
-        raise ValueError(f"join: no id is in all of {', '.join(ids)} (e.g. {', '.join(f'{own[:1].tolist()[0]!r:.40} of {name!r}' for name, own in ids.items())}).")
+        examples = ", ".join(f"{own[:1].tolist()[0]!r:.40} of {name!r}" for name, own in ids.items())
+        raise ValueError(f"join: no id is in all of {', '.join(ids)} (e.g. {examples}).")
     lost = {name: np.setdiff1d(np.arange(len(own)), orders[name]) for name, own in ids.items()}
     known = {name: set(own) for name, own in keys.items()}
     for name, rows in lost.items():
         for row, value in zip(rows.tolist(), ids[name][rows].tolist()):
             dropped[value] = "not in " + ", ".join(repr(other) for other in ids if keys[name][row] not in known[other])
     if dropped:
-        warnings.warn(f"join='inner' keeps {kept} data; left out are {', '.join(f'{len(rows)} of the {len(ids[name])} of {name!r}' for name, rows in lost.items())}.", stacklevel=3)
+        counts = ", ".join(f"{len(rows)} of the {len(ids[name])} of {name!r}" for name, rows in lost.items())
+        warnings.warn(f"join='inner' keeps {kept} data; left out are {counts}.", stacklevel=3)
     return dropped
 
 

@@ -29,10 +29,11 @@ __all__ = ['SUFFIXES', 'pack_column', 'unpack_column', 'text_array', 'object_arr
 
 # %% ../nbs/94_files.ipynb #0edd5541
 def pack_column(
-    values: np.ndarray,     # (n, ...): numbers; or (n,): dates, or objects that are all text (or None), bytes, integers or tuples
+    # (n, ...): numbers; or (n,): dates, or objects that are all text (or None), bytes, integers or tuples
+    values: np.ndarray,
     name: str = "values",   # what it is called in messages
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:    # a note that JSON can hold, and arrays of numbers
-    "A column as arrays of numbers, and a note with which `unpack_column` makes it again; or an error that says why not."
+    "A column as arrays of numbers, and a note with which `unpack_column` makes it again; or an error that says why."
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     note = {"dtype": values.dtype.str}
     if values.dtype.kind in "biuf" and values.dtype.itemsize <= 8:
@@ -43,19 +44,22 @@ def pack_column(
     note["dtype"] = "|O" if values.dtype.kind == "T" else note["dtype"]
     if all(value is None or isinstance(value, str) for value in rows):
         missing = [row for row, value in enumerate(rows) if value is None]
-        return {"kind": "text", "missing": missing, **note}, _joined((value or "").encode("utf-8", "surrogatepass") for value in rows)
+        return {"kind": "text", "missing": missing, **note}, _joined((value or "").encode("utf-8", "surrogatepass")
+                                                                     for value in rows)
     if all(isinstance(value, bytes) for value in rows):
         return {"kind": "bytes", **note}, _joined(rows)
     if all(type(value) is int or isinstance(value, tuple) and _plain(value) for value in rows):
         return {"kind": "json", **note}, _joined(json.dumps(value).encode() for value in rows)
-    other = next((type(value).__name__ for value in rows if not isinstance(value, (str, bytes, type(...)))), f"an array of {values.dtype}")
+    other = next((type(value).__name__ for value in rows if not isinstance(value, (str, bytes, type(...)))),
+                 f"an array of {values.dtype}")
     raise ValueError(f"{name} cannot be saved: it holds objects that are neither strings nor numbers ({other}). "
                      "Give it as strings, or keep it beside the file and save the rest.")
 
-
+# %% ../nbs/94_files.ipynb #96d19ada
 def _plain(value: tuple) -> bool:
     "Whether JSON gives a tuple back as it was."
-    return all(part is None or type(part) in (str, int, bool) or type(part) is float and part == part or type(part) is tuple and _plain(part) for part in value)
+    return all(part is None or type(part) in (str, int, bool) or type(part) is float and part == part
+               or type(part) is tuple and _plain(part) for part in value)
 
 
 def _joined(rows: Iterable[bytes]) -> dict[str, np.ndarray]:
@@ -86,12 +90,12 @@ def unpack_column(
         rows[row] = None
     return text_array(rows, dtype) if dtype.kind in "US" else object_array(rows)
 
-
+# %% ../nbs/94_files.ipynb #b1c0a955
 def text_array(
     rows: list[str] | list[bytes],
     dtype: np.dtype | None = None,      # of fixed width; otherwise the width of the longest
 ) -> np.ndarray:                        # (n,)
-    "An array of fixed width; or of objects, where that would lose zeros at the end, or one long row among short ones would make it huge."
+    "An array of fixed width; or of objects, where that would lose zeros at the end, or be huge for a few long rows."
     zero = b"\0" if rows and isinstance(rows[0], bytes) else "\0"
     longest, total = max(map(len, rows), default=0), sum(map(len, rows))
     if len(rows) * longest > max(2 ** 22, 16 * total) or any(row.endswith(zero) for row in rows):
@@ -131,7 +135,7 @@ def contents_digest(
             found.update(np.ascontiguousarray(array[start:start + step]).view(np.uint8).data)
     return found.hexdigest()
 
-
+# %% ../nbs/94_files.ipynb #4d8d4d07
 def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], about: Any = None) -> None:
     """Write arrays to one file, in place of what was there, or not at all.
 
@@ -159,7 +163,7 @@ def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], about
     with atomic_path(path) as temporary:
         _WRITERS[path.suffix](temporary, arrays, manifest)
 
-
+# %% ../nbs/94_files.ipynb #9224459d
 def checked_suffix(path: str | os.PathLike) -> Path:
     "`path`, if it ends as one of the formats."
     path = Path(path)
@@ -170,7 +174,7 @@ def checked_suffix(path: str | os.PathLike) -> Path:
 # %% ../nbs/94_files.ipynb #7aca374c
 _MOST = 100                                      # how many times its own size a file may grow to in memory
 
-
+# %% ../nbs/94_files.ipynb #670143a7
 def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], Any]:
     """What `save_arrays` wrote.
 
@@ -193,14 +197,15 @@ def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], Any]:
         manifest = json.loads(text)
         if not isinstance(manifest, dict) or manifest.get("embgeo_nb") != 2:
             raise ValueError("it has no manifest of this version")
-        check_growth(path, sum(np.dtype(kind).itemsize * int(np.prod(shape, dtype=object)) for kind, *shape in manifest["arrays"].values()))
+        shapes = manifest["arrays"].values()
+        check_growth(path, sum(np.dtype(kind).itemsize * int(np.prod(shape, dtype=object)) for kind, *shape in shapes))
         arrays = read(manifest["arrays"])
         found = {name: [array.dtype.str, *array.shape] for name, array in arrays.items()}
         if found != manifest["arrays"] or contents_digest(manifest["about"], arrays) != manifest["sha256"]:
             raise ValueError("its contents are not those that were written")
         return arrays, manifest["about"]
 
-
+# %% ../nbs/94_files.ipynb #a54f2659
 class DamagedFile(ValueError):
     "A file that is not what it should be."
 
@@ -215,7 +220,8 @@ def reading(
     except (DamagedFile, FileNotFoundError, PermissionError, IsADirectoryError, ImportError):
         raise
     except Exception as error:
-        raise DamagedFile(f"{path.name!r} is damaged, or not what it should be: {str(error).rstrip('.') or type(error).__name__}.") from error
+        raise DamagedFile(f"{path.name!r} is damaged, or not what it should be: "
+                          f"{str(error).rstrip('.') or type(error).__name__}.") from error
 
 
 def check_growth(
@@ -246,7 +252,8 @@ def npz_members(
 ) -> dict[str, Any]:                   # arrays; bytes, where a member is no .npy
     "The members of an archive that are wanted, within bounds, without pickle."
     with zipfile.ZipFile(path) as archive:
-        infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist() if wanted(info.filename.removesuffix(".npy"))}
+        infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()
+                 if wanted(info.filename.removesuffix(".npy"))}
         check_growth(path, sum(info.file_size for info in infos.values()))
         found = {}
         for name, info in infos.items():
@@ -256,7 +263,7 @@ def npz_members(
                 found[name] = _read_npy(file, info.file_size) if info.filename.endswith(".npy") else file.read()
     return found
 
-
+# %% ../nbs/94_files.ipynb #204e0bdd
 def _read_npy(file: Any, size: int) -> np.ndarray:
     "An array from a stream of `size` bytes, if its header says the same."
     shape, fortran, dtype, start = npy_header(file)
@@ -274,15 +281,17 @@ def _read_npy(file: Any, size: int) -> np.ndarray:
         raise ValueError("an array is longer than it says")
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
-
+# %% ../nbs/94_files.ipynb #7b665438
 def npy_header(
     file: Any,      # open for reading, in binary
-) -> tuple[tuple[int, ...], bool, np.dtype, int]:      # shape, whether in Fortran's order, type, where the numbers start
+# shape, whether in Fortran's order, type, where the numbers start
+) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     "What the head of a `.npy` says; no objects, no negative sizes."
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"an array has format {version}")
-    shape, fortran, dtype = (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+    shape, fortran, dtype = (np.lib.format.read_array_header_1_0 if version == (1, 0)
+                             else np.lib.format.read_array_header_2_0)(file)
     if dtype.hasobject:
         raise ValueError("an array holds Python objects, which are not read (allow_pickle=False)")
     if any(length < 0 for length in shape):
@@ -291,7 +300,8 @@ def npy_header(
 
 # %% ../nbs/94_files.ipynb #ce6044e2
 def _write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], manifest: str) -> None:
-    need("safetensors.numpy").save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, metadata={"embgeo_nb": manifest})
+    need("safetensors.numpy").save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path,
+                                        metadata={"embgeo_nb": manifest})
 
 
 def _read_safetensors(path: Path) -> tuple[str, Callable]:
@@ -307,7 +317,8 @@ def _read_safetensors(path: Path) -> tuple[str, Callable]:
 # %% ../nbs/94_files.ipynb #44a7b6b4
 def _write_parquet(path: Path, arrays: Mapping[str, np.ndarray], manifest: str) -> None:
     arrow, parquet = need("pyarrow"), need("pyarrow.parquet")
-    columns = {name: _to_arrow(array, arrays.get(f"{name}.ends"), _how(manifest, name)) for name, array in arrays.items() if not name.endswith(".ends")}
+    columns = {name: _to_arrow(array, arrays.get(f"{name}.ends"), _how(manifest, name))
+               for name, array in arrays.items() if not name.endswith(".ends")}
     table = arrow.table(columns).replace_schema_metadata({"embgeo_nb": manifest})
     parquet.write_table(table, path, use_dictionary=False, write_page_checksum=True, store_schema=True)
 
@@ -318,15 +329,17 @@ def _how(manifest: str, name: str) -> Mapping[str, Any]:
     columns = about.get("columns") if isinstance(about, dict) else None
     return columns.get(name, {}) if isinstance(columns, dict) else {}
 
-
+# %% ../nbs/94_files.ipynb #9e8b9a0f
 def _to_arrow(array: np.ndarray, ends: np.ndarray | None, note: Mapping[str, Any]) -> Any:
     "A column of numbers, of lists of numbers, of texts or bytes, or of dates."
     arrow = need("pyarrow")
     if ends is not None:
-        kind = arrow.large_string() if note.get("kind") in ("text", "json") and _is_utf8(array) else arrow.large_binary()
+        readable = note.get("kind") in ("text", "json") and _is_utf8(array)
+        kind = arrow.large_string() if readable else arrow.large_binary()
         there = np.ones(len(ends), bool)
         there[note.get("missing", [])] = False
-        buffers = [np.packbits(there, bitorder="little"), np.concatenate([[0], ends]).astype(np.int64), np.ascontiguousarray(array)]
+        buffers = [np.packbits(there, bitorder="little"), np.concatenate([[0], ends]).astype(np.int64),
+                   np.ascontiguousarray(array)]
         return arrow.Array.from_buffers(kind, len(ends), [arrow.py_buffer(part) for part in buffers])
     if note.get("dtype", "")[1:] in ("M8[ms]", "M8[us]", "M8[ns]"):
         return arrow.array(array).view(arrow.timestamp(note["dtype"][4:-1]))
@@ -356,7 +369,8 @@ def _read_parquet(path: Path) -> tuple[bytes, Callable]:
             column = column.chunk(0) if isinstance(column, arrow.ChunkedArray) else column
             if f"{name}.ends" in names:
                 text = column.cast(arrow.large_binary())
-                offsets = np.frombuffer(text.buffers()[1], np.int64)[text.offset:text.offset + len(text) + 1] if len(text) else np.zeros(1, np.int64)
+                offsets = np.frombuffer(text.buffers()[1] or bytes(8), np.int64)
+                offsets = offsets[text.offset:text.offset + len(text) + 1]
                 found[name] = np.frombuffer(text.buffers()[2] or b"", np.uint8)[offsets[0]:offsets[-1]]
                 found[f"{name}.ends"] = offsets[1:] - offsets[0]
             else:
@@ -365,7 +379,7 @@ def _read_parquet(path: Path) -> tuple[bytes, Callable]:
 
     return manifest, read
 
-
+# %% ../nbs/94_files.ipynb #e5f5d735
 def check_parquet_growth(
     path: Path,
     file: Any,                       # pyarrow.parquet.ParquetFile
@@ -393,8 +407,10 @@ def list_values(
         sizes = need("pyarrow.compute").list_value_length(column)
         known = [length.as_py() for length in sizes.unique()]
         if known != known[:1] or None in known:
-            rows = np.flatnonzero(sizes.fill_null(-1).to_numpy(zero_copy_only=False) != (known[0] if known[0] is not None else 0))
-            raise ValueError(f"its rows do not all have {known[0] if known[0] is not None else 'a vector of'} numbers: {len(rows)} differ (first: {rows[:3].tolist()})")
+            first = known[0] if known[0] is not None else 0
+            rows = np.flatnonzero(sizes.fill_null(-1).to_numpy(zero_copy_only=False) != first)
+            raise ValueError(f"its rows do not all have {known[0] if known[0] is not None else 'a vector of'} "
+                             f"numbers: {len(rows)} differ (first: {rows[:3].tolist()})")
         lengths.append(known[0] if known else 0)
         column = column.flatten()
     if column.null_count:
@@ -451,9 +467,10 @@ def write_array(
     path = folder / f"{name}.npy"
     with atomic_path(path) as temporary:
         np.save(temporary, array, allow_pickle=False)
-    return {"file": path.name, "dtype": array.dtype.str, "shape": list(array.shape), "bytes": path.stat().st_size, "sha256": file_digest(path)}
+    return {"file": path.name, "dtype": array.dtype.str, "shape": list(array.shape), "bytes": path.stat().st_size,
+            "sha256": file_digest(path)}
 
-
+# %% ../nbs/94_files.ipynb #2ca2fe6e
 def file_digest(path: Path) -> str:
     "SHA-256 of a file."
     found = hashlib.sha256()
@@ -476,7 +493,8 @@ def map_array(
         with open(path, "rb") as file:
             shape, fortran, dtype, start = npy_header(file)
         size = start + dtype.itemsize * int(np.prod(shape, dtype=object))
-        if [dtype.str, list(shape), size] != [entry["dtype"], entry["shape"], entry["bytes"]] or path.stat().st_size != size:
+        if [dtype.str, list(shape), size] != [entry["dtype"], entry["shape"],
+                                              entry["bytes"]] or path.stat().st_size != size:
             raise ValueError("its size, type or shape is not that in the manifest")
         if verify and file_digest(path) != entry["sha256"]:
             raise ValueError("its checksum is not that in the manifest")
@@ -486,13 +504,16 @@ def map_array(
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     "Write a manifest over the old one, in a single step."
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps({"manifest": manifest, "sha256": contents_digest(manifest, {})}, indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps({"manifest": manifest, "sha256": contents_digest(manifest, {})}, indent=1),
+                             encoding="utf-8")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
     "The manifest in a file, if it is whole."
     with reading(path):
         known = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(known, dict) or not isinstance(known.get("manifest"), dict) or contents_digest(known["manifest"], {}) != known.get("sha256"):
+        if not isinstance(known, dict) or not isinstance(known.get("manifest"),
+                                                         dict) or contents_digest(known["manifest"],
+                                                                                  {}) != known.get("sha256"):
             raise ValueError("it has no manifest with the right checksum")
         return known["manifest"]

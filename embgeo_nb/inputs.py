@@ -29,7 +29,7 @@ def library_of(
     "The package that an object comes from."
     return type(values).__module__.partition(".")[0]
 
-
+# %% ../nbs/96_inputs.ipynb #778c9043
 def to_array(
     values: Any,            # tensors, frames, tables, columns of lists, lists of lists, anything with `__array__`
     name: str = "Y",        # what the argument is called in messages
@@ -39,7 +39,8 @@ def to_array(
         values = values.detach()
         return (values.float() if values.dtype == torch.bfloat16 else values).cpu().numpy()
     if hasattr(values, "toarray"):
-        raise TypeError(f"{name} is a sparse matrix. Embeddings are dense (n, p) arrays; a graph goes to `omnibus` or `datum_test`.")
+        raise TypeError(f"{name} is a sparse matrix. Embeddings are dense (n, p) arrays; a graph goes to `omnibus` or "
+                        "`datum_test`.")
     if np.ma.isMaskedArray(values):
         raise TypeError(f"{name} is a masked array. Remove the masked data from every model, or fill them.")
     if library_of(values) in _VECTORS and not isinstance(values, np.ndarray):
@@ -52,9 +53,10 @@ def to_array(
         array = object_array(list(values))
     if array.dtype.kind == "O" and array.ndim == 1:
         array = stacked(array, name)
-    return array.astype(np.float32) if array.dtype.kind == "V" and "float" in array.dtype.name else array    # bfloat16 and the like
+    # bfloat16 and the like
+    return array.astype(np.float32) if array.dtype.kind == "V" and "float" in array.dtype.name else array
 
-
+# %% ../nbs/96_inputs.ipynb #13dda0ed
 def stacked(
     rows: Iterable[Any],    # n vectors of the same length
     name: str,
@@ -66,7 +68,8 @@ def stacked(
     other = [at for at, row in enumerate(rows) if getattr(row, "shape", ()) != common]
     if other or len(common) != 1:
         most = f"have {common[0]} numbers" if len(common) == 1 else f"have shape {common}"
-        raise ValueError(f"{name} must hold one vector per row, all of the same length: most rows {most}, {len(other)} differ (first: {other[:3]}).")
+        raise ValueError(f"{name} must hold one vector per row, all of the same length: most rows {most}, "
+                         f"{len(other)} differ (first: {other[:3]}).")
     array = np.stack(rows)
     return np.array(array.tolist()) if array.dtype.kind == "O" else array
 
@@ -93,11 +96,12 @@ def _polars_vectors(values: Any, name: str) -> Any:
         nested = [column for column, dtype in values.schema.items() if dtype.is_nested()]
         if nested and values.width == 1:
             return _polars_vectors(values[nested[0]], name)
-        _only_numbers(name, [column for column, dtype in values.schema.items() if not (dtype.is_numeric() or str(dtype) == "Boolean")])
+        _only_numbers(name, [column for column, dtype in values.schema.items()
+                             if not (dtype.is_numeric() or str(dtype) == "Boolean")])
         return values.to_numpy()
     return object_array(values.to_list()) if values.dtype.is_nested() else values.to_numpy()
 
-
+# %% ../nbs/96_inputs.ipynb #6d5e9946
 def _arrow_vectors(values: Any, name: str) -> Any:
     arrow = need("pyarrow")
     try:
@@ -105,7 +109,9 @@ def _arrow_vectors(values: Any, name: str) -> Any:
             if values.num_columns == 1 and arrow.types.is_nested(values.schema.types[0]):
                 return _arrow_vectors(values.column(0), name)
             kinds = arrow.types
-            _only_numbers(name, [field.name for field in values.schema if not (kinds.is_integer(field.type) or kinds.is_floating(field.type) or kinds.is_boolean(field.type))])
+            _only_numbers(name, [field.name for field in values.schema
+                                 if not (kinds.is_integer(field.type) or kinds.is_floating(field.type)
+                                         or kinds.is_boolean(field.type))])
             return np.column_stack([_arrow_vectors(column, name) for column in values.columns])
         column = values.combine_chunks() if isinstance(values, arrow.ChunkedArray) else values
         column = arrow.concat_arrays(column.chunks) if isinstance(column, arrow.ChunkedArray) else column
@@ -116,7 +122,8 @@ def _arrow_vectors(values: Any, name: str) -> Any:
 
 def _only_numbers(name: str, other: list[str]) -> None:
     if other:
-        raise TypeError(f"{name} has columns that hold no numbers: {', '.join(other[:5])}. Give the columns of the vectors alone.")
+        raise TypeError(f"{name} has columns that hold no numbers: {', '.join(other[:5])}. Give the columns of the "
+                        "vectors alone.")
 
 
 _VECTORS = {"pandas": _pandas_vectors, "polars": _polars_vectors, "pyarrow": _arrow_vectors}
@@ -130,10 +137,12 @@ def warn_of_bits(
     "A warning where bytes seem to hold eight bits each: in bytes that are numbers, the upper bits know of each other."
     if array.dtype.itemsize > 1 or array.dtype.kind not in "iu" or array.size < 512:
         return
-    bits = np.unpackbits(np.ascontiguousarray(array[::max(1, len(array) // sample)]).view(np.uint8).reshape(-1, 1), axis=1)[:, :4]
+    bits = np.unpackbits(np.ascontiguousarray(array[::max(1, len(array) // sample)]).view(np.uint8).reshape(-1, 1),
+                         axis=1)[:, :4]
     agree = (bits[:, 1:] == bits[:, :-1]).mean(0)
     if (np.abs(agree - 0.5) < 0.1).all() and (np.abs(bits.mean(0) - 0.5) < 0.25).all():
-        warnings.warn(f"{name} holds {array.dtype} of width {array.shape[1]} that look like {8 * array.shape[1]} bits packed into bytes. "
+        warnings.warn(f"{name} holds {array.dtype} of width {array.shape[1]} that look like {8 * array.shape[1]} bits "
+                      "packed into bytes. "
                       "Unpack them first: np.unpackbits(codes.view(np.uint8), axis=1).", stacklevel=4)
 
 # %% ../nbs/96_inputs.ipynb #375e27f0
@@ -142,81 +151,100 @@ def by_position(
     name: str = "values",
 ) -> list | np.ndarray:           # entries in their order; an array where they were one
     "The entries of a sequence, by position."
-    counted = hasattr(values, "__getitem__") and hasattr(values, "__len__") and not hasattr(values, "__iter__")       # a data set of torch
-    if isinstance(values, (str, bytes, Mapping, Set)) or not (counted or hasattr(values, "__iter__")) or getattr(values, "shape", (1,)) == ():
-        raise TypeError(f"{name} must be a sequence with one entry per datum, in their order; got {type(values).__name__}.")
-    library = library_of(values)
-    if counted:
+    counted = hasattr(values, "__getitem__") and hasattr(values, "__len__") and not hasattr(values, "__iter__")
+    ordered = not isinstance(values, (str, bytes, Mapping, Set)) and getattr(values, "shape", (1,)) != ()
+    if not ordered or not (counted or hasattr(values, "__iter__")):
+        raise TypeError(f"{name} must be a sequence with one entry per datum, in their order; "
+                        f"got {type(values).__name__}.")
+    if counted:                                                       # a data set of torch
         return [values[at] for at in range(len(values))]
     if isinstance(values, torch.Tensor):
         return to_array(values)
-    if np.ma.isMaskedArray(values):
-        return [None if hidden else value for value, hidden in zip(values.data.tolist(), np.ma.getmaskarray(values).tolist())] if values.ndim == 1 else values
-    if isinstance(values, np.ndarray) and values.ndim:
-        return np.asarray(values)
-    if library == "pandas" and isinstance(getattr(values, "dtype", None), np.dtype) and values.dtype.kind != "O":
-        return values.to_numpy()
-    if library == "polars" and not values.null_count() and (values.dtype.is_numeric() or values.dtype.is_temporal() and getattr(values.dtype, "time_zone", None) is None):
-        return values.to_numpy()
-    if library == "polars":
-        return values.to_list()
-    if library == "pyarrow":
-        return _arrow_entries(values)
-    return np.asarray(values) if hasattr(values, "__array__") and library != "pandas" else list(values)      # an extension of pandas as a list
+    if np.ma.isMaskedArray(values) and values.ndim == 1:
+        hidden = np.ma.getmaskarray(values).tolist()
+        return [None if at else value for value, at in zip(values.data.tolist(), hidden)]
+    if library_of(values) in _ENTRIES and not isinstance(values, np.ndarray):
+        return _ENTRIES[library_of(values)](values)
+    return np.asarray(values) if hasattr(values, "__array__") else list(values)
+
+# %% ../nbs/96_inputs.ipynb #0e766e22
+def _pandas_entries(values: Any) -> list | np.ndarray:
+    plain = isinstance(getattr(values, "dtype", None), np.dtype) and values.dtype.kind != "O"
+    return values.to_numpy() if plain else list(values)
+
+
+def _polars_entries(values: Any) -> list | np.ndarray:
+    kind = values.dtype
+    plain = kind.is_numeric() or kind.is_temporal() and getattr(kind, "time_zone", None) is None
+    return values.to_numpy() if plain and not values.null_count() else values.to_list()
 
 
 def _arrow_entries(values: Any) -> list | np.ndarray:
-    kinds = need("pyarrow").types
-    kind = values.type
-    known = kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind) or kinds.is_date(kind) or kinds.is_timestamp(kind) and kind.tz is None
-    if values.null_count or not known:
+    kinds, kind = need("pyarrow").types, values.type
+    plain = any(is_a(kind) for is_a in (kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_date))
+    if values.null_count or not (plain or kinds.is_timestamp(kind) and kind.tz is None):
         return values.to_pylist()
     return values.to_numpy() if hasattr(values, "chunks") else values.to_numpy(zero_copy_only=False)
 
+
+_ENTRIES = {"pandas": _pandas_entries, "polars": _polars_entries, "pyarrow": _arrow_entries}
+
 # %% ../nbs/96_inputs.ipynb #8ad8f61b
-_KINDS = ((bool, "bool"), (np.bool_, "bool"), (int, "int"), (np.integer, "int"), (float, "float"), (np.floating, "float"), (str, "str"), (bytes, "bytes"),
-          (datetime.datetime, "datetime"), (np.datetime64, "datetime"), (datetime.date, "date"), (datetime.timedelta, "timedelta"), (np.timedelta64, "timedelta"))
+_KINDS = ((bool, "bool"), (np.bool_, "bool"), (int, "int"), (np.integer, "int"), (float, "float"),
+          (np.floating, "float"), (str, "str"), (bytes, "bytes"),
+          (datetime.datetime, "datetime"), (np.datetime64, "datetime"), (datetime.date, "date"),
+          (datetime.timedelta, "timedelta"), (np.timedelta64, "timedelta"))
 
 
 def _kind(kind: type) -> str:
     "What the values of a Python type are."
     return next((name for base, name in _KINDS if issubclass(kind, base)), kind.__name__)
 
-
+# %% ../nbs/96_inputs.ipynb #60498c7d
 def as_column(
     values: Any,             # a sequence of any kind, one entry per datum
     name: str = "ids",
 ) -> np.ndarray:             # (n,)
-    "A column of one kind of values, none missing, as an array that holds them exactly; or an error that names what is in the way."
+    "A column of one kind of values, none missing, as an array that holds them exactly; or an error that says why not."
     values = by_position(values, name)
     if isinstance(values, np.ndarray):
         if values.ndim != 1 or values.dtype.kind in "cV":
-            raise ValueError(f"{name} must be one-dimensional, of numbers, texts or dates; got shape {values.shape}, dtype {values.dtype}.")
+            raise ValueError(f"{name} must be one-dimensional, of numbers, texts or dates; got shape {values.shape}, "
+                             f"dtype {values.dtype}.")
         if values.dtype.kind in "biufmMSU":
             _all_there(np.isnat(values) if values.dtype.kind in "mM" else values != values, name)
             return values
         values = values.tolist()
     types = {type(value) for value in values}
     kinds = {_kind(one) for one in types}
-    missing = [at for at, value in enumerate(values) if _is_missing(value)] if kinds & {"float", "NoneType", "NAType", "NaTType", "datetime", "timedelta"} else []
+    missing = [at for at, value in enumerate(values) if _is_missing(value)] if kinds & {"float", "NoneType", "NAType",
+                                                                                        "NaTType", "datetime",
+                                                                                        "timedelta"} else []
     _all_there(missing, name)
     if kinds == {"int", "float"} and all(abs(value) <= 2 ** 53 for value in values if _kind(type(value)) == "int"):
         kinds = {"float"}
     if len(kinds) > 1:
         examples = {_kind(type(value)): value for value in reversed(values)}
-        raise ValueError(f"{name} mixes {' and '.join(f'{kind} ({examples[kind]!r})' for kind in sorted(kinds))}. Make them all of one kind.")
+        raise ValueError(f"{name} mixes {' and '.join(f'{kind} ({examples[kind]!r})' for kind in sorted(kinds))}. "
+                         "Make them all of one kind.")
     return _COLUMNS.get(next(iter(kinds), ""), _objects)(values, name)
 
-
+# %% ../nbs/96_inputs.ipynb #163eaecf
 def _is_missing(value: Any) -> bool:
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or isinstance(value, (float, np.floating)) and value != value or isinstance(value, (np.datetime64, np.timedelta64)) and np.isnat(value)
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return bool(np.isnat(value))
+    if isinstance(value, (float, np.floating)):
+        return value != value
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _all_there(missing: Any, name: str) -> None:
     "An error that names the rows without a value, given as numbers or as a mask."
     rows = np.flatnonzero(missing).tolist() if isinstance(missing, np.ndarray) else missing
     if rows:
-        raise ValueError(f"{name} has {len(rows)} missing values (rows {', '.join(map(str, rows[:5]))}{', …' if len(rows) > 5 else ''}). Give these data a value of their own, or drop them.")
+        raise ValueError(f"{name} has {len(rows)} missing values (rows "
+                         f"{', '.join(map(str, rows[:5]))}{', …' if len(rows) > 5 else ''}). Give these data a value "
+                         "of their own, or drop them.")
 
 # %% ../nbs/96_inputs.ipynb #8deb77a7
 def _integers(values: list, name: str) -> np.ndarray:
@@ -229,12 +257,15 @@ def _integers(values: list, name: str) -> np.ndarray:
 
 def _moments(values: list, name: str) -> np.ndarray:
     if any(getattr(value, "tzinfo", None) is not None for value in values):
-        raise ValueError(f"{name} holds times with a time zone. Bring them to one zone and drop it, e.g. series.dt.tz_convert('UTC').dt.tz_localize(None).")
-    return np.array([value.to_datetime64() if hasattr(value, "to_datetime64") else np.datetime64(value) for value in values])
+        raise ValueError(f"{name} holds times with a time zone. Bring them to one zone and drop it, e.g. "
+                         "series.dt.tz_convert('UTC').dt.tz_localize(None).")
+    return np.array([value.to_datetime64() if hasattr(value, "to_datetime64") else np.datetime64(value)
+                     for value in values])
 
 
 def _spans(values: list, name: str) -> np.ndarray:
-    return np.array([value.to_timedelta64() if hasattr(value, "to_timedelta64") else np.timedelta64(value) for value in values])
+    return np.array([value.to_timedelta64() if hasattr(value, "to_timedelta64") else np.timedelta64(value)
+                     for value in values])
 
 
 def _objects(values: list, name: str) -> np.ndarray:
@@ -242,13 +273,17 @@ def _objects(values: list, name: str) -> np.ndarray:
         try:
             hash(value)
         except TypeError:
-            raise ValueError(f"{name} must be one-dimensional, of hashable values; row {row} is {value!r:.60}.") from None
+            raise ValueError(f"{name} must be one-dimensional, of hashable values; "
+                             f"row {row} is {value!r:.60}.") from None
     return object_array(values)
 
-
-_COLUMNS = {"bool": lambda values, name: np.array(values, bool), "int": _integers, "float": lambda values, name: np.array(values, float),
-            "str": lambda values, name: text_array([str(value) for value in values]), "bytes": lambda values, name: text_array([bytes(value) for value in values]),
-            "datetime": _moments, "date": lambda values, name: np.array(values, "datetime64[D]"), "timedelta": _spans}
+# %% ../nbs/96_inputs.ipynb #085b45da
+_COLUMNS = {"int": _integers, "datetime": _moments, "timedelta": _spans,
+            "bool": lambda values, name: np.array(values, bool),
+            "float": lambda values, name: np.array(values, float),
+            "str": lambda values, name: text_array([str(value) for value in values]),
+            "bytes": lambda values, name: text_array([bytes(value) for value in values]),
+            "date": lambda values, name: np.array(values, "datetime64[D]")}
 
 # %% ../nbs/96_inputs.ipynb #7e60e5b2
 def index_of(
@@ -282,7 +317,8 @@ def as_ids(
     if array.dtype.kind == "U" or n and isinstance(array[0], str):
         alike = [group for group, count in Counter(map(_composed, array.tolist())).items() if count > 1]
         if alike:
-            warnings.warn(f"{name} holds texts that look the same and differ in how accents are written (first: {', '.join(map(ascii, alike[:3]))}); "
+            warnings.warn(f"{name} holds texts that look the same and differ in how accents are written (first: "
+                          f"{', '.join(map(ascii, alike[:3]))}); "
                           "unicodedata.normalize('NFC', text) makes them one.", stacklevel=2)
     return array
 
@@ -291,17 +327,20 @@ def _composed(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 # %% ../nbs/96_inputs.ipynb #cfbce635
+_MATCHING = {"i": "int", "u": "int", "f": "int", "m": "span", "M": "date", "b": "bool", "S": "bytes", "U": "str"}
+
+
 def matching_keys(
     columns: Mapping[str, np.ndarray],     # ids by model
 ) -> dict[str, list]:                      # the same as Python objects that are equal where the ids are
     "Keys by which rows of different models find each other, or an error where they never can."
-    kinds = {name: {"i": "number", "u": "number", "f": "number", "m": "span", "M": "date", "b": "bool", "S": "bytes", "U": "str"}.get(column.dtype.kind)
-             or _kind(type(column[0])).replace("int", "number") for name, column in columns.items()}
+    kinds = {name: _MATCHING.get(column.dtype.kind) or _kind(type(column[0])) for name, column in columns.items()}
     first = next(iter(kinds))
     for name, kind in kinds.items():
         if kind != kinds[first]:
             one, other = (columns[which][:1].tolist()[0] for which in (name, first))
-            raise ValueError(f"ids[{name!r}] lacks {len(columns[first])} of the ids of {first!r}: they are of another kind, and {one!r:.60} never matches {other!r:.60}.")
+            raise ValueError(f"ids[{name!r}] lacks {len(columns[first])} of the ids of {first!r}: they are of another "
+                             f"kind, and {one!r:.60} never matches {other!r:.60}.")
     if kinds[first] in ("date", "span"):
         unit = np.result_type(*columns.values())
         return {name: column.astype(unit).view(np.int64).tolist() for name, column in columns.items()}
@@ -312,7 +351,8 @@ def frame_columns(
     frame: Any,            # of pandas or polars, a table of Arrow, or a mapping of columns
 ) -> list[str]:
     "The names of its columns."
-    return list(frame if isinstance(frame, Mapping) else frame.column_names if hasattr(frame, "column_names") else frame.columns)
+    return list(frame if isinstance(frame, Mapping) else frame.column_names if hasattr(frame, "column_names")
+                else frame.columns)
 
 
 def frame_column(
@@ -323,10 +363,11 @@ def frame_column(
     "One column of a frame, or an error that lists what there is."
     known = frame_columns(frame)
     if known.count(column) != 1:
-        raise ValueError(f"{argument}: there {'is no' if column not in known else 'is more than one'} column {column!r}; the columns are {', '.join(map(str, known[:20]))}.")
+        raise ValueError(f"{argument}: there {'is no' if column not in known else 'is more than one'} column "
+                         f"{column!r}; the columns are {', '.join(map(str, known[:20]))}.")
     return frame[column]
 
-
+# %% ../nbs/96_inputs.ipynb #49ab0ad9
 def frame_vectors(
     frame: Any,
     columns: str | Iterable[str],       # one column of lists, or several of numbers

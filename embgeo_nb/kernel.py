@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import RLock
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import check_count, check_option, need, progress
+from .common import check_count, check_device, check_option, need, progress
 from .embeddings import as_matrix, zero_rows
 
 METRICS = ("cosine", "euclidean", "inner_product")
@@ -41,18 +42,31 @@ def pair_similarity(
     return product / ((queries * queries).sum(-1) * (rows * rows).sum(-1)).sqrt() if metric == "cosine" else product
 
 # %% ../nbs/20_kernel.ipynb #cb917ef3
+_USERS, _LOCK = [], RLock()  # what the user allows, once for everyone inside; the settings are those of all threads
+
+
+def _allow(precision: str, reduced: bool) -> tuple[str, bool]:
+    "Sets how float32 and bfloat16 products may be rounded; returns what was set."
+    matmul = torch.backends.cuda.matmul
+    before = torch.get_float32_matmul_precision(), matmul.allow_bf16_reduced_precision_reduction
+    torch.set_float32_matmul_precision(precision)
+    matmul.allow_bf16_reduced_precision_reduction = reduced
+    return before
+
+
 @contextmanager
 def full_float32() -> Iterator[None]:
     "Products accumulated in full float32, whatever precision the user allows elsewhere: error bounds rely on it."
-    allowed, matmul = torch.get_float32_matmul_precision(), torch.backends.cuda.matmul
-    reduced = matmul.allow_bf16_reduced_precision_reduction
-    torch.set_float32_matmul_precision("highest")
-    matmul.allow_bf16_reduced_precision_reduction = False
+    with _LOCK:                                      # the first one in sets, the last one out restores
+        _USERS.append(_allow("highest", False) if not _USERS else _USERS[0])
     try:
-        yield
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
     finally:
-        torch.set_float32_matmul_precision(allowed)
-        matmul.allow_bf16_reduced_precision_reduction = reduced
+        with _LOCK:
+            before = _USERS.pop()
+            if not _USERS:
+                _allow(*before)
 
 
 class _Rows:
@@ -135,8 +149,8 @@ def _largest(scores: torch.Tensor, count: int, group: int = 16) -> tuple[torch.T
         return scores.topk(count, dim=1, sorted=False)
     tail = scores[:, group * width:]
     among = scores[:, :group * width].view(len(scores), group, width).amax(1).topk(count, dim=1, sorted=False).indices
-    places = (among[:, :, None] + width * torch.arange(group)).flatten(1)
-    places = torch.cat([places, torch.arange(group * width, scores.shape[1]).expand(len(scores), -1)], 1)
+    places = (among[:, :, None] + width * torch.arange(group, device=scores.device)).flatten(1)
+    places = torch.cat([places, torch.arange(group * width, scores.shape[1], device=scores.device).expand(len(scores), -1)], 1)
     values = torch.cat([scores.gather(1, places[:, :count * group]), tail], 1)
     top = values.topk(count, dim=1, sorted=False)
     return top.values, places.gather(1, top.indices)
@@ -194,10 +208,10 @@ def _similarities(data: _Rows, own: torch.Tensor, nominees: torch.Tensor) -> tor
     "Exact similarity of the rows numbered `own` with their nominees, (rows, count) float64: equal pairs get equal values."
     if data.metric == "euclidean" or data.device.type != "cpu":
         return _gathered(data, own, nominees)
-    similarity, query = torch.empty(nominees.shape, dtype=torch.float64), data.piece("exact", own)
+    similarity, query = torch.empty(nominees.shape, dtype=torch.float64, device=own.device), data.piece("exact", own)
     for first, last in data.pieces:                      # sampled products, a piece at a time
         inside = (nominees >= first) & (nominees < last)
-        counts = torch.cat([torch.zeros(1, dtype=torch.int64), inside.sum(1).cumsum(0)])
+        counts = torch.cat([torch.zeros(1, dtype=torch.int64, device=own.device), inside.sum(1).cumsum(0)])
         similarity[inside] = _sampled(query, data.piece("exact", slice(first, last)), counts, nominees[inside] - first)
     return similarity / (data.squares[own, None] * data.squares[nominees]).sqrt() if data.metric == "cosine" else similarity
 
@@ -206,7 +220,8 @@ def _sampled(query: torch.Tensor, rows: torch.Tensor, counts: torch.Tensor, colu
     "Some entries of `query @ rows.T`, given as those of a CSR matrix; each pair is summed on its own, wherever it stands."
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
-        pairs = torch.sparse_csr_tensor(counts, columns, torch.zeros(len(columns), dtype=query.dtype), size=(len(query), len(rows)), check_invariants=False)
+        pairs = torch.sparse_csr_tensor(counts, columns, torch.zeros(len(columns), dtype=query.dtype, device=query.device), size=(len(query), len(rows)),
+                                        device=query.device, check_invariants=False)
         return torch.sparse.sampled_addmm(pairs, query, rows.T, beta=0.0).values()
 
 
@@ -499,7 +514,7 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     Raises
     ------
     ValueError
-        If k is not in 1..n-1, an option is unknown, values are not finite, or a row is zero under cosine.
+        If k is not in 1..n-1, an option is unknown, a device is not there, values are not finite, or a row is zero under cosine.
     TypeError
         If `Y` does not hold real numbers or `n_neighbors` is no integer.
 
@@ -514,6 +529,7 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     """
     if device is None:
         device = Y.device if isinstance(Y, torch.Tensor) else "cpu"
+    device = check_device(device)
     Y = as_matrix(Y, "Y")
     n = len(Y)
     check_option("metric", metric, METRICS)
@@ -521,16 +537,16 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     check_option("backend", backend, BACKENDS)
     n_neighbors = check_count("n_neighbors", n_neighbors, 1, n - 1, f"a datum has {n - 1} others (n = {n})")
     check_directions(Y, metric)
-    if batch_size is not None:
-        check_count("batch_size", batch_size, 1)
     data, recall = _Rows(_on_cpu(Y), metric, device if backend == "torch" else "cpu"), None
+    if batch_size is not None:
+        data.batch = check_count("batch_size", batch_size, 1)
     if backend == "torch":
         blocks = nearest_between(data, 0, n, n_neighbors, batch_size)
     else:
         blocks, recall = _faiss_neighbors(data, n_neighbors, backend == "faiss-approximate")
     return as_kernel(blocks, metric, symmetrize, recall)
 
-
+# %% ../nbs/20_kernel.ipynb #dd67f9dd
 def check_directions(
     Y: np.ndarray,      # (n, p); a memory-mapped array stays on disk
     metric: str,
@@ -538,18 +554,37 @@ def check_directions(
     "An error if a row has no direction where the metric needs one."
     zero = zero_rows(Y) if metric == "cosine" else ()
     if len(zero):
-        raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so no cosine. "
-                         "Remove these data from every model, or use metric='euclidean'.")
+        raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so "
+                         "no cosine. Remove these data from every model, or use metric='euclidean'.")
 
 
 def nearest_between(data: _Rows, first: int, last: int, k: int, batch_size: int | None = None) -> list[Nearest]:
     "The k nearest of rows first..last on the CPU, a batch at a time."
     coarse, batch_size, blocks = _coarse_pays(data.n, data.Y.shape[1], data.device), batch_size or data.batch, []
     for start in progress(range(first, last, batch_size), "nearest neighbours", 10):
-        block, proven = _neighbors_block(data, torch.arange(start, min(start + batch_size, last), device=data.device), k, coarse)
-        blocks.append(block.on_cpu())
-        coarse = coarse and proven > 0.6               # where rounding hides the gaps, float32 from here on
+        at, stop = start, min(start + batch_size, last)
+        while at < stop:
+            try:
+                block, proven = _neighbors_block(data, torch.arange(at, min(at + data.batch, stop), device=data.device), k, coarse)
+            except torch.OutOfMemoryError:
+                _halve(data, stop - at)
+                continue
+            blocks.append(block.on_cpu())
+            at += len(block.neighbors)
+            coarse = coarse and proven > 0.6           # where rounding hides the gaps, float32 from here on
     return blocks
+
+
+def _halve(data: _Rows, rows: int) -> None:
+    "Half as many rows at a time from here on, said aloud; or an error where that is impossible."
+    rows = min(data.batch, rows)
+    if rows == 1:
+        raise MemoryError(f"{data.device} has no room for the similarities of a single row to {data.n:,} data. Use device='cpu'.")
+    data.batch = rows // 2
+    data.room.clear()
+    if data.device.type == "cuda":
+        torch.cuda.empty_cache()
+    warnings.warn(f"{data.device} ran out of memory with {rows:,} rows at a time; it goes on with {data.batch:,}.", stacklevel=3)
 
 
 def _on_cpu(Y: np.ndarray) -> torch.Tensor:
@@ -574,7 +609,7 @@ def _faiss_neighbors(data: _Rows, k: int, approximate: bool) -> tuple[list[Neare
         stop = min(start + 1024, data.n)
         values, places = (torch.from_numpy(part) for part in index.search(rows[start:stop], count + 1))
         places = _without_self(values, places, start)
-        enough, own = (places >= 0).all(1), torch.arange(start, stop)      # an approximate search may come back with fewer
+        enough, own = (places >= 0).all(1), torch.arange(start, stop, device="cpu")      # an approximate search may come back with fewer
         found, floor = _ranked(data, own, k, places.masked_fill(places < 0, data.n))
         floor[~enough] = -torch.inf
         if not approximate and count < data.n - 1:
@@ -589,7 +624,7 @@ def _faiss_neighbors(data: _Rows, k: int, approximate: bool) -> tuple[list[Neare
 
 def _without_self(values: torch.Tensor, places: torch.Tensor, start: int) -> torch.Tensor:
     "The nominees less the datum itself (or the last of them, where it is not among its own)."
-    own = places == torch.arange(start, start + len(places))[:, None]
+    own = places == torch.arange(start, start + len(places), device=places.device)[:, None]
     own[:, -1] |= ~own.any(1)
     return places[~own].view(len(places), -1)
 
@@ -598,7 +633,7 @@ def _recall(data: _Rows, neighbors: np.ndarray, sample: int = 256) -> float:
     "Share of true neighbours found, on data spread over all."
     rows, k = np.unique(np.linspace(0, data.n - 1, min(sample, data.n)).astype(int)), neighbors.shape[1]
     own, found = torch.from_numpy(rows), 0
-    for place, block in _among_all(data, own, k, torch.full((len(own),), -torch.inf, dtype=torch.float64)):
+    for place, block in _among_all(data, own, k, torch.full((len(own),), -torch.inf, dtype=torch.float64, device="cpu")):
         found += sum(len(set(of) & set(true)) for of, true in zip(neighbors[rows[place]].tolist(), block.neighbors.tolist()))
     return found / (k * len(rows))
 
@@ -638,7 +673,7 @@ def edges_as_one(difference: sp.csr_array, loadings: torch.Tensor, kinds: np.nda
     several = np.bincount(group) > 1
     part, which = several[group], np.cumsum(several) - 1
     weights = sp.csr_array((change[part], (which[group[part]], column[part])), shape=(int(several.sum()), n))
-    joined = torch.as_tensor(weights @ loadings.double().cpu().numpy()).to(loadings)
+    joined = torch.from_numpy(weights @ loadings.double().cpu().numpy()).to(loadings)
     column, change = column[new], change[new]
     column[several], change[several] = n + np.arange(several.sum()), 1.0
     where = np.searchsorted(row[new], np.arange(n + 1))

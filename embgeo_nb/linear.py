@@ -17,7 +17,7 @@ from .embeddings import as_matrix
 # %% auto #0
 __all__ = ['UnitRows', 'row_blocks', 'column_means', 'joint_gram', 'joint_maps', 'LinearFrame', 'linear_frame']
 
-# %% ../nbs/32_linear.ipynb #8e676cff
+# %% ../nbs/32_linear.ipynb #845270cc
 @dataclass(frozen=True, eq=False)
 class UnitRows:
     "Rows of one model, centred, rotated if asked, and scaled to unit length, a block at a time."
@@ -32,7 +32,9 @@ class UnitRows:
 
     def block(self, rows: slice) -> np.ndarray:
         "Unit rows (rows, width), float32; a row at the mean stays zero."
-        own = self.Y[rows].astype(np.float32) - self.center
+        own = self.Y[rows].astype(np.result_type(self.Y.dtype, np.float32)) - self.center
+        largest = np.abs(own).max(1, keepdims=True)                  # squares neither overflow nor vanish
+        own = (own / np.where(largest > 0, largest, 1)).astype(np.float32)
         own = own if self.rotation is None else own @ self.rotation
         length = np.linalg.norm(own, axis=1, keepdims=True)
         return own / np.where(length > 0, length, 1)
@@ -44,19 +46,21 @@ def row_blocks(n: int, block: int = 8192) -> Iterator[slice]:
 
 
 def column_means(Y: np.ndarray) -> np.ndarray:
-    "Mean of every column, (p,) float32, summed in float64."
+    "Mean of every column, (p,), summed in float64."
     total = sum(Y[rows].sum(0, dtype=np.float64) for rows in row_blocks(len(Y)))
-    return (total / len(Y)).astype(np.float32)
+    return (total / len(Y)).astype(np.result_type(Y.dtype, np.float32))
 
-# %% ../nbs/32_linear.ipynb #aa81c6ac
+# %% ../nbs/32_linear.ipynb #2e48e3b4
 def joint_gram(
     views: Sequence[UnitRows],   # m models (or groups of features) on the same data
+    used: np.ndarray | None = None,   # (n,) bool: the data that make the frame, by default all
 ) -> tuple[np.ndarray, np.ndarray]:
     "C of all columns (p, p), float64, and the scales alpha (m,) that give every kernel norm 1."
     n, edges = len(views[0].Y), np.cumsum([0, *(view.width for view in views)])
     C = np.zeros((edges[-1], edges[-1]))
     for rows in progress(list(row_blocks(n)), "joint Gram matrix", 10):
         X = np.concatenate([view.block(rows) for view in views], 1)
+        X = X if used is None else X[used[rows]]
         C += X.T @ X
     own = [C[low:high, low:high] for low, high in zip(edges, edges[1:])]
     scales = np.array([np.linalg.norm(part) ** -0.5 if part.any() else 0.0 for part in own])
@@ -67,9 +71,10 @@ def joint_gram(
 def joint_maps(
     views: Sequence[UnitRows],
     n_components: int,           # at most
+    used: np.ndarray | None = None,   # (n,) bool: the data that make the frame, by default all
 ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
     "Eigenvalues (d,) of the mean kernel, the map (width, d) of every view's unit rows to its positions (2), and alpha (m,)."
-    C, scales = joint_gram(views)
+    C, scales = joint_gram(views, used)
     values, vectors = np.linalg.eigh(C)
     order = np.argsort(-values)[:n_components]
     order = order[values[order] > 1e-9 * values.max()]

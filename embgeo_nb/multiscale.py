@@ -16,10 +16,12 @@ import torch
 
 from .common import check_count, check_level, check_option, html_table, need, progress
 from .multiplicity import benjamini_hochberg
-from .datum_test import _SLACK, HITS, DatumTest, coin_flips, datum_test, moved_most_first, padded, put_back, signs_at_a_time
+from .coins import HITS, SLACK, coin_flips, padded, put_back, signs_at_a_time
+from .datum_test import DatumTest, datum_test, moved_most_first
 from .embeddings import as_embeddings
 from .kernel import DataKernel, data_kernel
-from .omnibus import Graphs, as_graphs, frame, frame_of, selected
+from .frame import frame, frame_of
+from .omnibus import Graphs, as_graphs, selected
 from .rdpg import n_components_for
 
 # %% auto #0
@@ -93,7 +95,7 @@ def _joint_pvalues(differences: Sequence[sp.csr_array], loadings: Sequence[torch
 def _flip_until(observed: torch.Tensor, K: torch.Tensor, keys: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
     "p-values of a batch of data with these keys: h / l where the h-th hit falls at draw l, (1 + hits) / (B + 1) for those that never get there."
     reached = ((observed[:, None] @ K)[:, 0] * observed).sum(1, keepdim=True)
-    reached = reached - _SLACK * (1 + reached.abs())
+    reached = reached - SLACK * (1 + reached.abs())
     pvalues, hits, active, done = np.ones(len(keys)), torch.zeros(len(keys), dtype=torch.int64, device=K.device), torch.arange(len(keys), device=K.device), 0
     data = torch.as_tensor(keys, device=K.device)
     while len(active) and done < n_resamples:

@@ -17,12 +17,12 @@ import torch
 from .common import html_table, need, progress, row_of
 from .embeddings import Embeddings, as_embeddings, as_matrix
 from .kernel import DataKernel, data_kernel, pair_similarity
-from .rdpg import (as_graph, column_signs, in_order, leading_eigenpairs, n_components_for, near_order, operator_eigenpairs, reordered,
+from .rdpg import (as_graph, column_signs, in_order, n_components_for, near_order, operator_eigenpairs, reordered,
                             start_block, to_torch, unit_of)
 
 # %% auto #0
 __all__ = ['check_rank', 'Graphs', 'as_graphs', 'selected', 'Omnibus', 'omnibus', 'Attribution', 'attribute', 'difference_graph',
-           'place_model', 'Frame', 'frame', 'frame_of']
+           'place_model']
 
 # %% ../nbs/24_omnibus.ipynb #65cd7447
 def _pair_operator(mean: sp.csr_array, half: sp.csr_array, device: str | torch.device | None) -> Callable:
@@ -493,60 +493,3 @@ def _rows_of_new(new: np.ndarray, old: np.ndarray, kernel: DataKernel, name: str
 
 
 Omnibus.transform = _transform
-
-# %% ../nbs/24_omnibus.ipynb #c30fcd8d
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """Coordinates from the mean graph alone, equation (6).
-
-    Attributes
-    ----------
-    center : ndarray of shape (n, d)
-        Mean position of every datum, `U |Lambda|^(1/2)`.
-    loadings : ndarray of shape (n, d)
-        `U |Lambda|^(-1/2) sign(Lambda)`: what one gained neighbour adds to a displacement, before the factor 1/2.
-    eigenvalues : ndarray of shape (d,)
-        Of the mean graph, signed.
-    """
-
-    center: np.ndarray = field(repr=False)
-    loadings: np.ndarray = field(repr=False)
-    eigenvalues: np.ndarray = field(repr=False)
-
-    @property
-    def n_components(self) -> int:
-        "d."
-        return len(self.eigenvalues)
-
-
-def frame(mean_graph: Any, n_components: int | str | None = None, tol: float = 1e-4, seed: int | np.random.Generator = 0,
-          device: str | torch.device | None = None) -> Frame:
-    """The frame of a comparison: the leading eigenpairs of the mean graph.
-
-    Parameters
-    ----------
-    mean_graph : DataKernel or scipy sparse matrix (n, n)
-        Mean of the graphs that are compared (`Graphs.mean`).
-    n_components, tol, seed, device
-        As in `omnibus`.
-
-    Returns
-    -------
-    Frame
-    """
-    mean_graph = as_graph(mean_graph, "mean_graph")
-    d = n_components_for(mean_graph, n_components, seed, device)
-    values, vectors = (part.cpu().numpy() for part in leading_eigenpairs(mean_graph, d, tol, seed, device))
-    check_rank(values, d, "mean graph")
-    root = np.abs(values) ** 0.5
-    return Frame(vectors * root, vectors / root * np.sign(values), values)
-
-
-def frame_of(a: str, b: str, frame_models: Sequence[str] | None = None) -> tuple[str, ...]:
-    "The models that make the frame of a pair: the two themselves, and those that join them by name."
-    if isinstance(frame_models, str):
-        raise TypeError(f"frame_models must be a sequence of model names, such as [{frame_models!r}]; got {frame_models!r}.")
-    names = (a, b, *(frame_models or ()))
-    if a != b and len(set(names)) < len(names):
-        raise ValueError(f"frame_models must name further models, each once, and neither of the two that are compared; got {', '.join(map(repr, names[2:]))}.")
-    return names

@@ -13,12 +13,12 @@ import numpy as np
 
 from .common import check_count, check_level, check_option, need
 from .manifold import ModelManifold, ModelTree, by_model
-from .omnibus import frame
+from .frame import frame
 
 # %% auto #0
 __all__ = ['PALETTE', 'MARKERS', 'LINES', 'GREY', 'style', 'plot_manifold', 'plot_eigenvalues', 'plot_tree', 'plot_query_curve',
            'uniform_band', 'plot_pvalues', 'plot_test', 'plot_displacement', 'plot_explanation', 'plot_calibration',
-           'plot_sizes']
+           'plot_sizes', 'plot_comparison']
 
 # %% ../nbs/60_plot.ipynb #545e4cf6
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")   # Okabe & Ito
@@ -699,3 +699,91 @@ def plot_sizes(table: Any, level: float = 0.05, band: tuple[float, float] | None
         ax.tick_params(axis="y", length=0)
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(groups), borderaxespad=0.2, columnspacing=1.2, handletextpad=0.2)
     return ax
+
+# %% ../nbs/60_plot.ipynb #3d1b70fb
+from .bulk import plot_bulk
+from .comparison import Comparison, by_label
+
+# %% ../nbs/60_plot.ipynb #e2f9a593
+def plot_comparison(C: Comparison, alpha: float = 0.05, axes: Any = None, most: int = 12) -> np.ndarray:
+    """Two models compared: the scores with their null and what moved, and whose data moved.
+
+    Data that no model tells apart are one datum on the left.
+
+    Parameters
+    ----------
+    C : Comparison
+    alpha : float, default 0.05
+        False discovery rate at which a datum counts as moved, by the recommended p-value.
+    axes : two matplotlib Axes, optional
+    most : int, default 12
+        How many labels get a bar of their own; the others share one.
+
+    Returns
+    -------
+    ndarray of two Axes
+    """
+    check_level("alpha", alpha)
+    moved, most = C.rejected(alpha), check_count("most", most, 1)
+    with style():
+        if axes is None:
+            axes = need("matplotlib.pyplot", "plot").subplots(1, 2, figsize=(9.2, 3.8), width_ratios=(3, 2))[1]
+        left, right = axes
+        _scores(left, C, moved, alpha)
+        before, after = (_drawn(model, 30) for model in C.models)
+        left.set_title(f"from {before} to {after}", parse_math=False)
+        if C.labels is None:
+            _ranked(right, C, moved, alpha)
+        else:
+            _moved_by_label(right, by_label(C, moved), most)
+    return np.asarray(axes)
+
+# %% ../nbs/60_plot.ipynb #2d1d34aa
+_MOVED = dict(facecolor="white", edgecolor=PALETTE[1], hatch="/////", linewidth=0.8)
+
+
+def _drawn(text: Any, width: int) -> str:
+    "`text` on one line, with a mark for every character that no font draws."
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in _short(text, width))
+
+
+def _scores(ax: Any, C: Comparison, moved: np.ndarray, alpha: float) -> None:
+    "Histogram of the scores with the fitted null; the moved data hatched in it."
+    score, moved = C.score[C.rows], moved[C.rows]
+    plot_bulk(score, C.fit, ax)
+    edges = np.array([bar.get_x() for bar in ax.patches] + [ax.patches[-1].get_x() + ax.patches[-1].get_width()])
+    if moved.any():
+        ax.hist(np.clip(score[moved], edges[0], edges[-1]), edges, label=f"moved: {moved.sum():,} ({C.null}, q ≤ {alpha:g})", zorder=2.5, **_MOVED)
+    ax.set(xlabel="score: evidence that the datum moved", ylabel="data in a bin")
+    ax.legend(loc="upper right", frameon=True, facecolor="white", edgecolor="none", framealpha=0.9)
+
+
+def _moved_by_label(ax: Any, found: Mapping[str, Mapping[str, Any]], most: int) -> None:
+    "A bar for every label: how many percent of its data moved."
+    rows = [(name, each["moved"], each["n"]) for name, each in found.items()]
+    rows.sort(key=lambda row: (-row[1] / row[2], -row[2]))
+    if len(rows) > most + 1:
+        rest = rows[most:]
+        rows[most:] = [(f"{len(rest)} others", sum(row[1] for row in rest), sum(row[2] for row in rest))]
+    places, shares = np.arange(len(rows)), [100 * moved / n for _, moved, n in rows]
+    ax.barh(places, shares, height=0.66, **_MOVED)
+    for place, share, (_, moved, n) in zip(places, shares, rows):
+        ax.annotate(f"{moved:,} of {n:,}", (share, place), (4, 0), textcoords="offset points", va="center", size=9)
+    ax.set_yticks(places, [_drawn(name, 24) for name, _, _ in rows], parse_math=False)
+    ax.tick_params(axis="y", length=0)
+    ax.set(xlim=(0, 1.35 * max(*shares, 1)), ylim=(max(len(rows), 4) - 0.4, -0.6), xlabel="moved, % of the label's data")
+    ax.set_xticks([tick for tick in ax.get_xticks() if tick <= min(ax.get_xlim()[1], 100)])
+    ax.set_title("whose data moved")
+
+
+def _ranked(ax: Any, C: Comparison, moved: np.ndarray, alpha: float) -> None:
+    "q-values in the order of the score; values below 1e-8 are drawn there."
+    rank, q = np.arange(1, C.n + 1), np.maximum(C.qvalue[C.order], 1e-8)
+    moved = moved[C.order]
+    for chosen, look in ((~moved, dict(facecolors="none", edgecolors=GREY, linewidths=0.7)),
+                         (moved, dict(facecolors=PALETTE[1], edgecolors="white", linewidths=0.4, marker="s"))):
+        ax.scatter(rank[chosen], q[chosen], s=16, zorder=2, **look)
+    ax.axhline(alpha, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+    ax.set(xscale="log", yscale="log", xlabel="rank by score", ylabel="q")
+    ax.set_ylim(max(min(q.min(), alpha) / 2, 5e-9), 1.6)
+    ax.set_title(f"{moved.sum():,} of {C.n:,} moved (filled)")

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import check_count
+from .common import check_count, check_device
 from .kernel import DataKernel, full_float32
 
 # %% auto #0
@@ -161,7 +161,8 @@ def as_graph(graph: Any, name: str = "graph") -> sp.csr_array:
     if graph.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers; got dtype {graph.dtype}.")
     graph = sp.csr_array(graph)
-    graph = graph.astype(np.float64 if graph.dtype == np.float64 else np.float32)
+    wide = graph.dtype.itemsize > 4 if graph.dtype.kind == "f" else graph.nnz and np.abs(graph.data.astype(float)).max() > 2 ** 24
+    graph = graph.astype(np.float64 if wide else np.float32)      # float32 holds whole numbers up to 2^24
     graph.sum_duplicates()
     if not np.isfinite(graph.data).all():
         raise ValueError(f"{name} has NaN or infinite weights.")
@@ -214,6 +215,7 @@ class _Basis:
         self.GW = self.W if plain else torch.empty_like(self.W)
         self.H = torch.zeros(room, room, dtype=torch.float64, device=like.device)
         self.size = self.first = self.linked = 0                  # columns; where the newest block begins; and what it is linked to
+        self.longest = 0.0                                        # length of an O X so far
 
     def outside(self, X: torch.Tensor, since: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         "X less what lies in the span of the basis, and what that was."
@@ -236,8 +238,9 @@ class _Basis:
         self.H[self.linked:self.size, new] = corner.double()
         self.H[new, self.linked:self.size] = corner.double().T
         self.linked = self.first
-        rest, length = self.outside(rest)[0], OX.norm(dim=0)      # and once more against all, for rounding
-        return torch.where(rest.norm(dim=0) > 8 * torch.finfo(X.dtype).eps * length, rest, 0)      # less than that is rounding
+        rest = self.outside(rest)[0]                              # and once more against all, for rounding
+        self.longest = max(self.longest, float(OX.norm(dim=0).max())) if OX.shape[1] else self.longest
+        return torch.where(rest.norm(dim=0) > 8 * torch.finfo(X.dtype).eps * self.longest, rest, 0)      # less than that is rounding
 
     def ritz(self) -> tuple[torch.Tensor, torch.Tensor]:
         "Ritz values by decreasing absolute value, and their vectors in the basis."
@@ -265,25 +268,56 @@ def block_krylov(
     max_iter: int = 1000,                # blocks
 ) -> tuple[torch.Tensor, torch.Tensor] | None:  # (k,) signed eigenvalues, (N, k) G-orthonormal eigenvectors, fewer if the rank is lower; None if the dtype is too coarse for tol
     "The k eigenpairs of largest absolute value of an operator known by its products."
+    while True:
+        found = _krylov(apply, start, k, tol, max_basis, max_iter)
+        if found is None or not _may_hide(found[0], start.shape[1], tol):
+            return found
+        more = np.random.default_rng(start.shape).standard_normal((len(start), min(start.shape[1], k - start.shape[1])))
+        start = torch.cat([start, torch.from_numpy(more).to(start)], 1)      # once more, with twice as many
+
+
+def _may_hide(theta: torch.Tensor, b: int, tol: float) -> bool:
+    "Whether copies of an eigenvalue may be missing: b starting vectors found b copies or more, and smaller eigenvalues after them."
+    theta, b = np.sort(theta.double().cpu().numpy()), max(b, 1)
+    if b >= len(theta):
+        return False
+    near = 10 * tol * np.abs(theta)
+    copies = np.searchsorted(theta, theta + near, "right") - np.searchsorted(theta, theta - near, "left")
+    return bool(np.abs(theta).min() < (np.abs(theta) - 2 * near)[copies >= b].max(initial=0))
+
+
+def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis: int | None, max_iter: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+    "`block_krylov` from one starting block: no more copies of an eigenvalue than that has columns are sure to be found."
     (N, b), rng = start.shape, np.random.default_rng(len(start))
     max_basis = max_basis or max(4 * k, k + 12 * b)
-    basis, rest, theta, Y = None, start, None, None
+    basis, rest, theta, Y, scale = None, start, None, None, 0.0
     due, history, settled, look, empty = 6 + k // b, [], None, 0, False
 
     def applied(X: torch.Tensor) -> tuple[torch.Tensor, ...]:
         "X made G-orthonormal with its O X and G X, and the map from X to it, transposed."
+        nonlocal scale
         OX, GX = apply(X)
         if GX is X:
             return X, OX, GX, None
-        gram = (X.T @ GX).double()
-        weights, rotation = torch.linalg.eigh((gram + gram.T) / 2)
-        keep = weights > 1e-10 * weights.max().clamp_min(1e-300)
-        turn = (rotation[:, keep] / weights[keep].sqrt()).to(X.dtype)
-        return X @ turn, OX @ turn, GX @ turn, (turn.T.double() @ gram).to(X.dtype)
+        gram, whole = (X.T @ GX).double(), None
+        for again in (False, True):
+            weights, rotation = torch.linalg.eigh((gram + gram.T) / 2)
+            scale = max(scale, float(weights.max()))
+            least = (1e-5 if X.dtype == torch.float32 else 1e-12) * scale               # G may be singular: what has no length is rounding
+            keep = weights > (1e-3 if again else least)
+            turn = (rotation[:, keep] / weights[keep].sqrt()).to(X.dtype)
+            back = (turn.T.double() @ gram).to(X.dtype)
+            X, OX, GX, whole = X @ turn, OX @ turn, GX @ turn, back if whole is None else back @ whole
+            if again or not keep.any() or not basis or weights[keep].min() > 1e-4 * scale:
+                break
+            X = basis.outside(X)[0]                                # what was short is long now, and so is its rounding
+            OX, GX = apply(X)
+            gram = (X.T @ GX).double()
+        return X, OX, GX, whole
 
     def fresh(*beside: torch.Tensor) -> tuple[torch.Tensor, ...]:
         "A few random columns outside the span of the basis and of a block (X, G X), and their products."
-        Z = torch.as_tensor(rng.standard_normal((N, _FRESH))).to(start)
+        Z = torch.from_numpy(rng.standard_normal((N, _FRESH))).to(start)
         for _ in range(2):
             Z = _orthonormal(basis.outside(Z)[0])[0]
             if beside:
@@ -347,8 +381,8 @@ def to_torch(graph: sp.csr_array, device: str | torch.device | None = None, dtyp
     "A scipy CSR graph as a torch CSR tensor on `device`, sharing its memory where types allow."
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support|The given NumPy array is not writ")
-        parts = [torch.as_tensor(part, device=device) for part in (*_index(graph), graph.data)]
-        return torch.sparse_csr_tensor(*parts[:2], parts[2].to(dtype), size=graph.shape, check_invariants=False)
+        parts = [torch.as_tensor(part, device=device or "cpu") for part in (*_index(graph), graph.data)]
+        return torch.sparse_csr_tensor(*parts[:2], parts[2].to(dtype), size=graph.shape, device=parts[2].device, check_invariants=False)
 
 
 def _index(graph: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
@@ -373,7 +407,7 @@ def reordered(graph: sp.csr_array, order: np.ndarray) -> sp.csr_array:
 
 def start_block(n: int, k: int, seed: int | np.random.Generator, device: str | torch.device | None = None) -> torch.Tensor:
     "The eigensolver's random first block for k eigenpairs, the same on every device."
-    return torch.as_tensor(np.random.default_rng(seed).standard_normal((n, int(np.clip(k // 4, 8, 32)))), device=device)
+    return torch.as_tensor(np.random.default_rng(seed).standard_normal((n, int(np.clip(k // 4, 8, 32)))), device=check_device(device))
 
 
 def column_signs(vectors: torch.Tensor) -> torch.Tensor:
@@ -443,7 +477,7 @@ def leading_eigenpairs(graph: sp.csr_array, k: int, tol: float = 1e-6, seed: int
     """
     n = graph.shape[0]
     if n <= 400 or k > n // 8:
-        values, vectors = torch.linalg.eigh(torch.as_tensor(graph.toarray().astype(np.float64), device=device))
+        values, vectors = torch.linalg.eigh(torch.as_tensor(graph.toarray().astype(np.float64), device=check_device(device)))
         order = values.abs().argsort(descending=True, stable=True)[:k]
         return values[order], fix_signs(vectors[:, order])
     unit = unit_of(graph)
@@ -519,10 +553,13 @@ class SpectralEmbedding:
         `U |Lambda|^(1/2)`; columns by decreasing absolute eigenvalue.
     eigenvalues : ndarray of shape (d,), float64
         Signed.
+    graph : csr_array (n, n) or None
+        What was embedded.
     """
 
     positions: np.ndarray = field(repr=False)
     eigenvalues: np.ndarray = field(repr=False)
+    graph: sp.csr_array | None = field(repr=False, default=None)
 
     @property
     def n_components(self) -> int:
@@ -572,4 +609,40 @@ def spectral_embedding(graph: Any, n_components: int | str | None = None, tol: f
     graph = as_graph(graph)
     d = n_components_for(graph, n_components, seed, device)
     values, vectors = leading_eigenpairs(graph, d, tol, seed, device)
-    return SpectralEmbedding((vectors * values.abs().sqrt()).cpu().numpy(), values.cpu().numpy())
+    return SpectralEmbedding((vectors * values.abs().sqrt()).cpu().numpy(), values.cpu().numpy(), graph)
+
+# %% ../nbs/22_rdpg.ipynb #5d10d002
+def _largest_unseen(self: SpectralEmbedding, steps: int = 32, probes: int = 8, seed: int | np.random.Generator = 0) -> float:
+    """A bound on the absolute value of every eigenvalue that is not among these, wrong with probability `10 ** -probes` only.
+
+    Parameters
+    ----------
+    steps, probes : int
+        Products with the graph, of this many random vectors at a time. More steps make the bound tighter.
+    seed : int or numpy.random.Generator
+
+    Returns
+    -------
+    float
+        If it is below the largest eigenvalue, no copy of that was missed; a complete embedding is a few per cent above its last.
+    """
+    if self.graph is None:
+        raise ValueError("This embedding does not know its graph; make it with `spectral_embedding`.")
+    values, graph = self.eigenvalues, self.graph.astype(np.float64)
+    found = values != 0
+    U = self.positions[:, found] / np.sqrt(np.abs(values[found]))
+    X = np.random.default_rng(seed).standard_normal((len(U), check_count("probes", probes, 1)))
+    length = 0.0
+    for _ in range(check_count("steps", steps, 1)):
+        X -= U @ (U.T @ X)
+        X = graph @ X
+        X -= U @ (U.T @ X)
+        size = np.linalg.norm(X, axis=0).max()
+        if size == 0:
+            return 0.0
+        X, length = X / size, length + np.log(size)
+    residual = np.linalg.norm(graph @ U - U * values[found])
+    return float(np.exp((length + np.log(10 * np.sqrt(2 / np.pi))) / steps) + residual)
+
+
+SpectralEmbedding.largest_unseen = _largest_unseen

@@ -50,7 +50,7 @@ def _read_arrow(path: Path, vector: str, others: Sequence[str]) -> dict[str, Any
         column.validate(full=True)                               # offsets that lead outside would be followed
     return found
 
-
+# %% ../nbs/98_readers.ipynb #13a4ba25
 def _read_jsonl(path: Path, vector: str, others: Sequence[str]) -> dict[str, Any]:
     columns: dict[str, list] = {name: [] for name in dict.fromkeys([vector, *others])}
     with open(path, encoding="utf-8") as file:
@@ -66,7 +66,8 @@ def _read_jsonl(path: Path, vector: str, others: Sequence[str]) -> dict[str, Any
 # %% ../nbs/98_readers.ipynb #6f3d80c0
 def _read_npy(path: Path, vector: str, others: Sequence[str]) -> dict[str, Any]:
     if others:
-        raise ValueError(f"a .npy holds vectors alone, and no {', '.join(map(repr, others))}; give ids={{model: path or sequence}}")
+        raise ValueError(f"a .npy holds vectors alone, and no {', '.join(map(repr, others))}; give ids={{model: path "
+                         f"or sequence}}")
     return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
 
 
@@ -108,7 +109,8 @@ def _read_h5ad(path: Path, vector: str, others: Sequence[str]) -> dict[str, Any]
 def _read_faiss(path: Path, vector: str, others: Sequence[str]) -> dict[str, Any]:
     faiss = need("faiss", "faiss")
     if others:
-        raise ValueError(f"a .faiss index holds vectors and numbers, and no {', '.join(map(repr, others))}; give ids={{model: path or sequence}}")
+        raise ValueError(f"a .faiss index holds vectors and numbers, and no {', '.join(map(repr, others))}; give "
+                         f"ids={{model: path or sequence}}")
     with _bounded(faiss, path.stat().st_size):
         whole = faiss.read_index(str(path))                       # owns what is inside
     mapped = hasattr(whole, "id_map")
@@ -118,7 +120,7 @@ def _read_faiss(path: Path, vector: str, others: Sequence[str]) -> dict[str, Any
         inverted.make_direct_map()
     return {"": index.reconstruct_n(0, index.ntotal), "ids": faiss.vector_to_array(whole.id_map) if mapped else None}
 
-
+# %% ../nbs/98_readers.ipynb #bcf70cf4
 @contextmanager
 def _bounded(faiss: Any, size: int) -> Iterator[None]:
     "No vector in a file can be larger than the file, whatever it declares; newer versions of faiss can be told so."
@@ -133,11 +135,14 @@ def _bounded(faiss: Any, size: int) -> Iterator[None]:
         faiss.set_deserialization_vector_byte_limit(allowed)
 
 
-_READERS: dict[str, Callable] = {".parquet": _read_parquet, ".arrow": _read_arrow, ".feather": _read_arrow, ".jsonl": _read_jsonl, ".npy": _read_npy, ".npz": _read_npz,
-                                 ".safetensors": _read_safetensors, ".h5ad": _read_h5ad, ".zarr": _read_zarr, ".faiss": _read_faiss}
+_READERS: dict[str, Callable] = {".parquet": _read_parquet, ".arrow": _read_arrow, ".feather": _read_arrow,
+                                 ".jsonl": _read_jsonl, ".npy": _read_npy, ".npz": _read_npz,
+                                 ".safetensors": _read_safetensors, ".h5ad": _read_h5ad, ".zarr": _read_zarr,
+                                 ".faiss": _read_faiss}
 
 # %% ../nbs/98_readers.ipynb #7f6a95e4
-def read_vectors(path: str | os.PathLike, vector: str = "embedding", id: str | None = None, text: str | None = None, label: str | None = None,
+def read_vectors(path: str | os.PathLike, vector: str = "embedding", id: str | None = None, text: str | None = None,
+                 label: str | None = None,
                  ids: Any = None) -> dict[str, Any]:
     """Vectors and what is known of their rows, from one file.
 
@@ -178,7 +183,7 @@ def read_vectors(path: str | os.PathLike, vector: str = "embedding", id: str | N
         columns["ids"] = read_ids(ids)
     return {"vectors": vectors, **columns}
 
-
+# %% ../nbs/98_readers.ipynb #4d39346a
 def read_ids(
     ids: Any,                # a sequence, or the path of a .npy, .txt (one to a line) or .json (a list)
 ) -> Any:

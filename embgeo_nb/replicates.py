@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from html import escape
-from itertools import combinations
-from math import comb
 from typing import Any
 
 import numpy as np
@@ -19,96 +17,17 @@ import scipy.sparse as sp
 import torch
 
 from .common import as_seed, check_count, check_level, check_option, html_table, need, versions
-from .multiplicity import benjamini_hochberg
+from .contrasts import between_groups, graph_products, moderated_ratio, n_relabellings, pooled_pvalues, relabellings
 from .datum_test import DatumTest
 from .embeddings import Embeddings
-from .omnibus import Frame, Graphs, Omnibus, as_graphs, frame
+from .multiplicity import benjamini_hochberg
+from .frame import Frame, frame
+from .omnibus import Graphs, Omnibus, as_graphs
 
 REPLICATE_METHODS = ("pooled", "single", "rotation")
 
 # %% auto #0
-__all__ = ['REPLICATE_METHODS', 'n_relabellings', 'replicate_test', 'RerunCheck', 'rerun_check']
-
-# %% ../nbs/38_replicates.ipynb #007d1729
-def _inner_products(graphs: list[sp.csr_array], loadings: np.ndarray, block: int = 4096) -> np.ndarray:
-    "G of every datum, (n, g, g): inner products of the runs' positions about their mean; 0 where they differ by rounding alone."
-    n, g = graphs[0].shape[0], len(graphs)
-    G = np.empty((n, g, g))
-    for start in range(0, n, block):
-        positions = np.stack([graph[start:start + block] @ loadings for graph in graphs], 1) / 2      # (rows, g, d)
-        size = (positions ** 2).sum((1, 2))
-        positions -= positions.mean(1, keepdims=True)
-        positions[(positions ** 2).sum((1, 2)) <= 1e-20 * size] = 0
-        G[start:start + block] = positions @ positions.transpose(0, 2, 1)
-    return G
-
-
-def _between(G: np.ndarray, contrasts: np.ndarray) -> np.ndarray:
-    "Between-group variation of every datum for every contrast, (n, R)."
-    unit = contrasts / np.linalg.norm(contrasts, axis=1, keepdims=True)
-    return np.einsum("rs,nst,rt->nr", unit, G, unit, optimize=True)
-
-
-# %% ../nbs/38_replicates.ipynb #a2f99a59
-def _relabellings(g_a: int, g_b: int, most: int, seed: int) -> np.ndarray:
-    "Contrasts (R, g), the true one first: all of them if they are no more than `most`, else `most` random ones."
-    g = g_a + g_b
-    contrast = lambda members: np.where(np.isin(np.arange(g), members), -1 / g_a, 1 / g_b)
-    truth = contrast(np.arange(g_a))
-    if n_relabellings(g_a, g_b) <= most:
-        every = (members for members in combinations(range(g), g_a) if g_a != g_b or 0 in members)
-        return np.array([contrast(members) for members in every])         # in lexicographic order: the truth comes first
-    rng = np.random.default_rng(seed)
-    return np.array([truth, *(contrast(rng.choice(g, g_a, replace=False)) for _ in range(most - 1))])
-
-
-def n_relabellings(g_a: int, g_b: int) -> int:
-    "How many different ways there are to divide the runs into groups of these sizes."
-    return comb(g_a + g_b, g_a) // (2 if g_a == g_b else 1)
-
-# %% ../nbs/38_replicates.ipynb #eef5acbb
-def _moderation(G: np.ndarray) -> tuple[float, float, float]:
-    "(nu, delta_0, s_0^2): effective dimensions, and weight and size of the common variance (Smyth 2004, section 6.2), blind to groups."
-    from scipy.optimize import brentq
-    from scipy.special import digamma, polygamma
-    h = G.shape[1] - 1
-    trace, squared = np.trace(G, axis1=1, axis2=2), (G ** 2).sum((1, 2))
-    varying = trace > 0
-    if not varying.any():
-        return 1.0, np.inf, 1.0
-    of_square = (h * squared - trace ** 2).sum() / (h * (h * (h + 1) - 2))                # sum of tr Sigma^2
-    square_of = (trace ** 2).sum() / h ** 2 - 2 / h * of_square                           # sum of (tr Sigma)^2
-    nu = float(np.clip(square_of / of_square, 1, None)) if of_square > 0 else 1.0
-    log = np.log(trace[varying] / h)
-    half = h * nu / 2
-    excess = (log.var(ddof=1) if len(log) > 1 else 0.0) - polygamma(1, half)
-    location = log.mean() - digamma(half) + np.log(half)
-    if excess <= 1e-6:
-        return nu, np.inf, float(np.exp(location))
-    prior = 2 * brentq(lambda y: polygamma(1, y) - excess, 1e-8, 1e8)
-    return nu, float(prior), float(np.exp(location + digamma(prior / 2) - np.log(prior / 2)))
-
-
-def _moderated(within: np.ndarray, df: int, moderation: tuple[float, float, float]) -> np.ndarray:
-    "Shrunken variances, of the shape of `within`."
-    nu, prior, common = moderation
-    return np.full_like(within, common) if np.isinf(prior) else (prior * common + df * nu * within) / (prior + df * nu)
-
-# %% ../nbs/38_replicates.ipynb #86761162
-def _moderated_f(G: np.ndarray, contrasts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "F and the between-group variation of every datum for every contrast, (n, R) both; 0 where nothing varies."
-    between, df = _between(G, contrasts), G.shape[1] - 2
-    within = np.maximum(np.trace(G, axis1=1, axis2=2)[:, None] - between, 0) / df
-    variance = _moderated(within, df, _moderation(G))
-    return np.divide(between, variance, out=np.zeros_like(between), where=variance > 0), between
-
-
-def _pooled(F: np.ndarray) -> np.ndarray:
-    "p-values (n, R) of every datum under every contrast, with the table F of all data that vary as the reference."
-    varying, pvalue = F.any(1), np.ones_like(F)
-    reference = np.sort(F[varying], axis=None)
-    pvalue[varying] = 1 - np.searchsorted(reference, F[varying] * (1 - 1e-9)) / max(reference.size, 1)
-    return pvalue
+__all__ = ['REPLICATE_METHODS', 'replicate_test', 'RerunCheck', 'rerun_check']
 
 # %% ../nbs/38_replicates.ipynb #0f3db94c
 def _rotation_pvalues(G: np.ndarray, contrast: np.ndarray, n_resamples: int, seed: int, block: int = 512) -> np.ndarray:
@@ -182,16 +101,16 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
     runs = (*group_a, *group_b)
     graphs = as_graphs(_only(emb, (*runs, *_joining(frame_models, runs))), n_neighbors, metric, symmetrize, device)
     coordinates = frame(graphs.mean, n_components, tol, device=device)
-    G = _inner_products([graphs[name] for name in runs], coordinates.loadings)
+    G = graph_products([graphs[name] for name in runs], coordinates.loadings)
     if method == "pooled" and every < 20 and G.any():
         warnings.warn(f"With {g_a} + {g_b} runs there are {every} relabellings, the true one among them, so that the pooled test rejects at most {every} alpha of the data "
                       "at level alpha, and misses much where many differ. Add runs (4 + 4 have 35 relabellings), or use method='rotation'.", stacklevel=2)
-    contrasts = _relabellings(g_a, g_b, n_resamples if method != "rotation" else 1000, seed)
-    F, between = _moderated_f(G, contrasts)
+    contrasts = relabellings(g_a, g_b, n_resamples if method != "rotation" else 1000, seed)
+    F, between = moderated_ratio(G, contrasts), between_groups(G, contrasts)
     if method == "single":
         pvalue = (between >= between[:, :1] * (1 - 1e-9)).mean(1)
     else:
-        pvalue = _pooled(F)[:, 0] if method == "pooled" else _rotation_pvalues(G, contrasts[0], n_resamples, seed)
+        pvalue = pooled_pvalues(F)[:, 0] if method == "pooled" else _rotation_pvalues(G, contrasts[0], n_resamples, seed)
     in_reference = max(F.any(1).sum(), 1) * F.shape[1]
     smallest = {"single": 1 / len(contrasts), "pooled": 1 / in_reference, "rotation": 1 / (n_resamples + 1)}[method]
     drawn = n_resamples if method == "rotation" else len(contrasts)
@@ -297,12 +216,12 @@ def _shares_by_chance(g: int, draws: int = 1999) -> np.ndarray:
 def _contrasts_of_runs(g: int) -> dict[str, np.ndarray]:
     "Contrasts of all divisions into halves (at most 500), and of each run against the rest."
     alone = np.eye(g)
-    return {"halves": _relabellings(g // 2, g - g // 2, 500, 0), "one against the rest": (1 - alone) / (g - 1) - alone}
+    return {"halves": relabellings(g // 2, g - g // 2, 500, 0), "one against the rest": (1 - alone) / (g - 1) - alone}
 
 
 def _rates(G: np.ndarray, contrasts: np.ndarray, level: float) -> np.ndarray:
     "Share of the data that the pooled test rejects at each contrast, all of them being the reference, (R,)."
-    return (_pooled(_moderated_f(G, contrasts)[0]) <= level).mean(0)
+    return (pooled_pvalues(moderated_ratio(G, contrasts)) <= level).mean(0)
 
 
 def _scatter_of_rates(G: np.ndarray, level: float, draws: int = 40) -> float:
@@ -420,7 +339,7 @@ def rerun_check(emb: Any, n_components: int | str | None = None, n_neighbors: in
     level : float, default 0.05
         At which the rates of rejection are counted.
     alpha : float, default 0.01
-        How often sets of runs of one kind may be called something else.
+        How often sets of runs of one kind may be called something else (in simulations up to twice as often).
 
     Returns
     -------
@@ -438,7 +357,7 @@ def rerun_check(emb: Any, n_components: int | str | None = None, n_neighbors: in
         raise ValueError("emb must hold at least four runs, since two directions besides the one that is tested say how much chance "
                          f"scatters; got {len(graphs.models)}.")
     coordinates = frame(graphs.mean, n_components, tol, device=device)
-    G = _inner_products(list(graphs.graphs.values()), coordinates.loadings)
+    G = graph_products(list(graphs.graphs.values()), coordinates.loadings)
     return _check(G, graphs.models, level, alpha, {**graphs.settings, "n_components": coordinates.n_components})
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,19 @@ import scipy.sparse as sp
 import torch
 
 from .common import atomic_path, check_count, check_option, html_table, is_abandoned, need
-from .datum_test import _redrawn, coin_flips, datum_test, latent_positions
-from .embeddings import as_embeddings
-from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, read_manifest, reading, save_arrays, unpack_column, write_array,
+from .coins import coin_flips
+from .datum_test import datum_test
+from .comparison import Comparison, compare
+from .embeddings import Embeddings, as_embeddings
+from .features import n_rotations_for
+from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, read_manifest, reading,
+                             save_arrays, unpack_column, write_array,
                              write_manifest)
+from .fitted_nulls import latent_positions, redrawn_statistics
+from .frame import frame
 from .kernel import (METRICS, SYMMETRIZE, DataKernel, Nearest, _coarse_pays, _largest, _on_cpu, _Rows, as_kernel, check_directions, data_kernel,
                               nearest_between)
-from .omnibus import Graphs, Omnibus, as_graphs, frame, omnibus
+from .omnibus import Graphs, Omnibus, as_graphs, omnibus
 from .rdpg import to_torch
 
 # %% auto #0
@@ -62,7 +68,7 @@ def _seconds(work: Callable[[], Any]) -> float:
     return min(times)
 
 # %% ../nbs/66_scale.ipynb #c9f6b8c8
-STAGES = ("kernel", "omnibus", "frame", "paired")
+STAGES = ("kernel", "omnibus", "frame", "paired", "features", "linear")
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +142,9 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
         Data, dimensions (one number, or one for each model), models.
     n_neighbors, n_components, n_resamples : int
         As in `datum_test`; n_components None stands for min(128, n/8).
-    stages : sequence of {'kernel', 'omnibus', 'frame', 'paired'}
-        What will be done. A paired test needs kernels and a frame, and no omnibus.
+    stages : sequence of {'kernel', 'omnibus', 'frame', 'paired', 'features', 'linear'}
+        What will be done. A paired test needs kernels and a frame, and no omnibus. `compare` is all but the omnibus, with
+        n_resamples=999.
     differing : float in [0, 1], default 0.5
         Share of the edges that only one of two models has.
     memory : float, optional
@@ -185,12 +192,34 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
         work = 2.0 * n * draws * r * min(r, d)
         signs = n * draws * max(r, 64) / rates["signs"]
         costs["paired"] = work, 2 * (signs + work / rates["thin"]), embeddings + kept + 24.0 * n * r + 3e8 + 24.0 * n * d, signs + work / rates["dense"]
+    if "features" in stages:
+        costs["features"] = _features_cost(n, min(widths), k, d, rates, embeddings + kept)
+    if "linear" in stages:
+        costs["linear"] = _linear_cost(n, widths, rates, embeddings + kept)
     seconds, operations, floors = ({s: c[part] for s, c in costs.items()} for part in (1, 0, 3))
     found = CostEstimate(seconds, operations, floors, {s: c[2] + 3e8 for s, c in costs.items()}, free_memory() if memory is None else float(memory),
                          _advice(costs, embeddings, kept))
     if refuse and not found.fits:
         raise MemoryError(f"This needs about {found.peak_bytes / 1e9:.1f} GB and {found.available / 1e9:.1f} GB may be used. " + " ".join(found.advice))
     return found
+
+
+def _features_cost(n: int, p: int, k: int, d: int, rates: dict[str, float], held: float) -> tuple[float, float, float, float]:
+    "The same of two models' groups of features: eight graphs in a frame, and their linear kernels, for every rotation."
+    edges, rotations = 1.6 * n * k, n_rotations_for(n)
+    eigen = _eigen_cost(4.0 * edges, n, d, 200 + 7 * d, rates, 8e-7 * edges, held)
+    graphs, linear = 4.0 * n * n * p, 2.0 * n * (2.0 * p) ** 2 + 4.0 * n * p * p
+    floor = (graphs + linear) / rates["dense"] + eigen[3]
+    seconds = (graphs + linear) / rates["dense"] + 16.0 * n * n / rates["select"] + 2.0 * 8 * edges * d / rates["sparse"] + eigen[1]
+    held = held + 8 * edges * 12.0 + 3.5e8 + 8.0 * n * (2 * 64 + 2 * d) + 4.0 * n * p
+    return rotations * (graphs + linear + eigen[0]), rotations * seconds, max(held, eigen[2] + 8 * edges * 12.0), rotations * floor
+
+
+def _linear_cost(n: int, widths: Sequence[int], rates: dict[str, float], held: float) -> tuple[float, float, float, float]:
+    "The same of the joint frame of two linear kernels and of the rigid fit: Gram matrices, and passes over the rows."
+    a, b = widths[0], widths[-1]
+    work = 2.0 * n * (a + b) ** 2 + 8.0 * n * a * b + 4.0 * n * min(a, b) ** 2
+    return work, work / rates["dense"] + 1e-8 * n * (a + b), held + 8.0 * 4 * (a + b) ** 2 + 6e4 * (a + b) + 16.0 * 16 * n, work / rates["dense"]
 
 
 def _eigen_cost(passes: float, length: int, d: int, vectors: float, rates: dict[str, float], before: float, held: float) -> tuple[float, float, float, float]:
@@ -219,8 +248,9 @@ def _advice(costs: dict[str, tuple[float, float, float, float]], embeddings: flo
 # %% ../nbs/66_scale.ipynb #c5207ad4
 _PARTS, _MANIFEST, _FORMAT = ("indptr", "indices", "data"), "graphs.json", "graphs of embgeo_nb, 2"
 
-
-def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
+# %% ../nbs/66_scale.ipynb #51abec3a
+def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metric: str = "cosine",
+                symmetrize: str = "union",
                 device: str | torch.device | None = None, engine: Any = None) -> Graphs:
     """Write the graphs of an analysis to a folder, one model at a time, and open them from there.
 
@@ -246,7 +276,7 @@ def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metr
         If the ids cannot be stored, or the folder holds something else under the same name. Nothing is written then.
     """
     folder, settings = Path(folder), dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)
-    given = isinstance(emb, Graphs) or isinstance(emb, Mapping) and any(isinstance(value, DataKernel) or sp.issparse(value) for value in emb.values())
+    given = isinstance(emb, Graphs) or isinstance(emb, Mapping) and any(map(_is_graph, emb.values()))
     source = as_graphs(emb) if given else as_embeddings(emb)
     note, ids = pack_column(source.ids, "ids")                                # refused before the work
     folder.mkdir(parents=True, exist_ok=True)
@@ -254,18 +284,26 @@ def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metr
     try:
         entries = []
         for at, name in enumerate(source.models):
-            graph = source[name] if given else (engine.kernel(source[name], **settings) if engine else data_kernel(source[name], device=device, **settings)).graph
-            graph = _canonical(graph)
-            entries.append({"name": name, **{part: write_array(folder, f"{token}.{at}.{part}", getattr(graph, part)) for part in _PARTS}})
+            kernel = engine.kernel if engine else partial(data_kernel, device=device)
+            graph = _canonical(source[name] if given else kernel(source[name], **settings).graph)
+            parts = {part: write_array(folder, f"{token}.{at}.{part}", getattr(graph, part)) for part in _PARTS}
+            entries.append({"name": name, **parts})
         columns = {part: write_array(folder, f"{token}.ids{part}", array) for part, array in ids.items()}
-        write_manifest(folder / _MANIFEST, {"format": _FORMAT, "n": source.n, "models": entries, "ids": {"note": note, "parts": columns},
+        write_manifest(folder / _MANIFEST, {"format": _FORMAT, "n": source.n, "models": entries,
+                                            "ids": {"note": note, "parts": columns},
                                             "settings": source.settings if given else settings})
     except BaseException:
-        _remove(folder, lambda file: file.startswith(token))
+        with suppress(ValueError):
+            named = _known_files(folder)                                  # an interrupt may come after the last step
+            _remove(folder, lambda file: file.startswith(token) and file not in named)
         raise
     new = _known_files(folder)
-    _remove(folder, lambda file: file in old or file not in new and is_abandoned(folder / file))
+    _remove(folder, lambda file: file not in new and (file in old or is_abandoned(folder / file)))
     return open_graphs(folder, verify=False)
+
+# %% ../nbs/66_scale.ipynb #94ed6bbb
+def _is_graph(value: Any) -> bool:
+    return isinstance(value, DataKernel) or sp.issparse(value)
 
 
 def _canonical(graph: sp.csr_array) -> sp.csr_array:
@@ -292,12 +330,14 @@ def _read_store(folder: Path) -> dict[str, Any]:
     try:
         manifest = read_manifest(folder / _MANIFEST)
     except ValueError as error:
-        raise ValueError(f"folder {folder.name!r} is not one that save_graphs wrote, or its manifest is damaged: {error}") from error
+        raise ValueError(f"folder {folder.name!r} is not one that save_graphs wrote, or its manifest is damaged: "
+                         f"{error}") from error
     if manifest.get("format") != _FORMAT:
-        raise ValueError(f"folder {folder.name!r} is not one that this version of save_graphs wrote: its {_MANIFEST} has format {manifest.get('format')!r}.")
+        raise ValueError(f"folder {folder.name!r} is not one that this version of save_graphs wrote: its {_MANIFEST} "
+                         f"has format {manifest.get('format')!r}.")
     return manifest
 
-
+# %% ../nbs/66_scale.ipynb #af6621da
 def _remove(folder: Path, which: Callable[[str], bool]) -> None:
     "Remove files of a store; where the system lets nobody remove what is open, they stay."
     with os.scandir(folder) as entries:
@@ -332,24 +372,30 @@ def open_graphs(folder: str | os.PathLike, verify: bool = True) -> Graphs:
             return _open_store(folder, manifest, verify)
         except FileNotFoundError as error:
             if _read_store(folder) == manifest:
-                raise ValueError(f"folder {folder.name!r} lacks a file of its graphs: {Path(error.filename).name!r}.") from error
+                lost = Path(error.filename).name
+                raise ValueError(f"folder {folder.name!r} lacks a file of its graphs: {lost!r}.") from error
     raise ValueError(f"folder {folder.name!r} is being written again and again.")
 
-
+# %% ../nbs/66_scale.ipynb #be238589
 def _open_store(folder: Path, manifest: Mapping[str, Any], verify: bool) -> Graphs:
     with reading(folder / _MANIFEST):
         n, models = manifest["n"], manifest["models"]
-        ids = unpack_column(manifest["ids"]["note"], {part: map_array(folder, entry) for part, entry in manifest["ids"]["parts"].items()})
+        ids = unpack_column(manifest["ids"]["note"],
+                            {part: map_array(folder, entry) for part, entry in manifest["ids"]["parts"].items()})
         if len(ids) != n or len({model["name"] for model in models}) != len(models) or not models:
             raise ValueError("its numbers of ids or models do not fit")
-        graphs = {model["name"]: _checked_graph(model["name"], n, *(map_array(folder, model[part], verify) for part in _PARTS)) for model in models}
+        graphs = {model["name"]: _checked_graph(model["name"], n,
+                                                *(map_array(folder, model[part], verify) for part in _PARTS))
+                                                for model in models}
         return Graphs(graphs, np.array(ids), settings=dict(manifest["settings"]))
 
 
-def _checked_graph(name: str, n: int, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, block: int = 2 ** 24) -> sp.csr_array:
+def _checked_graph(name: str, n: int, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray,
+                   block: int = 2 ** 24) -> sp.csr_array:
     "A graph of arrays on disk, if they can be one."
-    types = indptr.dtype in (np.int32, np.int64) and indices.dtype == indptr.dtype and data.dtype in (np.float32, np.float64)
-    fits = types and indptr.shape == (n + 1,) and indices.ndim == 1 and indices.shape == data.shape and indptr[0] == 0 and indptr[-1] == len(indices)
+    types = indptr.dtype == indices.dtype in (np.int32, np.int64) and data.dtype in (np.float32, np.float64)
+    shapes = indptr.shape == (n + 1,) and indices.ndim == 1 and indices.shape == data.shape
+    fits = types and shapes and indptr[0] == 0 and indptr[-1] == len(indices)
     if not fits or (np.diff(indptr) < 0).any():
         raise ValueError(f"the graph of {name!r} is none: its arrays do not fit each other")
     for part in (indices[start:start + block] for start in range(0, len(indices), block)):
@@ -357,7 +403,7 @@ def _checked_graph(name: str, n: int, indptr: np.ndarray, indices: np.ndarray, d
             raise ValueError(f"the graph of {name!r} points outside itself")
     return _graph_of(indptr, indices, data)
 
-
+# %% ../nbs/66_scale.ipynb #6b828433
 def _graph_of(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray) -> sp.csr_array:
     n = len(indptr) - 1
     graph = sp.csr_array((n, n), dtype=data.dtype)
@@ -398,7 +444,8 @@ class DaskEngine:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def kernel(self, Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union", batch_size: int = 4096) -> DataKernel:
+    def kernel(self, Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
+               batch_size: int = 4096) -> DataKernel:
         "As `data_kernel`: blocks of rows are tasks."
         Y = as_embeddings({"Y": Y})["Y"]
         n = len(Y)
@@ -412,8 +459,9 @@ class DaskEngine:
             blocks = self._map(_kernel_rows, list(range(0, n, batch_size)), path=path, rows=batch_size, k=n_neighbors, metric=metric)
         return as_kernel(sum(blocks, []), metric, symmetrize)
 
-    def omnibus(self, graphs: Any, n_components: int | str | None = None, seed: int | np.random.Generator = 0, tol: float = 1e-4) -> Omnibus:
-        "As `omnibus` of stored graphs (or graphs, which are stored for the time being): the graphs of each pass are tasks."
+    def omnibus(self, graphs: Any, n_components: int | str | None = None, seed: int | np.random.Generator = 0,
+                tol: float = 1e-4) -> Omnibus:
+        "As `omnibus` of stored graphs (others are stored for the time being): the graphs of each pass are tasks."
         graphs = as_graphs(graphs)
         with self._work() as folder:
             files = list(self._stored(graphs, folder).values())
@@ -426,26 +474,40 @@ class DaskEngine:
 
             return omnibus(graphs, n_components, seed=seed, tol=tol, spread=spread)
 
-    def bootstrap(self, graphs: Any, a: str, b: str, n_components: int | str | None = None, n_resamples: int = 199, seed: int = 0) -> np.ndarray:
+    def bootstrap(self, graphs: Any, a: str, b: str, n_components: int | str | None = None, n_resamples: int = 199,
+                  seed: int = 0) -> np.ndarray:
         "The null distribution (n, n_resamples) that `datum_test(..., null='bootstrap')` has: replicates are tasks."
-        positions, signature = latent_positions(frame(as_graphs(graphs).mean, n_components))
+        positions, signature = latent_positions(frame(as_graphs(graphs).select((a, b)).mean, n_components))
         with self._work() as folder:
             save_arrays(folder / "fit.npz", {"positions": positions, "signature": np.asarray(signature)})
-            return np.stack(self._map(_bootstrap_draw, list(range(n_resamples)), path=str(folder / "fit.npz"), seed=check_count("seed", seed, 0)), axis=1)
+            return np.stack(self._map(_bootstrap_draw, list(range(n_resamples)), path=str(folder / "fit.npz"),
+                                      seed=check_count("seed", seed, 0)), axis=1)
 
-    def pairs(self, graphs: Any, pairs: Sequence[tuple[str, str]], **options: Any) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+    def compare(self, emb: Any, pairs: Sequence[tuple[str, str]], **options: Any) -> dict[tuple[str, str], Comparison]:
+        "As `compare`, for every pair of models: pairs are tasks."
+        emb, pairs = as_embeddings(emb), [(a, b) for a, b in pairs]
+        emb.select(list(dict.fromkeys(name for pair in pairs for name in pair)))          # an error for names that are not there
+        with self._work() as folder:
+            emb.save(folder / "embeddings.npz")
+            return dict(zip(pairs, self._map(_compare_pair, pairs, path=str(folder / "embeddings.npz"), options=options)))
+
+    def pairs(self, graphs: Any, pairs: Sequence[tuple[str, str]],
+              **options: Any) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
         "Statistic and p-value, each (n,), of `datum_test` for every pair of models: pairs are tasks."
         graphs, pairs = as_graphs(graphs), [(a, b) for a, b in pairs]
-        graphs.select(list(dict.fromkeys(name for pair in pairs for name in pair)))               # an error for names that are not there
+        # an error for names that are not there
+        graphs.select(list(dict.fromkeys(name for pair in pairs for name in pair)))
         note, ids = pack_column(graphs.ids, "ids")
         with self._work() as folder:
             save_arrays(folder / "ids.npz", ids, note)
-            found = self._map(_test_pair, pairs, files=self._stored(graphs, folder), ids=str(folder / "ids.npz"), settings=graphs.settings, options=options)
+            found = self._map(_test_pair, pairs, files=self._stored(graphs, folder), ids=str(folder / "ids.npz"),
+                              settings=graphs.settings, options=options)
         return dict(zip(pairs, found))
 
     def _stored(self, graphs: Graphs, folder: Path) -> dict[str, tuple[str, ...]]:
         "For each model the files of its graph: where they are, if the workers see them, or written to `folder`."
-        return {name: _own_files(graph, self.folder) or _write_graph(graph, folder, at) for at, (name, graph) in enumerate(graphs.graphs.items())}
+        return {name: _own_files(graph, self.folder) or _write_graph(graph, folder, at)
+                for at, (name, graph) in enumerate(graphs.graphs.items())}
 
 # %% ../nbs/66_scale.ipynb #d58c47e2
 def _scratch(folder: Path, array: np.ndarray) -> str:
@@ -469,7 +531,8 @@ def _own_files(graph: sp.csr_array, folder: Path) -> tuple[str, ...] | None:
 
 def _write_graph(graph: sp.csr_array, folder: Path, at: int) -> tuple[str, ...]:
     token, graph = fresh_token(), _canonical(graph)
-    return tuple(str(folder / write_array(folder, f"{token}.{at}.{part}", getattr(graph, part))["file"]) for part in _PARTS)
+    return tuple(str(folder / write_array(folder, f"{token}.{at}.{part}", getattr(graph, part))["file"])
+                 for part in _PARTS)
 
 
 def _open_files(files: Sequence[str]) -> sp.csr_array:
@@ -494,13 +557,19 @@ def _bootstrap_draw(at: int, path: str, seed: int) -> np.ndarray:
     "Replicate `at`: two graphs from the fit, embedded jointly; their squared displacements, (n,)."
     fit, _ = load_arrays(path)
     fit = fit["positions"], tuple(fit["signature"].tolist())
-    return _redrawn(fit, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))).astype(np.float32)
+    return redrawn_statistics(fit, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))).astype(np.float32)
 
 
 def _test_pair(pair: tuple[str, str], files: Mapping[str, Sequence[str]], ids: str, settings: dict[str, Any],
                options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     "One pair of models."
     arrays, note = load_arrays(ids)
-    graphs = Graphs({name: _open_files(own) for name, own in files.items()}, unpack_column(note, arrays), settings=settings)
+    graphs = Graphs({name: _open_files(own) for name, own in files.items()}, unpack_column(note, arrays),
+                    settings=settings)
     result = datum_test(graphs, *pair, **options)
     return result.statistic, result.pvalue
+
+
+def _compare_pair(pair: tuple[str, str], path: str, options: dict[str, Any]) -> Comparison:
+    "One pair of models, embeddings and all."
+    return compare(Embeddings.load(path).select(pair), *pair, **options)

@@ -1,4 +1,5 @@
 """The definitions, computed the long way: dense, exact where that is possible, and slow."""
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -6,8 +7,10 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+import embgeo_nb as eg
+
 each_device = pytest.mark.parametrize("device", [
-    "cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"))])
+    "cpu", pytest.param("cuda", id="pretend", marks=pytest.mark.pretend), pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"))])
 
 
 # Data -----------------------------------------------------------------------------------------------------------------
@@ -95,3 +98,25 @@ def enumerated_pvalue(change, loadings, slack=1e-9):
     T = [((np.array(signs) @ vectors) ** 2).sum() for signs in product((1, -1), repeat=len(change))]
     observed = ((np.sign(change) @ vectors) ** 2).sum()
     return np.mean(np.array(T) >= observed - slack * (vectors ** 2).sum())
+
+
+PAIR = dict(n_components=6, n_neighbors=10)
+
+
+@cache
+def result(names="ab", null="paired", **options):
+    return eg.datum_test(views(names), "a", "b", null, **PAIR, **options)
+
+
+def agree(one, other):
+    return np.array_equal(one.pvalue, other.pvalue)
+
+
+def sizes(n, d, correlation, repeats, level=0.05, **options):
+    "Share of data rejected in each of `repeats` pairs of graphs drawn from one P."
+    Z = np.random.default_rng(0).uniform(0.1, 0.9, size=(n, 4)) / 2
+    rejected = []
+    for seed in range(repeats):
+        A, B = eg.sample_rdpg(Z, n_graphs=2, correlation=correlation, seed=seed)
+        rejected.append(eg.datum_test({"a": A, "b": B}, "a", "b", n_components=d, seed=seed, **options).pvalue <= level)
+    return np.mean(rejected, axis=1)

@@ -1,29 +1,20 @@
 """The p-values are exact, reproducible, and blind to everything that should not matter."""
 import importlib
-import tracemalloc
-import warnings
-from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from scipy.stats import beta, betaprime, chi2, false_discovery_control, gamma, kstest, norm, t as student
+from scipy.stats import false_discovery_control, kstest
 
 import embgeo_nb as eg
+from embgeo_nb.coins import HITS
+from embgeo_nb.datum_test import NULLS
 from embgeo_nb.multiplicity import storey_qvalues, unmoved_share
-from embgeo_nb.datum_test import HITS, NULLS, coin_flips, id_keys, key_order, pearson_sf, put_back, weighted_chi2_sf
 from embgeo_nb.omnibus import as_graphs
-from reference import each_device, enumerated_pvalue, random_graph, views
-
-core = importlib.import_module("embgeo_nb.datum_test")       # the package's name for it is the function
-OPTIONS = dict(n_components=6, n_neighbors=10)
-
-
-@cache
-def result(names="ab", null="paired", **options):
-    return eg.datum_test(views(names), "a", "b", null, **OPTIONS, **options)
+from embgeo_nb.tail import pearson_tail
+from reference import PAIR as OPTIONS, agree, each_device, enumerated_pvalue, random_graph, result, sizes, views
 
 
 def few_differences(n=40, edges=60, seed=0, weights=None):
@@ -35,10 +26,6 @@ def few_differences(n=40, edges=60, seed=0, weights=None):
     else:
         B = B + (changes * random_graph(n, 1, seed + 2, weights)).toarray()
     return {"a": A, "b": sp.csr_array(B)}
-
-
-def agree(one, other):
-    return np.array_equal(one.pvalue, other.pvalue)
 
 
 # Exactness ------------------------------------------------------------------------------------------------------------
@@ -57,28 +44,6 @@ def test_few_edges_are_enumerated(seed, weights, d, device):
     assert (R.pvalue[R.n_differing <= 1] == 1).all()
 
 
-@pytest.mark.parametrize("n_resamples, count, enumerated", [(1023, 11, True), (1023, 12, False), (1022, 10, True), (1022, 11, False), (19, 5, True), (19, 6, False)])
-def test_enumeration_where_it_is_no_dearer_than_sampling(n_resamples, count, enumerated):
-    vectors = np.random.default_rng(0).normal(size=(count + 1, 3))
-    difference = sp.csr_array(np.vstack([np.r_[0, np.ones(count)], np.zeros((count, count + 1))]))
-    found = core._paired_pvalues(difference, torch.tensor(vectors, dtype=torch.float32), np.arange(len(vectors)), n_resamples, 0)[0]
-    exact = enumerated_pvalue(np.ones(count), vectors[1:])
-    assert (found == exact) == enumerated and abs(found - exact) < 5 * np.sqrt(exact * (1 - exact) / min(n_resamples, HITS / exact))
-
-
-@pytest.mark.parametrize("pairs", [3, 8])
-def test_nothing_is_more_cancelled_than_zero(pairs):
-    "As many equal vectors gained as lost: T = 0, which every draw reaches."
-    found = []
-    for seed in range(30):
-        half = np.random.default_rng(seed).normal(size=(pairs, 6))
-        signs = np.r_[np.ones(pairs), -np.ones(pairs)]
-        difference = sp.csr_array(np.vstack([np.r_[0, signs], np.zeros((2 * pairs, 2 * pairs + 1))]))
-        loadings = torch.tensor(np.vstack([half[:1], half, half]), dtype=torch.float32)
-        found.append(core._paired_pvalues(difference, loadings, np.arange(2 * pairs + 1), 999, seed)[0])
-    assert min(found) == 1
-
-
 def test_sequential_pvalues_against_long_runs():
     R = result()
     rng, rows = np.random.default_rng(1), np.flatnonzero(R.n_differing > 14)[::4]
@@ -91,32 +56,11 @@ def test_sequential_pvalues_against_long_runs():
         assert abs(R.pvalue[i] - long_run) < 5 * long_run / np.sqrt(min(HITS, 9999 * long_run)) + 1e-3
 
 
-def sizes(n, d, correlation, repeats, level=0.05, **options):
-    "Share of data rejected in each of `repeats` pairs of graphs drawn from one P."
-    Z = np.random.default_rng(0).uniform(0.1, 0.9, size=(n, 4)) / 2
-    rejected = []
-    for seed in range(repeats):
-        A, B = eg.sample_rdpg(Z, n_graphs=2, correlation=correlation, seed=seed)
-        rejected.append(eg.datum_test({"a": A, "b": B}, "a", "b", n_components=d, seed=seed, **options).pvalue <= level)
-    return np.mean(rejected, axis=1)
-
-
 @pytest.mark.parametrize("d, correlation", [(4, 0), (80, 0.5)])
 def test_size_of_the_paired_test(d, correlation):
     found = sizes(300, d, correlation, 20, n_resamples=399)
     error = found.std(ddof=1) / np.sqrt(len(found))
     assert error < 0.005 and abs(found.mean() - 0.05) < 4 * error
-
-
-def test_size_of_the_independent_test():
-    found = sizes(300, 4, 0, 20, null="independent")
-    assert found.mean() == pytest.approx(0.05, abs=0.015)
-    assert sizes(300, 4, 0.5, 5, null="independent").mean() < 0.01           # as documented: useless under correlation
-
-
-@pytest.mark.filterwarnings("ignore:null='single-copy'")
-def test_the_published_null_rejects_far_too_often():
-    assert sizes(300, 3, 0, 2, null="single-copy", n_resamples=99).mean() > 0.15
 
 
 def test_pvalues_are_uniform_under_exchangeability():
@@ -130,27 +74,6 @@ def test_pvalues_are_uniform_under_exchangeability():
     assert kstest(np.concatenate(pvalues), "uniform").pvalue > 1e-4
 
 
-# Coins ----------------------------------------------------------------------------------------------------------------
-
-@each_device
-def test_coins_are_fair_and_unrelated(device):
-    coins = coin_flips(7, torch.arange(100, device=device), 0, 400, 130).cpu().double()
-    assert coins.dtype == torch.float64 and set(coins.unique().tolist()) == {-1, 1} and abs(coins.mean()) < 4 / np.sqrt(coins.numel())
-    for axis in range(3):                                        # between data, between draws, between positions
-        X = coins.movedim(axis, 0).reshape(coins.shape[axis], -1)
-        related = (X @ X.T / X.shape[1]).fill_diagonal_(0).abs().max()
-        assert related < 6.5 / np.sqrt(X.shape[1])
-
-
-@each_device
-def test_coins_depend_on_seed_datum_draw_and_position_alone(device):
-    data = torch.tensor([3, 99, 12345], device=device)
-    whole = coin_flips(5, data, 0, 50, 200)
-    assert (coin_flips(5, data.flip(0), 20, 7, 70) == whole.flip(0)[:, 20:27, :70]).all()
-    assert (coin_flips(6, data, 0, 50, 200) != whole).float().mean() == pytest.approx(0.5, abs=0.02)
-    assert (whole.cpu() == coin_flips(5, data.cpu(), 0, 50, 200)).all()
-
-
 # What must not matter -------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("floats", [1, 2 ** 12, 2 ** 19])
@@ -158,7 +81,7 @@ def test_batches(floats, monkeypatch):
     emb = {name: np.vstack([Y, views("x", 100)["x"]]) for name, Y in views().items()}       # many edges differ, few, none
     wanted = eg.datum_test(emb, "a", "b", **OPTIONS, n_resamples=999)
     assert len(np.unique(wanted.n_differing)) > 10
-    monkeypatch.setattr(core, "_FLOATS", floats)
+    monkeypatch.setattr(importlib.import_module("embgeo_nb.coins"), "FLOATS", floats)
     assert agree(eg.datum_test(emb, "a", "b", **OPTIONS, n_resamples=999), wanted)
 
 
@@ -265,19 +188,6 @@ def test_coins_are_those_of_the_id():
 def test_flips_of_a_datum_that_does_not_differ():
     same = eg.datum_test({"a": views()["a"], "b": views()["a"]}, "a", "b", **OPTIONS)
     assert same.flips(7, 9).tolist() == [0.0] * 9
-
-
-HASHED = [3405396810240292928, 8453121595177857668]        # of 'a' and 'b': the same on every machine and in every version
-
-
-def test_keys():
-    assert id_keys(np.array([3, -1])).tolist() == [3, -1] and id_keys(np.array([2 ** 64 - 1], np.uint64)).tolist() == [-1]
-    assert id_keys(np.array(["a", "b"])).tolist() == id_keys(np.array(["a", "b"], object)).tolist() == HASHED
-    assert id_keys(np.array(["a", "ä"])).dtype == np.int64 and len(set(id_keys(np.array([f"{i}" for i in range(10_000)])).tolist())) == 10_000
-    assert id_keys(np.array([2 ** 70, 5], object))[1] == 5
-    keys = np.array([5, 1, 9])
-    assert key_order(keys).tolist() == [1, 0, 2] and key_order(np.sort(keys)) is None
-    assert put_back(np.array([[1], [5], [9]]), key_order(keys))[:, 0].tolist() == keys.tolist()
 
 
 def relative(A, P, kept, rng):
@@ -387,41 +297,6 @@ def test_a_planted_change_is_found(null, power):
 
 # Other nulls ----------------------------------------------------------------------------------------------------------
 
-def test_independent_pvalues_have_the_stated_covariance():
-    R = result(null="independent")
-    P = (R.frame.center * np.sign(R.frame.eigenvalues)) @ R.frame.center.T
-    clipped = np.clip(P, 0, 1)
-    np.fill_diagonal(clipped, 0)
-    weights = [np.linalg.eigvalsh((R.frame.loadings.T * (p * (1 - p)) / 2) @ R.frame.loadings) for p in clipped]
-    assert np.abs(R.pvalue - weighted_chi2_sf(R.statistic, np.maximum(weights, 0))).max() < 1e-9
-    assert R.outside == pytest.approx(((P < 0) | (P > 1)).mean(), abs=1e-4) and R.null_distribution is None and R.n_resamples is None
-
-
-def test_memory_of_the_independent_null():
-    emb = views(n=1000, noise=0.2)
-    tracemalloc.start()
-    try:
-        eg.datum_test(emb, "a", "b", "independent", n_components=100, n_neighbors=10)
-        assert tracemalloc.get_traced_memory()[1] < 60e6
-    finally:
-        tracemalloc.stop()
-
-
-@pytest.mark.parametrize("null", ["bootstrap", "single-copy"])
-@pytest.mark.filterwarnings("ignore:null='single-copy'")
-def test_resampled_pvalues(null):
-    R = result(null=null, n_resamples=39)
-    assert R.null_distribution.shape == (200, 39) and R.n_resamples == 39 and 0 <= R.outside <= 1
-    wanted = (1 + (R.null_distribution >= R.statistic[:, None]).sum(1)) / 40
-    assert np.abs(R.pvalue - wanted).max() < 1e-12 and R.pvalue.min() >= 1 / 40
-    assert agree(eg.datum_test(views(), "a", "b", null, **OPTIONS, n_resamples=39), R) and not agree(result(null=null, n_resamples=39, seed=1), R)
-
-
-def test_the_published_null_warns():
-    with pytest.warns(UserWarning, match="not valid"):
-        eg.datum_test(views(), "a", "b", "single-copy", **OPTIONS, n_resamples=19)
-
-
 def test_paired_null_distribution_is_what_the_pvalues_count():
     R = result()
     flips = R.null_distribution
@@ -439,68 +314,6 @@ def test_smallest_pvalue(n_resamples):
 
 # The tail of the flips -------------------------------------------------------------------------------------------------
 
-def all_signs(r):
-    return 1.0 - 2.0 * ((np.arange(2 ** r)[:, None] >> np.arange(r)) & 1)
-
-
-@pytest.mark.parametrize("r, d", [(2, 1), (3, 5), (6, 1), (10, 4), (13, 40)])
-@pytest.mark.parametrize("padding", [0, 5])
-def test_cumulants_against_all_patterns(r, d, padding):
-    vectors = np.random.default_rng(r).normal(size=(r, d)) * np.random.default_rng(d).uniform(0.2, 2, (r, 1))
-    T = ((all_signs(r) @ vectors) ** 2).sum(1)
-    c = T - T.mean()
-    wanted = [T.mean(), (c ** 2).mean(), (c ** 3).mean(), (c ** 4).mean() - 3 * (c ** 2).mean() ** 2, ((vectors @ vectors.T) ** 2).sum()]
-    found = core._chaos_cumulants(torch.tensor(np.vstack([vectors, np.zeros((padding, d))]))[None])[0]
-    assert np.allclose(found, wanted, rtol=1e-9, atol=1e-9 * wanted[1] ** 2)
-
-
-@pytest.mark.parametrize("distribution", [beta(0.7, 3), beta(5, 2), beta(4, 4), gamma(0.5), gamma(40), betaprime(2, 9), betaprime(6, 30), norm(), student(6), student(30)], ids=str)
-def test_pearson_curves_are_the_classical_distributions(distribution):
-    mean, variance, skewness, kurtosis = (float(moment) for moment in distribution.stats("mvsk"))
-    x = distribution.isf([0.99, 0.5, 0.05, 1e-3, 1e-6])
-    assert np.abs(pearson_sf((x - mean) / np.sqrt(variance), skewness, kurtosis) / distribution.sf(x) - 1).max() < 0.02
-
-
-@pytest.mark.filterwarnings("error")
-def test_pearson_tails_are_probabilities_and_fall():
-    "Over the plane of moments, across all types; the mirrored curve is the lower tail."
-    x = np.linspace(-6, 12, 181)
-    for skewness in (-2.0, -0.7, -0.1, 0.0, 0.1, 0.7, 2.0):
-        for above in (1e-3, 0.3, 1.0, 1.5, 2.0, 4.0):            # above the lower bound, kurtosis >= skewness^2 - 2
-            kurtosis = skewness ** 2 - 2 + above
-            p, mirrored = pearson_sf(x, skewness, kurtosis), pearson_sf(-x, -skewness, kurtosis)
-            assert (np.diff(p) <= 1e-9).all() and p.min() >= 0 and p.max() <= 1 and np.abs(p + mirrored - 1)[np.abs(x) > 0.11].max() < 1e-6
-
-
-@pytest.mark.parametrize("d", [2, 8, 60])
-def test_tail_against_all_patterns(d):
-    "Sixteen edges: too many to be enumerated by default, few enough for the truth."
-    patterns, ratios = all_signs(16), []
-    for seed in range(12):
-        vectors = np.random.default_rng(seed).normal(size=(17, d)).astype(np.float32)
-        T = np.sort(((patterns @ vectors[1:].astype(float) / 2) ** 2).sum(1))[::-1]
-        for level in (0.3, 0.05, 0.01, 0.001):
-            signs = patterns[np.argsort(-((patterns @ vectors[1:].astype(float) / 2) ** 2).sum(1))[int(level * len(T)) - 1]]
-            difference = sp.csr_array(np.vstack([np.r_[0, signs], np.zeros((16, 17))]))
-            found = core._tail_pvalues(difference, torch.tensor(vectors), 9999)[0]
-            ratios.append((level, found / level))
-    for level, low, high in ((0.3, 0.9, 1.1), (0.05, 0.9, 1.1), (0.01, 0.93, 1.08), (0.001, 0.85, 1.25)):
-        assert low < np.median([ratio for at, ratio in ratios if at == level]) < high
-
-
-@pytest.mark.parametrize("q", [2, 4, 7])
-def test_conditioning_on_the_strongest_coins(q):
-    "Their vectors added up, pattern by pattern, give the same mixture."
-    vectors = np.random.default_rng(q).normal(size=(12, 5)) * np.linspace(0.3, 2, 12)[:, None]
-    K = vectors @ vectors.T
-    strongest = np.argsort(-((K - np.diag(np.diag(K))) ** 2).sum(1))
-    big, rest = vectors[strongest[:q]], vectors[strongest[q:]]
-    for T in np.quantile(((all_signs(12) @ vectors) ** 2).sum(1), [0.5, 0.99, 0.9995]):
-        joined = np.stack([np.vstack([signs @ big, rest]) for signs in all_signs(q)])
-        wanted = core._pearson_tail(np.full(len(joined), T), core._chaos_cumulants(torch.tensor(joined))).mean()
-        assert core._conditional_tail(np.array([T]), torch.tensor(K)[None], q)[0] == pytest.approx(wanted, rel=1e-6)
-
-
 def test_tail_agrees_with_the_flips_and_resolves_more():
     flips, tail = result(), result(method="tail")
     few = flips.n_differing <= 14
@@ -510,21 +323,6 @@ def test_tail_agrees_with_the_flips_and_resolves_more():
     far = eg.datum_test({"a": views(noise=0)["a"], "b": views(noise=3, seed=1)["b"]}, "a", "b", n_neighbors=40, n_components=25, method="tail")
     assert far.pvalue.min() < 1e-6 < 1e-5 < eg.datum_test(far.graphs, "a", "b", n_components=25).pvalue.min()
     assert agree(result(method="tail", seed=9), tail)                       # nothing random in it
-
-
-@pytest.mark.parametrize("n_resamples", [19, 31, 99, 600, 9999])
-@pytest.mark.parametrize("width", [0, 2])
-def test_tail_with_few_resamples(n_resamples, width):
-    "Fewer edges differ than coins are conditioned on: the p-value is that of all patterns."
-    for count in range(1, 12):
-        vectors = np.random.default_rng(count).normal(size=(count + 1 + width, 3)).astype(np.float32)
-        vectors[1:] = np.abs(vectors[1:]) + 0.5                       # all pull one way: far out in the tail
-        rows = [np.r_[0, np.ones(count), np.zeros(width)], np.r_[0, np.ones(count + width)]]
-        difference = sp.csr_array(np.vstack([*rows, np.zeros((count + width - 1, count + width + 1))]))
-        found = core._tail_pvalues(difference, torch.tensor(vectors), n_resamples)
-        assert found[0] == pytest.approx(enumerated_pvalue(np.ones(count), vectors[1:count + 1].astype(float))) and ((found > 0) & (found <= 1)).all()
-        v = vectors[1:].astype(float) / 2
-        assert core._conditional_tail(np.array([((v.sum(0)) ** 2).sum() * (1 - 1e-6)]), torch.tensor(v @ v.T)[None], 60)[0] == pytest.approx(2.0 ** (1 - len(v)))
 
 
 @pytest.mark.parametrize("n_resamples", [19, 99])
@@ -553,16 +351,6 @@ def test_a_frame_of_more_models_keeps_the_size():
             swapped = eg.datum_test({"a": B, "b": A, "c": C}, "a", "b", n_components=60, n_resamples=399, seed=seed)
             assert agree(swapped, R) and np.allclose(swapped.displacement, -R.displacement)
     assert abs(np.mean(rejected) - 0.05) < 4 * np.std(rejected, ddof=1) / np.sqrt(20)
-
-
-def test_sparse_closed_form():
-    full, sparse = (result(null="independent", method=method) for method in ("full", "sparse"))
-    assert full.method == "full" and sparse.method == "sparse" and 0 <= full.outside <= 1 and sparse.outside is None
-    weights = core._sparse_weights(full.frame, full.graphs.mean)
-    i, mean = 7, full.graphs.mean.toarray()
-    fitted = np.clip((full.frame.center[i] * np.sign(full.frame.eigenvalues)) @ full.frame.center.T, 0, 1)
-    cov = (full.frame.loadings.T * (mean[i] * (1 - fitted) / 2)) @ full.frame.loadings
-    assert np.allclose(weights[i], np.linalg.eigvalsh(cov)) and np.corrcoef(full.pvalue, sparse.pvalue)[0, 1] > 0.95
 
 
 # Around the p-values ----------------------------------------------------------------------------------------------------
@@ -614,7 +402,7 @@ def test_the_detectable_displacement_has_the_power(power):
             middle = (low + high) / 2
             low, high = (middle, high) if np.linalg.norm(bias(middle) @ vectors) < wanted[i] else (low, middle)
         signs = np.where(rng.random((1000, len(vectors))) < (1 + bias(low)) / 2, 1, -1)
-        found.append((core._pearson_tail(((signs @ vectors) ** 2).sum(1), np.tile(R.cumulants[i], (1000, 1))) <= 0.05).mean())
+        found.append((pearson_tail(((signs @ vectors) ** 2).sum(1), np.tile(R.cumulants[i], (1000, 1))) <= 0.05).mean())
     assert np.mean(found) == pytest.approx(power, abs=0.17)       # a normal approximation to few coins
 
 
@@ -630,16 +418,16 @@ def test_global_test_keeps_its_level():
 
 def test_the_number_of_moved_data_is_bounded_from_below():
     "Edges among the first data all pull one way, the others are coins: only the first have moved, and the bound says so."
-    Z, found = np.random.default_rng(0).uniform(0.1, 0.9, size=(200, 4)) / 2, []
+    side, found = np.arange(200) // 40, []
+    first, P = np.logical_and.outer(side == 0, side == 0), np.where(np.equal.outer(side, side), 0.4, 0.05)
     for seed in range(30):
-        A, B = eg.sample_rdpg(Z, n_graphs=2, seed=seed)
-        first = np.logical_and.outer(np.arange(200) < 60, np.arange(200) < 60)
+        A, B = eg.sample_rdpg(P, n_graphs=2, seed=seed)
         difference, common = np.triu((B - A).toarray(), 1), np.triu(A.minimum(B).toarray(), 1)
         difference = np.where(first, np.abs(difference), difference)          # gained, all of them
         graphs = {"a": common + (difference < 0), "b": common + (difference > 0)}
-        R = eg.datum_test({name: sp.csr_array(G + G.T) for name, G in graphs.items()}, "a", "b", n_components=4, n_resamples=99, seed=seed)
+        R = eg.datum_test({name: sp.csr_array(G + G.T) for name, G in graphs.items()}, "a", "b", n_components=5, n_resamples=99, seed=seed)
         found.append(R.global_test(99, seed).n_moved)
-    assert np.mean(np.array(found) > 60) <= 0.1 and np.mean(found) > 10
+    assert np.mean(np.array(found) > 40) <= 0.15 and np.mean(found) > 20
 
 
 def test_global_test_and_single_data_agree():
@@ -676,63 +464,6 @@ def test_neighborhoods():
     cosine = Y @ Y[5] / np.linalg.norm(Y, axis=1) / np.linalg.norm(Y[5])
     assert np.allclose(table["similarity in b"], cosine[table.neighbor])
     assert "similarity in a" not in eg.datum_test({name: R.graphs[name] for name in "ab"}, "a", "b", n_components=6).neighbors(5)
-
-
-# The weighted chi-square tail -----------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("d, tolerance", [(1, 0.1), (2, 0.05), (3, 0.03), (10, 0.006), (50, 0.001), (200, 0.001)])
-def test_equal_weights_are_chi_square(d, tolerance):
-    q = d * np.geomspace(0.02, 30, 400)
-    q = q[(np.abs(q / d - 1) > 0.05) & (chi2.sf(q, d) > 1e-8)]
-    found = weighted_chi2_sf(2.5 * q, np.full((len(q), d), 2.5))
-    assert np.abs(found / chi2.sf(q, d) - 1).max() < tolerance
-
-
-@pytest.mark.parametrize("weights", [[1, 1e-9], [1, 0.5, 0.25, 0.125], np.linspace(0.01, 1, 200), np.geomspace(1e-6, 1, 60), [5, 5, 5, 0, 0]])
-def test_unequal_weights_by_simulation(weights):
-    weights = np.array(weights, dtype=float)
-    rng = np.random.default_rng(0)
-    draws = np.concatenate([rng.chisquare(1, size=(20_000, len(weights))) @ weights for _ in range(10)])
-    q = np.quantile(draws, [0.01, 0.1, 0.5, 0.9, 0.99, 0.999])
-    found = weighted_chi2_sf(q, np.tile(weights, (6, 1)))
-    assert np.abs(found - [0.99, 0.9, 0.5, 0.1, 0.01, 0.001]).max() < 0.015 and found[-1] == pytest.approx(0.001, rel=0.4)
-
-
-@pytest.mark.parametrize("d", [1, 2, 10, 200])
-@pytest.mark.parametrize("unit", [1e-200, 1, 1e200])
-def test_any_scale_and_order_of_weights(d, unit):
-    weights = np.random.default_rng(d).random((50, d))
-    q = np.random.default_rng(1).chisquare(d, 50) / 2
-    wanted = weighted_chi2_sf(q, weights)
-    assert np.allclose(weighted_chi2_sf(q * unit, weights * unit), wanted, rtol=1e-9)
-    assert np.allclose(weighted_chi2_sf(q, weights[:, ::-1]), wanted, rtol=1e-9)
-    assert np.allclose(weighted_chi2_sf(q, np.c_[weights, np.zeros(50)]), wanted, rtol=1e-9)
-
-
-@pytest.mark.parametrize("d", [1, 2, 3, 10, 200])
-def test_tail_falls_through_the_mean(d):
-    q = d * np.linspace(0.9, 1.1, 4001)
-    assert np.diff(weighted_chi2_sf(q, np.ones((4001, d)))).max() <= 1e-6
-
-
-@pytest.mark.parametrize("weights", [[1], [1, 1], [1, 0.1, 0.01], [1] * 100])
-def test_tail_is_a_probability_and_falls(weights):
-    q = np.r_[0, np.geomspace(1e-10, 1e10, 3000)]
-    q = q[np.abs(q / np.sum(weights) - 1) > 0.02]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        p = weighted_chi2_sf(q, np.tile(np.array(weights, float), (len(q), 1)))
-    assert p[0] == 1 and p[-1] == 0 and (np.diff(p) <= 1e-7).all() and p.min() >= 0 and p.max() <= 1
-
-
-@pytest.mark.parametrize("q", [1e-300, 1e-200])
-@pytest.mark.filterwarnings("error")
-def test_tail_of_the_smallest_values(q):
-    assert weighted_chi2_sf(np.array([q]), np.ones((1, 5)))[0] == pytest.approx(1)
-
-
-def test_tail_without_weights():
-    assert weighted_chi2_sf(np.array([0.0, 1.0, -1.0]), np.zeros((3, 2))).tolist() == [1, 0, 1]
 
 
 # The result -----------------------------------------------------------------------------------------------------------
@@ -843,6 +574,8 @@ def test_table():
 
 @pytest.mark.parametrize("option", [dict(n_components="profile"), dict(n_components=1), dict(n_neighbors=25), dict(metric="euclidean"), dict(metric="inner_product"),
                                     dict(symmetrize="intersection"), dict(symmetrize="mean"), dict(n_resamples=99), dict(seed=4)])
+
+
 def test_every_option_has_an_effect(option):
     assert not agree(eg.datum_test(views(), "a", "b", **{**OPTIONS, **option}), result())
 
@@ -876,6 +609,8 @@ def test_isolated_data():
     (dict(n_resamples=0), ValueError, "n_resamples"), (dict(method="exact"), ValueError, "'flips' or 'tail'"), (dict(method="sparse"), ValueError, "'flips' or 'tail'"),
     (dict(null="independent", method="tail"), ValueError, "'full' or 'sparse'"), (dict(null="bootstrap", method="flips"), ValueError, "None for null='bootstrap'"),
 ])
+
+
 def test_refusals(options, error, message):
     with pytest.raises(error, match=message):
         eg.datum_test(views(), **{"a": "a", "b": "b", **OPTIONS, **options})

@@ -603,3 +603,18 @@ def test_unsorted_indices_are_sorted(tmp_path):
     mixed = sp.csr_array((np.ones(4, "f4"), np.array([2, 1, 0, 0]), np.array([0, 2, 3, 4])), shape=(3, 3))
     stored = eg.save_graphs(Graphs({"a": mixed}, np.arange(3)), tmp_path)
     assert stored["a"].indices.tolist() == [1, 2, 0, 0] and mixed.indices.tolist() == [2, 1, 0, 0]
+
+
+def test_an_interrupt_after_the_manifest_loses_nothing(tmp_path, monkeypatch):
+    from embgeo_nb import scale
+    eg.save_graphs({"a": graph(0)}, tmp_path)
+    write = scale.write_manifest
+
+    def interrupted(*args):
+        write(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scale, "write_manifest", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        eg.save_graphs({"b": graph(1)}, tmp_path)
+    assert (eg.open_graphs(tmp_path)["b"] != graph(1)).nnz == 0

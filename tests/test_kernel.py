@@ -2,6 +2,9 @@
 import pickle
 import subprocess
 import sys
+import threading
+import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import embgeo_nb as eg
 from embgeo_nb import kernel as kernel_module
-from embgeo_nb.kernel import METRICS, SYMMETRIZE, edges_as_one, told_apart
+from embgeo_nb.kernel import METRICS, SYMMETRIZE, edges_as_one, full_float32, told_apart
 from reference import assert_nearest, each_device, nearest, similarity
 
 each_metric = pytest.mark.parametrize("metric", METRICS)
@@ -244,6 +247,100 @@ def test_read_only_arrays_do_not_warn():
         eg.data_kernel(Y, 3)
     finally:
         torch.set_warn_always(False)
+
+
+# Whatever else the process does ---------------------------------------------------------------------------------------
+
+@contextmanager
+def default_dtype(dtype):
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def warnings_are_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+SURROUNDINGS = {
+    "seterr": lambda: np.errstate(all="raise"), "warnings": warnings_are_errors, "inference": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16), "float64": lambda: default_dtype(torch.float64), "half": lambda: default_dtype(torch.float16),
+}
+
+
+def pipeline(Y, Z):
+    "Neighbours under every metric, and embeddings."
+    kernels = [eg.data_kernel(Y, 12, metric) for metric in METRICS]
+    joint = [eg.omnibus({str(t): X for t, X in enumerate(models)}, 9).positions for models in ([Y, Z], [Y, Z, Z[::-1]])]
+    return [kernel.neighbors for kernel in kernels], [kernels[0].graph.toarray(), eg.spectral_embedding(kernels[0], 9).positions, *joint]
+
+
+def two_models():
+    Y = np.r_[np.tile(sample(1, 20), (20, 1)), sample(480, 20)].astype("f4")
+    return Y, (Y + 0.3 * sample(500, 20, 1)).astype("f4")
+
+
+def assert_same(found, wanted):
+    assert all((a == b).all() for a, b in zip(found[0], wanted[0])) and all(np.allclose(a, b, atol=1e-3) for a, b in zip(found[1], wanted[1]))
+
+
+@pytest.mark.parametrize("where", SURROUNDINGS)
+def test_surroundings_change_nothing(where):
+    wanted = pipeline(*two_models())
+    with SURROUNDINGS[where]():
+        found = pipeline(*two_models())
+    assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("how", ["read-only", "on disk"])
+def test_arrays_that_cannot_be_written(how, tmp_path):
+    arrays = two_models()
+    wanted = pipeline(*arrays)
+    for t, Y in enumerate(arrays):
+        np.save(tmp_path / f"{t}.npy", Y)
+        Y.setflags(write=False)
+    assert_same(pipeline(*(arrays if how == "read-only" else [np.load(tmp_path / f"{t}.npy", mmap_mode="r") for t in (0, 1)])), wanted)
+
+
+@each_metric
+def test_another_default_device(metric):
+    "Whatever tensors are made by default, these are made where they are needed."
+    Y = with_copies(100)
+    wanted = eg.data_kernel(Y, 9, metric)
+    with torch.device("meta"):
+        found = eg.data_kernel(Y, 9, metric)
+        positions = eg.spectral_embedding(found, 9).positions
+    assert (found.neighbors == wanted.neighbors).all() and np.allclose(positions, eg.spectral_embedding(wanted, 9).positions, atol=1e-4)
+
+
+def test_threads_leave_the_settings_alone():
+    "The first thread goes before the second: what either finds set is what the user set."
+    inside, leave, before = threading.Barrier(2), threading.Event(), torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    seen = []
+
+    def first():
+        with full_float32():
+            inside.wait(10)
+            leave.wait(10)
+        seen.append(torch.get_float32_matmul_precision())
+
+    try:
+        thread = threading.Thread(target=first)
+        thread.start()
+        inside.wait(10)
+        with full_float32():
+            leave.set()
+            thread.join(10)
+            seen.append(torch.get_float32_matmul_precision())
+        assert seen == ["highest", "highest"] and torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 # The graph ------------------------------------------------------------------------------------------------------------

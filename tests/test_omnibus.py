@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 
 import embgeo_nb as eg
-from embgeo_nb.omnibus import as_graphs, difference_graph
+from embgeo_nb.omnibus import as_graphs
 from reference import each_device, eigenpairs, omnibus_matrix, positions_of, random_graph, up_to_signs, views
 
 
@@ -383,30 +383,6 @@ def test_unknown_and_equal_models():
                  lambda: O.attribution("a", "b", 200), lambda: O.attribution("a", "b", -1), lambda: O.attribution("a", "b", 1.0), lambda: O.attribution("a", "b", True)):
         with pytest.raises(ValueError):
             call()
-
-
-# The frame ------------------------------------------------------------------------------------------------------------
-
-@each_device
-def test_frame(device):
-    graphs = as_graphs(knn(3))
-    F = eg.frame(graphs.mean, 6, tol=1e-10, device=device)
-    A = sum(graph.toarray().astype(float) for graph in graphs.graphs.values()) / 3
-    values, vectors = eigenpairs(A, 6)
-    assert np.abs(F.eigenvalues / values - 1).max() < 1e-6                # the mean of float32 graphs
-    wanted = vectors * np.sqrt(np.abs(values))
-    assert np.abs(up_to_signs(F.center, wanted) - wanted).max() < 1e-5
-    assert np.abs(F.loadings * F.eigenvalues - F.center).max() < 1e-12
-
-
-def test_frame_does_not_see_signs():
-    "Swapping the two graphs at any set of edges leaves the frame as it is."
-    A, B = knn(2).values()
-    swap = random_graph(150, 0.5, 7)
-    C = sp.csr_array(A + (B - A).multiply(swap))
-    E = sp.csr_array(B + (A - B).multiply(swap))
-    frames = [eg.frame(as_graphs(pair).mean, 5) for pair in ({"a": A, "b": B}, {"a": C, "b": E})]
-    assert (frames[0].loadings == frames[1].loadings).all() and difference_graph(as_graphs({"a": C, "b": E}), "a", "b").nnz == difference_graph(as_graphs({"a": A, "b": B}), "a", "b").nnz
 
 
 # Reproducibility, memory ----------------------------------------------------------------------------------------------

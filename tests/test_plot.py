@@ -16,7 +16,8 @@ from embgeo_nb.datum_test import datum_test
 from embgeo_nb.embeddings import Embeddings
 from embgeo_nb.kernel import data_kernel
 from embgeo_nb.manifold import model_manifold, model_tree
-from embgeo_nb.omnibus import attribute, frame
+from embgeo_nb.omnibus import attribute
+from embgeo_nb.frame import frame
 from embgeo_nb.perspective import QueryCurve
 from embgeo_nb.plot import (PALETTE, plot_calibration, plot_displacement, plot_eigenvalues, plot_explanation, plot_manifold, plot_pvalues,
                             plot_query_curve, plot_sizes, plot_test, plot_tree, style, uniform_band)
@@ -486,3 +487,46 @@ def test_dollar_signs_are_dollar_signs(given):
         if format == "svg" and ours:
             assert "\\frac" in file.getvalue().decode()
         plt.close("all")
+
+
+# Two models compared --------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def compared():
+    from embgeo_nb.comparison import compare
+    emb = Embeddings(arrays(200), labels=[f"$\\frac{{ {i % 20}\ud800\x00." for i in range(200)])
+    return compare(emb, "first", "second", n_neighbors=12, n_rotations=1)
+
+
+def test_comparison(compared):
+    "What moved is hatched, in the same bins; labels are bars with the most moved first, and at most so many."
+    from embgeo_nb.plot import plot_comparison
+    left, right = plot_comparison(compared, most=6)
+    moved = compared.rejected()
+    hatched = [bar for bar in left.patches if bar.get_hatch()]
+    assert moved.sum() > 5 and sum(bar.get_height() for bar in hatched) == moved.sum()
+    assert sum(bar.get_height() for bar in left.patches if not bar.get_hatch()) == compared.n
+    assert {bar.get_facecolor() for bar in hatched} != {bar.get_facecolor() for bar in left.patches if not bar.get_hatch()}
+    assert left.get_title("left") == "from first to second"
+    names, widths = [label.get_text() for label in right.get_yticklabels()], [bar.get_width() for bar in right.patches]
+    assert len(names) == 7 and names[-1] == "14 others" and widths[:6] == sorted(widths[:6], reverse=True) and all(bar.get_hatch() for bar in right.patches)
+    shares = sorted((100 * moved[compared.labels == name].mean() for name in set(compared.labels)), reverse=True)
+    assert widths[:6] == pytest.approx(shares[:6]) and widths[6] == pytest.approx(np.mean(shares[6:]))
+    assert right.figure.savefig(io.BytesIO(), format="png") is None and any("\ufffd" in name for name in names)
+
+
+def test_comparison_without_labels(compared):
+    from dataclasses import replace
+
+    from embgeo_nb.plot import plot_comparison
+    figure, axes = plt.subplots(1, 2)
+    left, right = plot_comparison(replace(compared, labels=None), axes=axes)
+    assert left is axes[0] and plt.get_fignums() == [figure.number]
+    filled = [part for part in right.collections if part.get_facecolor().size]
+    points = np.vstack([part.get_offsets() for part in right.collections])
+    points = points[np.argsort(points[:, 0])]
+    assert sum(len(part.get_offsets()) for part in filled) == compared.rejected().sum()
+    assert np.allclose(points[:, 1], np.maximum(compared.qvalue[compared.order], 1e-8))
+    for options in ({"alpha": 2}, {"most": 0}):
+        with pytest.raises(ValueError):
+            plot_comparison(compared, **options)

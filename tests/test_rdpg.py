@@ -9,7 +9,7 @@ from scipy.stats import norm
 import embgeo_nb as eg
 from embgeo_nb.rdpg import (as_graph, block_krylov, fix_signs, leading_eigenpairs, n_components_for, profile_likelihood, sample_copies, start_block,
                             to_torch)
-from reference import each_device, eigenpairs, random_graph, up_to_signs, views
+from reference import each_device, eigenpairs, omnibus_matrix, random_graph, up_to_signs, views
 
 # Large and sparse enough (n > 400, k <= n / 8) that the iterative solver is the one that runs.
 N = 600
@@ -179,6 +179,18 @@ def test_every_sparse_format(kind, dtype):
     assert graph.dtype == (np.float64 if dtype == np.float64 else np.float32)
 
 
+@pytest.mark.parametrize("weight, dtype", [(1e40, "f8"), (1e-160, "f8"), (1e300, "f8"), (1e40, np.longdouble), (2 ** 24 + 1, "i8"), (3, "i8"), (1, "?")])
+def test_weights_keep_their_value(weight, dtype):
+    "float32 only where it holds the weights."
+    graph = random_graph(500, 0.05)
+    plain = eg.spectral_embedding(graph, 5).eigenvalues
+    weighted = sp.csr_array((np.full(graph.nnz, weight, dtype), graph.indices, graph.indptr), shape=graph.shape)
+    assert (as_graph(weighted).data == np.float64(weight)).all()
+    assert np.allclose(eg.spectral_embedding(weighted, 5).eigenvalues / weight, plain, rtol=1e-5)
+    for m in (2, 3):
+        assert np.allclose(eg.omnibus({str(t): weighted for t in range(m)}, 5).eigenvalues / weight / m, plain, rtol=1e-4)
+
+
 def test_duplicate_entries_add_up_and_input_is_left_alone():
     A = sp.coo_array(([1., 2., 1., 2.], ([0, 0, 1, 1], [1, 1, 0, 0])), shape=(3, 3))
     assert as_graph(A).toarray().tolist() == [[0, 3, 0], [3, 0, 0], [0, 0, 0]] and A.nnz == 4
@@ -249,6 +261,57 @@ def test_high_multiplicity(size, times, k):
     graph = copies(sp.csr_array(np.ones((size, size)) - np.eye(size)), times)
     values, _ = leading_eigenpairs(graph, k)
     assert len(values) == k and np.allclose(values, size - 1)
+
+
+def star(size):
+    return sp.csr_array((np.ones(2 * size - 2, np.float32), (np.r_[np.zeros(size - 1, int), 1:size], np.r_[1:size, np.zeros(size - 1, int)])), shape=(size, size))
+
+
+BLOCKS = {"clique": lambda seed: sp.csr_array(np.ones((20, 20), np.float32) - np.eye(20, dtype=np.float32)), "star": lambda seed: star(24),
+          "neighbours": lambda seed: eg.data_kernel(np.random.default_rng(seed).normal(size=(100, 2)), 8, "euclidean").graph,
+          "random": lambda seed: random_graph(40, 0.2, seed)}
+
+
+def repeated(block, copies, seed=0):
+    "The block many times over, vertices in a random order."
+    order = np.random.default_rng(seed).permutation(copies * block.shape[0])
+    return sp.csr_array(sp.block_diag([block] * copies, format="csr"))[order][:, order]
+
+
+@pytest.mark.parametrize("kind, copies", [("clique", 21), ("clique", 50), ("star", 20), ("star", 50), ("neighbours", 24), ("random", 30)])
+@pytest.mark.parametrize("k, tol", [(20, 1e-4), (20, 1e-6), (33, 1e-4)])
+def test_no_copy_of_an_eigenvalue_is_missed(kind, copies, k, tol):
+    for seed in range(2):
+        block = BLOCKS[kind](seed)
+        values = np.sort(np.abs(np.linalg.eigvalsh(block.toarray().astype(float))))[::-1]
+        fit = eg.spectral_embedding(repeated(block, copies, seed), k, tol, seed=seed)
+        assert np.allclose(np.abs(fit.eigenvalues), np.repeat(values, copies)[:k], rtol=2 * tol)
+
+
+@pytest.mark.parametrize("kind, copies", [("clique", 21), ("star", 20), ("star", 50), ("neighbours", 24)])
+@pytest.mark.parametrize("models", ["aa", "ab", "aaa", "aab", "abc"])
+def test_no_copy_of_an_omnibus_eigenvalue_is_missed(kind, copies, models):
+    "Models of equal blocks: each permutes the vertices within the blocks, so that the omnibus matrix is made of equal blocks, too."
+    block = BLOCKS[kind](0)
+    orders = {model: np.random.default_rng(ord(model)).permutation(block.shape[0]) for model in models}
+    own = [block[orders[model]][:, orders[model]] for model in models]
+    values = np.sort(np.abs(np.linalg.eigvalsh(omnibus_matrix(own))))[::-1]
+    O = eg.omnibus({f"{t}": repeated(each, copies) for t, each in enumerate(own)}, 20)
+    assert np.allclose(np.abs(O.eigenvalues), np.repeat(values, copies)[:20], rtol=2e-4)
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_what_may_be_unseen(kind):
+    graph = repeated(BLOCKS[kind](0), 20)
+    fit = eg.spectral_embedding(graph, 38)
+    rest = np.sort(np.abs(np.linalg.eigvalsh(graph.toarray().astype(float))))[::-1][38]
+    assert rest * (1 - 1e-9) <= fit.largest_unseen() < 1.3 * rest and fit.largest_unseen(200) < 1.05 * rest
+    for missing in (0, 7, 30):
+        kept = np.delete(np.arange(38), missing)
+        maimed = eg.SpectralEmbedding(fit.positions[:, kept], fit.eigenvalues[kept], fit.graph)
+        assert maimed.largest_unseen() >= abs(fit.eigenvalues[missing]) * (1 - 1e-6)
+    with pytest.raises(ValueError, match="does not know its graph"):
+        eg.SpectralEmbedding(fit.positions, fit.eigenvalues).largest_unseen()
 
 
 def test_low_rank_with_more_asked_for():

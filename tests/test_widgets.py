@@ -688,7 +688,8 @@ def large():
     "10,000 data with labels and texts. The edges are random: what they are does not matter to the drawing, how many there are does."
     import scipy.sparse as sp
     from embgeo_nb.datum_test import DatumTest
-    from embgeo_nb.omnibus import Frame, Graphs
+    from embgeo_nb.frame import Frame
+    from embgeo_nb.omnibus import Graphs
     n, rng = 10_000, np.random.default_rng(0)
 
     def graph():
