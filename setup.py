@@ -30,6 +30,7 @@ setup(
         f"Natural Language :: {cfg['language']}",
     ] + [f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)],
     packages=find_packages(include=["embgeo_nb", "embgeo_nb.*"]),
+    package_data={"embgeo_nb": ["widgets_static/*"]},
     python_requires=">=" + cfg["min_python"],
     install_requires=cfg["requirements"].split(),
     extras_require=extras,

@@ -15,18 +15,24 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
 import embgeo_nb as eg
+from .bulk import DEGREES, diagnosis
 from .common import WATCH, check_option, need
+from .comparison import QUESTIONS, Comparison
 from .datum_test import NULLS, DatumTest
 from .embeddings import Embeddings, as_embeddings
 from .kernel import METRICS
+from .multiplicity import benjamini_hochberg
 from .manifold import DISTANCES, ModelManifold, model_tree
 from .omnibus import Omnibus, as_graphs
 from .plot import GREY, MARKERS, PALETTE, plot_manifold, plot_pvalues, plot_tree, style
@@ -54,7 +60,9 @@ def drawn_rows(importance: np.ndarray, most: int = DRAWN, seed: int = 0) -> np.n
 def scene(points: np.ndarray, rows: Sequence[int], names: Sequence[str], color: Sequence[int] | None = None, marker: Sequence[int] | None = None,
           size: Sequence[float] | None = None, filled: Sequence[bool] | None = None, palette: Sequence[str] = PALETTE,
           legend: Sequence[Mapping[str, Any]] = (), axes: Sequence[str] = ("", ""), alt: str = "") -> dict:
-    "Points to be drawn: (p, 2) positions, the row each belongs to, and indices into `palette` and `MARKERS`."
+    """Points to be drawn: (p, 2) positions, the row each belongs to, and indices into `palette` and `MARKERS`.
+
+    `names` may be fewer than the points: one for every two, say, that lie beside each other."""
     p = len(points)
     column = lambda values, default: np.full(p, default) if values is None else np.asarray(values)
     look = np.column_stack([column(color, 0), column(marker, 0), np.round(column(size, 3.0) * 10), column(filled, True)]).astype(np.uint8)
@@ -62,187 +70,13 @@ def scene(points: np.ndarray, rows: Sequence[int], names: Sequence[str], color: 
             "palette": list(palette), "legend": list(legend), "axes": list(axes), "alt": alt}
 
 # %% ../nbs/62_widgets.ipynb #9a000011
-_POINTS_JS = r"""
-const GLYPHS = [["●", "○"], ["■", "□"], ["▲", "△"], ["◆", "◇"], ["▼", "▽"], ["✚", "✛"], ["✖", "✕"]];
-function bytes(view) { return new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice().buffer; }
-function path(c, kind, x, y, r) {
-  c.beginPath();
-  if (kind === 0) c.arc(x, y, r, 0, 6.2832);
-  else if (kind === 1) c.rect(x - r * .9, y - r * .9, r * 1.8, r * 1.8);
-  else if (kind === 2) { c.moveTo(x, y - r * 1.2); c.lineTo(x + r * 1.1, y + r * .8); c.lineTo(x - r * 1.1, y + r * .8); c.closePath(); }
-  else if (kind === 3) { c.moveTo(x, y - r * 1.3); c.lineTo(x + r, y); c.lineTo(x, y + r * 1.3); c.lineTo(x - r, y); c.closePath(); }
-  else if (kind === 4) { c.moveTo(x, y + r * 1.2); c.lineTo(x + r * 1.1, y - r * .8); c.lineTo(x - r * 1.1, y - r * .8); c.closePath(); }
-  else {
-    const s = kind === 5 ? [1, 0, 0, 1] : [.75, .75, -.75, .75];
-    c.moveTo(x - r * 1.2 * s[0], y - r * 1.2 * s[1]); c.lineTo(x + r * 1.2 * s[0], y + r * 1.2 * s[1]);
-    c.moveTo(x - r * 1.2 * s[2], y - r * 1.2 * s[3]); c.lineTo(x + r * 1.2 * s[2], y + r * 1.2 * s[3]);
-  }
-}
-function render({ model, el }) {
-  const root = document.createElement("div"); root.className = "eg-points";
-  const frame = document.createElement("div"); frame.className = "eg-frame";
-  const canvas = document.createElement("canvas"); canvas.tabIndex = 0; canvas.setAttribute("role", "img");
-  const tip = document.createElement("div"); tip.className = "eg-tip"; tip.hidden = true;
-  const bar = document.createElement("div"); bar.className = "eg-zoom";
-  const legend = document.createElement("div"); legend.className = "eg-legend";
-  const below = document.createElement("div"); below.className = "eg-below"; below.append(legend, bar);
-  frame.append(canvas, tip); root.append(frame, below); el.append(root);
-  let xy, look, rows, names, zoom = 1, shift = [0, 0], drag = null, width = 300, height = 300;
+def static_text(name: str) -> str:
+    "A script or style sheet that is kept beside the package."
+    return (files("embgeo_nb") / "widgets_static" / name).read_text(encoding="utf-8")
 
-  function load() {
-    xy = new Float32Array(bytes(model.get("points"))); look = new Uint8Array(bytes(model.get("look")));
-    rows = new Int32Array(bytes(model.get("rows"))); names = model.get("names");
-    canvas.setAttribute("aria-label", model.get("alt"));
-    legend.replaceChildren();
-    for (const entry of model.get("legend")) {
-      const item = document.createElement("span"), glyph = document.createElement("span");
-      glyph.textContent = entry.line ? (entry.dash ? "┄┄ " : "── ") : GLYPHS[entry.marker || 0][entry.hollow ? 1 : 0] + " ";
-      glyph.style.color = entry.color; glyph.className = "eg-glyph"; glyph.setAttribute("aria-hidden", "true");
-      item.append(glyph, document.createTextNode(entry.name)); legend.append(item);
-    }
-    draw();
-  }
-  function scale() {
-    let x0 = Infinity, x1 = -Infinity, y0 = Infinity, y1 = -Infinity;
-    for (let i = 0; i < xy.length; i += 2) {
-      x0 = Math.min(x0, xy[i]); x1 = Math.max(x1, xy[i]); y0 = Math.min(y0, xy[i + 1]); y1 = Math.max(y1, xy[i + 1]);
-    }
-    const left = 26, low = 26, edge = 16, w = Math.max(width - left - edge, 20), h = Math.max(height - low - edge, 20);
-    const unit = Math.min(w / (x1 - x0 || 1), h / (y1 - y0 || 1)) * .94 * zoom;
-    const cx = left + w / 2 + shift[0], cy = edge + h / 2 + shift[1];
-    return (x, y) => [cx + (x - (x0 + x1) / 2) * unit, cy - (y - (y0 + y1) / 2) * unit];
-  }
-  function draw() {
-    if (!xy) return;
-    const ratio = window.devicePixelRatio || 1, c = canvas.getContext("2d"), at = scale(), palette = model.get("palette");
-    canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio);
-    c.setTransform(ratio, 0, 0, ratio, 0, 0);
-    c.fillStyle = "#fff"; c.fillRect(0, 0, width, height);
-    const over = model.get("overlay") || {}, busy = (over.lines || []).length > 0;
-    c.globalAlpha = rows.length > 60 ? (busy ? .45 : .75) : 1;
-    for (let i = 0; i < rows.length; i++) {
-      const [x, y] = at(xy[2 * i], xy[2 * i + 1]), [color, kind, size, filled] = look.subarray(4 * i, 4 * i + 4);
-      path(c, kind, x, y, size / 10);
-      if (filled && kind < 5) { c.fillStyle = palette[color]; c.fill(); }
-      else { c.strokeStyle = palette[color]; c.lineWidth = kind < 5 ? 1 : (filled ? 2.2 : 1); c.stroke(); }
-    }
-    c.globalAlpha = 1;
-    for (const e of over.ellipses || []) {
-      const [x, y] = at(e.x, e.y), [ex, ey] = at(e.x + 1, e.y), unit = Math.hypot(ex - x, ey - y);
-      c.beginPath(); c.ellipse(x, y, e.a * unit, e.b * unit, -e.angle, 0, 6.2832); c.strokeStyle = e.color; c.lineWidth = 1; c.stroke();
-    }
-    for (const line of over.lines || []) {
-      const a = at(line.x0, line.y0), b = at(line.x1, line.y1);
-      c.beginPath(); c.setLineDash(line.dash ? [4, 3] : []); c.moveTo(...a); c.lineTo(...b);
-      c.strokeStyle = line.color; c.lineWidth = line.width || 1; c.stroke(); c.setLineDash([]);
-      if (line.arrow && Math.hypot(b[0] - a[0], b[1] - a[1]) > 3) {
-        const t = Math.atan2(b[1] - a[1], b[0] - a[0]);
-        c.beginPath(); c.moveTo(...b);
-        for (const s of [2.7, -2.7]) c.lineTo(b[0] + 10 * Math.cos(t + s), b[1] + 10 * Math.sin(t + s));
-        c.closePath(); c.fillStyle = line.color; c.fill();
-      }
-    }
-    for (const dot of over.dots || []) {
-      const [x, y] = at(dot.x, dot.y);
-      path(c, dot.marker || 0, x, y, dot.size || 4);
-      if (dot.filled) { c.fillStyle = dot.color; c.fill(); c.strokeStyle = "#fff"; c.lineWidth = .6; c.stroke(); }
-      else { c.strokeStyle = dot.color; c.lineWidth = 1.8; c.stroke(); }
-    }
-    c.font = "12px system-ui, sans-serif"; c.textBaseline = "middle";
-    const taken = [];
-    for (const label of over.labels || []) {
-      const [x, y] = at(label.x, label.y), w = c.measureText(label.text).width;
-      for (const [dx, dy] of [[9, 0], [-w - 9, 0], [-w / 2, -13], [-w / 2, 14], [9, -12], [9, 13], [-w - 9, -12], [-w - 9, 13]]) {
-        const box = [x + dx - 2, y + dy - 7, x + dx + w + 2, y + dy + 7];
-        const free = box[0] > 2 && box[2] < width - 2 && taken.every(b => b[2] < box[0] || b[0] > box[2] || b[3] < box[1] || b[1] > box[3]);
-        if (!free) continue;
-        taken.push(box);
-        c.lineWidth = 3; c.strokeStyle = "#fff"; c.strokeText(label.text, x + dx, y + dy);
-        c.fillStyle = "#111"; c.fillText(label.text, x + dx, y + dy);
-        break;
-      }
-    }
-    const [across, up] = model.get("axes");
-    c.fillStyle = "#333"; c.font = "11px system-ui, sans-serif"; c.textBaseline = "alphabetic";
-    c.fillText(across, Math.max(8, (width - c.measureText(across).width) / 2), height - 7);
-    c.save(); c.translate(14, height / 2 + c.measureText(up).width / 2); c.rotate(-Math.PI / 2); c.fillText(up, 0, 0); c.restore();
-  }
-  function nearest(x, y, reach) {
-    const at = scale(); let best = -1, least = reach * reach;
-    for (let i = 0; i < rows.length; i++) {
-      const [px, py] = at(xy[2 * i], xy[2 * i + 1]), d = (px - x) ** 2 + (py - y) ** 2;
-      if (d < least) { least = d; best = i; }
-    }
-    return best;
-  }
-  function pick(i) { if (i >= 0) model.send({ event: "pick", row: rows[i] }); }
-  function zoomBy(factor) {
-    if (factor === 0) { zoom = 1; shift = [0, 0]; } else { zoom *= factor; shift = [shift[0] * factor, shift[1] * factor]; }
-    draw();
-  }
-  for (const [text, factor, title] of [["+", 1.5, "zoom in"], ["−", 1 / 1.5, "zoom out"], ["⟲", 0, "show all"]]) {
-    const button = document.createElement("button");
-    button.textContent = text; button.title = title; button.setAttribute("aria-label", title);
-    button.onclick = () => zoomBy(factor); bar.append(button);
-  }
-  canvas.addEventListener("pointerdown", event => { drag = { x: event.offsetX, y: event.offsetY, shift: [...shift], moved: false }; });
-  canvas.addEventListener("pointermove", event => {
-    if (drag && event.buttons) {
-      const dx = event.offsetX - drag.x, dy = event.offsetY - drag.y;
-      drag.moved = drag.moved || Math.hypot(dx, dy) > 4;
-      if (drag.moved) { shift = [drag.shift[0] + dx, drag.shift[1] + dy]; draw(); }
-      return;
-    }
-    const i = nearest(event.offsetX, event.offsetY, 10);
-    tip.hidden = i < 0; canvas.style.cursor = i < 0 ? "default" : "pointer";
-    if (i >= 0) {
-      tip.textContent = names[i];
-      tip.style.left = Math.max(0, Math.min(event.offsetX + 12, width - tip.offsetWidth - 4)) + "px"; tip.style.top = event.offsetY + 14 + "px";
-    }
-  });
-  canvas.addEventListener("pointerleave", () => { tip.hidden = true; drag = null; });
-  canvas.addEventListener("pointerup", event => {
-    if (drag && !drag.moved) pick(nearest(event.offsetX, event.offsetY, 14));
-    drag = null;
-  });
-  canvas.addEventListener("keydown", event => {
-    const way = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    if (way && rows.length) {
-      const at = scale(), here = rows.indexOf(model.get("selected")), [x, y] = here < 0 ? [width / 2, height / 2] : at(xy[2 * here], xy[2 * here + 1]);
-      let best = -1, least = Infinity;
-      for (let i = 0; i < rows.length; i++) {
-        const [px, py] = at(xy[2 * i], xy[2 * i + 1]), along = (px - x) * way[0] + (py - y) * way[1], off = Math.abs((px - x) * way[1] - (py - y) * way[0]);
-        const cost = along + 2 * off;
-        if (rows[i] !== model.get("selected") && along > .5 && along >= off && cost < least) { least = cost; best = i; }
-      }
-      pick(best);
-    } else if (event.key === "+" || event.key === "=") zoomBy(1.5);
-    else if (event.key === "-") zoomBy(1 / 1.5);
-    else if (event.key === "0") zoomBy(0);
-    else return;
-    event.preventDefault(); event.stopPropagation();
-  });
-  canvas.locate = row => { const i = rows.indexOf(row); return i < 0 ? null : scale()(xy[2 * i], xy[2 * i + 1]); };
-  const observer = new ResizeObserver(() => { width = frame.clientWidth || width; height = frame.clientHeight || height; draw(); });
-  observer.observe(frame);
-  model.on("change:look", load); model.on("change:points", load); model.on("change:alt", load); model.on("change:legend", load);
-  model.on("change:overlay", draw);
-  load();
-  return () => observer.disconnect();
-}
-export default { render };
-"""
-_POINTS_CSS = """
-.eg-points .eg-frame { position: relative; height: 380px; border: 1px solid var(--jp-border-color1, #bbb); border-radius: 4px; overflow: hidden; background: #fff; }
-.eg-points canvas { position: absolute; inset: 0; width: 100%; height: 100%; touch-action: none; }
-.eg-points canvas:focus-visible { outline: 2px solid #0072B2; outline-offset: -2px; }
-.eg-points .eg-tip { position: absolute; pointer-events: none; background: #111; color: #fff; padding: 2px 7px; border-radius: 3px; font-size: 12px; max-width: 70%; z-index: 2; }
-.eg-points .eg-below { display: flex; gap: 10px; align-items: flex-start; padding-top: 5px; }
-.eg-points .eg-zoom { display: flex; gap: 3px; margin-left: auto; }
-.eg-points .eg-zoom button { width: 24px; height: 24px; padding: 0; border: 1px solid #bbb; border-radius: 3px; background: #fff; color: #222; cursor: pointer; }
-.eg-points .eg-legend { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: 12px; line-height: 18px; }
-.eg-points .eg-glyph { text-shadow: 0 0 2px #fff, 0 0 1px #fff; }
-"""
+
+_POINTS_JS, _TABLE_JS = static_text("points.js"), static_text("table.js")
+_STYLE = f"<style>{static_text('explorer.css')}</style>"
 
 # %% ../nbs/62_widgets.ipynb #9a000014
 _TABLE_JS = r"""
@@ -341,7 +175,7 @@ def _browser_views() -> tuple[type, type]:
     anywidget = need("anywidget", "widgets")
 
     class PointsView(anywidget.AnyWidget, _Events):
-        _esm, _css = _POINTS_JS, _POINTS_CSS
+        _esm = _POINTS_JS
         points = traitlets.Bytes().tag(sync=True)
         rows = traitlets.Bytes().tag(sync=True)
         look = traitlets.Bytes().tag(sync=True)
@@ -352,22 +186,27 @@ def _browser_views() -> tuple[type, type]:
         alt = traitlets.Unicode().tag(sync=True)
         overlay = traitlets.Dict().tag(sync=True)
         selected = traitlets.Int(-1).tag(sync=True)
+        faded = traitlets.Bytes().tag(sync=True)
 
         def __init__(self, **options: Any):
             super().__init__(**options)
             self.on_msg(self._happened)
 
-        def show(self, scene: Mapping[str, Any]) -> None:
+        def show(self, scene: Mapping[str, Any], faded: np.ndarray | None = None) -> None:
             with self.hold_sync():
                 for name, value in scene.items():
                     setattr(self, name, value.tobytes() if isinstance(value, np.ndarray) else value)
+                self.fade(faded)
+
+        def fade(self, faded: np.ndarray | None) -> None:
+            self.faded = b"" if faded is None else faded.astype(np.uint8).tobytes()
 
         def mark(self, overlay: Mapping[str, Any], selected: int | None = None) -> None:
             with self.hold_sync():
                 self.overlay, self.selected = dict(overlay), -1 if selected is None else selected
 
     class TableView(anywidget.AnyWidget, _Events):
-        _esm, _css = _TABLE_JS, _TABLE_CSS
+        _esm = _TABLE_JS
         columns = traitlets.List().tag(sync=True)
         rows = traitlets.List().tag(sync=True)
         numbers = traitlets.List().tag(sync=True)
@@ -420,16 +259,23 @@ def img(content: bytes, alt: str, kind: str = "png", look: str = "") -> str:
 class PicturePoints(widgets.HTML, _Events):
     "Points as a picture. It cannot be clicked: data are selected in the table, by search or by number."
 
-    def show(self, scene: Mapping[str, Any]) -> None:
+    def fade(self, faded: np.ndarray | None) -> None:
+        marked = self._marked
+        self.show(self._scene, faded)
+        self.mark(*marked)
+
+    def show(self, scene: Mapping[str, Any], faded: np.ndarray | None = None) -> None:
         self._scene, self._figure = scene, figure(6.2, 4.2)
         axes = self._axes = self._figure.add_subplot()
-        points, look = scene["points"], scene["look"]
+        points, faded = scene["points"], np.zeros(len(scene["rows"]), bool) if faded is None else faded
+        look, usual = np.column_stack([~faded, scene["look"]]), 0.7 if len(points) > 60 else 1
         with style():
-            for color, marker, size, filled in np.unique(look, axis=0).tolist():
-                at = points[(look == (color, marker, size, filled)).all(1)]
+            for clear, color, marker, size, filled in (np.unique(look, axis=0) if len(look) else look).tolist():
+                at = points[(look == (clear, color, marker, size, filled)).all(1)]
                 shade = scene["palette"][color]
                 paint = dict(color=shade, linewidths=0) if filled else dict(facecolors="none", edgecolors=shade, linewidths=0.8)
-                axes.scatter(*at.T, marker=MARKERS[marker], s=(size / 7) ** 2, alpha=0.7 if len(points) > 60 else 1, **paint)
+                behind = 0 if not clear else 1 if shade == GREY else 2
+                axes.scatter(*at.T, marker=MARKERS[marker], s=(size / 7) ** 2, alpha=usual if clear else 0.1, zorder=behind, **paint)
             for entry in scene["legend"]:
                 dash = dict(linestyle="--" if entry.get("dash") else "-") if entry.get("line") else dict(
                     linestyle="", marker=MARKERS[entry.get("marker", 0)], markerfacecolor="none" if entry.get("hollow") else entry["color"])
@@ -444,9 +290,16 @@ class PicturePoints(widgets.HTML, _Events):
         self.mark({})
 
     def mark(self, overlay: Mapping[str, Any], selected: int | None = None) -> None:
-        canvas, axes = self._figure.canvas, self._axes
-        canvas.restore_region(self._ground)
-        drawn = []
+        self._marked = overlay, selected
+        self._figure.canvas.restore_region(self._ground)
+        with style():
+            for artist in self._artists(overlay):
+                self._axes.draw_artist(artist)
+                artist.remove()
+        self.value = img(png(np.asarray(self._figure.canvas.buffer_rgba())), self._scene["alt"], look="max-width:100%")
+
+    def _artists(self, overlay: Mapping[str, Any]) -> list:
+        axes, drawn = self._axes, []
         for line in overlay.get("lines", ()):
             look = dict(color=line["color"], linewidth=line.get("width", 1), linestyle="--" if line.get("dash") else "-")
             drawn += axes.plot([line["x0"], line["x1"]], [line["y0"], line["y1"]], **look)
@@ -462,18 +315,16 @@ class PicturePoints(widgets.HTML, _Events):
             c, s = np.cos(ellipse["angle"]), np.sin(ellipse["angle"])
             drawn += axes.plot(ellipse["x"] + c * x - s * y, ellipse["y"] + s * x + c * y, color=ellipse["color"], linewidth=0.8)
         for label in overlay.get("labels", ()):
-            drawn.append(axes.annotate(label["text"], (label["x"], label["y"]), (5, 4), textcoords="offset points", fontsize=8))
-        for artist in drawn:
-            axes.draw_artist(artist)
-            artist.remove()
-        self.value = img(png(np.asarray(canvas.buffer_rgba())), self._scene["alt"], look="max-width:100%")
+            drawn.append(axes.annotate(label["text"], (label["x"], label["y"]), (5, 4), textcoords="offset points", fontsize=8,
+                                       parse_math=False))
+        return drawn
 
 
 class PlainTable(widgets.VBox, _Events):
     "A page of rows as an HTML table, with a menu of the same rows below it."
 
     def __init__(self, columns: Sequence[Mapping[str, Any]] = (), caption: str = "", empty: str = "Nothing to show.", **options: Any):
-        self._html, self._menu, self._numbers = widgets.HTML(), widgets.Dropdown(description="select"), []
+        self._html, self._menu, self._numbers = widgets.HTML(), widgets.Dropdown(description="select", tooltip="Choose a row of the table above."), []
         self._state = {"columns": columns, "caption": caption, "empty": empty, "sort": ["", True]}
         super().__init__([self._html, self._menu], **options)
         self._menu.observe(self._chosen, "value")
@@ -592,63 +443,181 @@ def _pixels(array: np.ndarray) -> np.ndarray:
         array = np.clip(array * (255 if array.max() <= 1 else 1), 0, 255).astype(np.uint8)
     return np.ascontiguousarray(array)
 
+# %% ../nbs/62_widgets.ipynb #9a000130
+@dataclass(eq=False)
+class Seen:
+    "A comparison as the panels see it: one row per datum, and the p-values of one question."
+
+    result: DatumTest | Comparison
+    question: str
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.result, name)              # n, ids, data, labels, models, groups
+
+    @property
+    def compared(self) -> bool:
+        return isinstance(self.result, Comparison)
+
+    @property
+    def test(self) -> DatumTest:
+        "The graphs' comparison."
+        return self.result.test if self.compared else self.result
+
+    @cached_property
+    def place(self) -> np.ndarray:
+        "Where each datum is in `test`, (n,)."
+        return self.result.place if self.compared else np.arange(self.result.n)
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        "Which datum each row of `test` is."
+        return self.result.rows if self.compared else self.place
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        "Values of the rows of `test`, for every datum."
+        return values if len(values) == self.n else values[self.place]
+
+    @property
+    def measure(self) -> str:
+        "What the data are ranked by."
+        return "score" if self.compared else "effect"
+
+    @property
+    def strength(self) -> np.ndarray:
+        return self.result.score if self.compared else self.result.effect
+
+    @property
+    def pvalue(self) -> np.ndarray:
+        return self.result.pvalues[self.question] if self.compared else self.result.pvalue
+
+    @cached_property
+    def qvalue(self) -> np.ndarray:
+        return self.result.qvalue if self.question == self.null else benjamini_hochberg(self.pvalue)
+
+    @cached_property
+    def effect(self) -> np.ndarray:
+        return self.spread(self.test.effect)
+
+    @cached_property
+    def local_effect(self) -> np.ndarray:
+        return self.spread(self.test.local_effect)
+
+    @cached_property
+    def displacement(self) -> np.ndarray:
+        "From before to after, (n, d)."
+        return self.spread(self.test.displacement)
+
+    @cached_property
+    def center(self) -> np.ndarray:
+        "Between before and after, (n, d)."
+        return self.spread(self.test.frame.center)
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        "Of the data that stand for themselves, ascending."
+        return np.sort(self.strength[self.rows])
+
+
+@lru_cache(maxsize=8)
+def as_seen(result: DatumTest | Comparison | Seen, question: str = "") -> Seen:
+    "A result with the question that is asked of it, by default the recommended one."
+    return result if isinstance(result, Seen) else Seen(result, question or result.null)
+
+
+def asked_in_words(C: Comparison) -> list[tuple[str, str]]:
+    "The questions that a comparison answers, the recommended one first: words and name."
+    names = sorted(C.pvalues, key=lambda name: (name != C.null, list(QUESTIONS).index(name)))
+    return [(QUESTIONS[name] + (" (recommended)" if name == C.null else ""), name) for name in names]
+
 # %% ../nbs/62_widgets.ipynb #9a000025
 def null_draws(R: DatumTest, i: int, count: int = 999) -> np.ndarray | None:
     "The statistic of datum i under the null: `count` flips, or what was resampled; of all data where they are pooled; None where nothing is drawn."
-    if R.null != "paired":
-        if R.resampled is None:
-            return None
-        return np.asarray(R.resampled).ravel()[::-(-R.resampled.size // 50_000)] if R.method == "pooled" else np.asarray(R.resampled)[i]
-    return R.flips(R.ids[i], count)
+    if R.null == "paired":
+        return R.flips(R.ids[i], count)
+    if R.resampled is None:
+        return None
+    return np.asarray(R.resampled).ravel()[::-(-R.resampled.size // 50_000)] if R.method == "pooled" else np.asarray(R.resampled)[i]
 
 
-def null_svg(R: DatumTest, i: int, width: int = 420, height: int = 170) -> str:
-    "The null distribution of one datum's statistic, and the observed value, as an SVG in the colours of the page around it."
-    draws, observed = null_draws(R, i), float(R.statistic[i])
-    alt = f"Null distribution of the statistic of datum {R.ids[i]}; observed {observed:.3g}, p = {R.pvalue[i]:.2g}."
-    empty = draws is None or not observed > 0
-    top = max(observed, 0.0 if empty else float(draws.max())) * 1.06 or 1.0
-    left, right, low, high = 10, width - 10, height - 36, 34
-    at = lambda value: left + (right - left) * value / top
+def null_svg(R: DatumTest | Comparison, i: int, width: int = 420, height: int = 170) -> str:
+    """What the p-value of a datum was read from, and where the datum is in it, as an SVG in the colours of the page around it.
+
+    For the edges' question the datum's own flips, for reruns the relabellings; for the other questions of a comparison the
+    scores of all data, with the null that was fitted to them where that is the question.
+    """
+    V = as_seen(R)
+    if V.compared and V.question != "paired":
+        curve = "the bulk's null" if V.question == "bulk" else ""
+        return _svg(V, i, V.scores, float(V.strength[i]), f"scores of all {V.n:,} data", "score", width, height, curve)
+    test, at = V.test, int(V.place[i])
+    draws, observed = null_draws(test, at), float(test.statistic[at])
+    said = f"under the null, {0 if draws is None else len(draws):,} {'relabellings' if test.null == 'replicates' else 'draws'}"
+    axis = "between reruns over within (F)" if test.null == "replicates" else "squared displacement"
+    return _svg(V, i, draws, observed, said, axis, width, height)
+
+
+def _svg(V: Seen, i: int, values: np.ndarray | None, observed: float, said: str, axis: str, width: int, height: int,
+         curve: str = "") -> str:
+    "A histogram with a line at `observed`; `curve` names the fitted null of the scores, if it is to be drawn."
+    alt = f"{axis} of datum {V.ids[i]}: observed {observed:.3g}, p = {V.pvalue[i]:.2g}; {said}."
+    empty = values is None or axis != "score" and not observed > 0
+    least, most = (0.0, 0.0) if empty else (float(min(values.min(), observed, 0)), float(values.max()))
+    top = max(observed, most) + 0.06 * (max(observed, most) - least) or 1.0
+    left, right, low, high = 10, width - 10, height - 36, 46
+    at = lambda value: left + (right - left) * (value - least) / (top - least)
     text = lambda x, y, words, anchor="middle", look="": f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}" {look}>{escape(words)}</text>'
     parts = [f'<line x1="{left}" x2="{right}" y1="{low}" y2="{low}" stroke="currentColor"/>']
-    for tick in _ticks(top):
+    for tick in _ticks(least, top):
         parts.append(f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{low}" y2="{low + 4}" stroke="currentColor"/>' + text(at(tick), low + 16, f"{tick:.4g}"))
-    parts.append(text(width / 2, height - 4, "between reruns over within (F)" if R.null == "replicates" else "squared displacement"))
+    parts.append(text(width / 2, height - 4, axis))
     if empty:
         parts.append(text(width / 2, high + 40, "no draws to show: the tail is computed in closed form" if observed > 0 else "no neighbour differs: nothing to test"))
     else:
-        counts, edges = np.histogram(draws, 40, (0, top))
+        counts, edges = np.histogram(values, 40, (least, top))
         for count, x0, x1 in zip(counts / counts.max(), edges, edges[1:]):
             if count:
                 parts.append(f'<rect x="{at(x0):.1f}" y="{low - (low - high) * count:.1f}" width="{max(at(x1) - at(x0) - 0.6, 0.5):.1f}" height="{(low - high) * count:.1f}" '
                              'fill="currentColor" fill-opacity="0.4"/>')
-        parts.append(text(left, 14, f"▮ under the null, {len(draws):,} {'relabellings' if R.null == 'replicates' else 'draws'}", "start"))
+        if curve and V.fit.spread > 0:
+            x = np.linspace(least, top, 80)
+            y = np.minimum(_bulk_density(V.fit, x) * len(values) * (edges[1] - edges[0]) / counts.max(), 1.05)
+            points = " ".join(f"{at(a):.1f},{low - (low - high) * b:.1f}" for a, b in zip(x, y))
+            parts.append(f'<polyline points="{points}" fill="none" stroke="{PALETTE[5]}" stroke-width="2"/>')
+            said += f"; ─ {curve}"
+        parts.append(text(left, 14, f"▮ {said}", "start"))
     parts.append(f'<line x1="{at(observed):.1f}" x2="{at(observed):.1f}" y1="{high - 8}" y2="{low}" stroke="{PALETTE[1]}" stroke-width="3"/>')
-    parts.append(text(right, 14, f"┃ observed {observed:.3g}, p = {R.pvalue[i]:.2g}", "end", 'font-weight="600"'))
+    parts.append(text(right, 28 if not empty else 14, f"┃ observed {observed:.3g}, p = {V.pvalue[i]:.2g}", "end", 'font-weight="600"'))
     return (f'<svg class="eg-null" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(alt)}" fill="currentColor" font-size="12" '
             f'font-family="system-ui, sans-serif" style="width:100%;max-width:{width}px;height:auto"><title>{escape(alt)}</title>{"".join(parts)}</svg>')
 
 
-def _ticks(top: float) -> np.ndarray:
-    "Round numbers from 0 to `top`, four or so."
-    unit = 10.0 ** np.floor(np.log10(top / 4))
-    step = unit * min((1, 2, 5, 10), key=lambda factor: abs(top / 4 - unit * factor))
-    return np.arange(0, top, step)
+def _bulk_density(fit: Any, x: np.ndarray) -> np.ndarray:
+    "Density of the null that was fitted to the bulk."
+    from scipy.stats import t
+    unit = max(fit.spread, 1e-6) * fit.margin
+    return t.pdf((x - fit.center) / unit, DEGREES) / unit
+
+
+def _ticks(low: float, high: float) -> np.ndarray:
+    "Round numbers between `low` and `high`, four or so."
+    unit = 10.0 ** np.floor(np.log10((high - low) / 4))
+    step = unit * min((1, 2, 5, 10), key=lambda factor: abs((high - low) / 4 - unit * factor))
+    return np.arange(np.ceil(low / step), high / step) * step + 0.0
 
 # %% ../nbs/62_widgets.ipynb #9a000027
 @lru_cache(maxsize=4)
-def neighbors_of(R: DatumTest, i: int) -> dict[str, dict[str, np.ndarray]]:
-    "The neighbours of datum i that are 'gained' (only in the first model), 'kept' and 'lost': their rows, shares, and similarities in both models, if known."
-    table = R.neighbors(R.ids[i])
+def neighbors_of(V: Seen, i: int) -> dict[str, dict[str, np.ndarray]]:
+    "The neighbours of datum i that are 'gained' (only after has them), 'kept' and 'lost': their rows, shares, and similarities in both models, if known."
+    table = V.test.neighbors(V.test.ids[V.place[i]])
     similar = [name for name in table.columns if str(name).startswith("similarity in ")]
-    columns = {"rows": table["neighbor"].to_numpy(), "share": table["share"].to_numpy(), "similar": table[similar].to_numpy() if similar else None}
+    columns = {"rows": V.rows[table["neighbor"].to_numpy()], "share": table["share"].to_numpy(),
+               "similar": table[similar].to_numpy() if similar else None}
     change = table["change"].to_numpy()
     return {kind: {name: None if values is None else values[change == kind] for name, values in columns.items()} for kind in ("gained", "kept", "lost")}
 
 
-def neighbor_titles(R: DatumTest) -> dict[str, str]:
-    return {"gained": f"only in {R.models[0]}", "kept": "in both", "lost": f"only in {R.models[1]}"}
+def neighbor_titles(V: Seen) -> dict[str, str]:
+    return {"gained": f"only in {V.models[1]}", "kept": "in both", "lost": f"only in {V.models[0]}"}
 
 
 def share_bar(share: float, color: str) -> str:
@@ -658,21 +627,23 @@ def share_bar(share: float, color: str) -> str:
             f'{share:.0%}')
 
 
-def neighbor_table(R: DatumTest, i: int, kind: str, most: int = 8) -> tuple[list[dict], list[list[str]], np.ndarray, str]:
-    "Columns, rows, row numbers and caption of one group of neighbours, those with the largest shares first; similarities are those in the first | second model."
-    rows, share, similar = neighbors_of(R, i)[kind].values()
+def neighbor_table(R: DatumTest | Comparison, i: int, kind: str, most: int = 8) -> tuple[list[dict], list[list[str]], np.ndarray, str]:
+    "Columns, rows, row numbers and caption of one group of neighbours, those with the largest shares first; similarities are those before | after."
+    V = as_seen(R)
+    rows, share, similar = neighbors_of(V, i)[kind].values()
     color = {"gained": PALETTE[0], "kept": GREY, "lost": PALETTE[1]}[kind]
-    caption = f"{neighbor_titles(R)[kind]}: {len(rows)}"
+    caption = f"{neighbor_titles(V)[kind]}: {len(rows)}"
     if kind != "kept" and len(rows):
         caption += f", {share.sum():.0%} of the displacement"
     if len(rows) > most:
         caption += f" (the first {most})"
-    columns, cells = [dict(name="id", title="neighbour", html=True)], [[brief(R, j)] for j in rows[:most]]
+    columns, cells = [dict(name="id", title="neighbour", html=True, help="Id and text of the neighbour.")], [[brief(V, j)] for j in rows[:most]]
     if similar is not None:
-        columns = [dict(name="similar", title="similarity", width="88px"), *columns]
+        told = f"Similarity to the datum in {V.models[0]} | in {V.models[1]}."
+        columns = [dict(name="similar", title="similarity", width="88px", help=told), *columns]
         cells = [[" | ".join(f"{value:.2f}" for value in similar[at]), *cell] for at, cell in enumerate(cells)]
     if kind != "kept":
-        columns = [dict(name="share", title="share", html=True, width="66px"), *columns]
+        columns = [dict(name="share", title="share", html=True, width="66px", help="Its exact share of the datum's displacement."), *columns]
         cells = [[share_bar(share[at], color), *cell] for at, cell in enumerate(cells)]
     return columns, cells, rows[:most], caption
 
@@ -682,28 +653,50 @@ def breakable(name: Any) -> str:
     return escape(str(name)).replace(".", ".<wbr>").replace("_", "_<wbr>")
 
 
-def brief(R: DatumTest, i: int) -> str:
+def brief(V: Seen, i: int) -> str:
     "A datum in brief: its image, or its id and the beginning of its text."
-    datum = None if R.data is None else R.data[i]
-    name = f"<b>{breakable(R.ids[i])}</b>"
+    datum = None if V.data is None else V.data[i]
+    name = f"<b>{breakable(V.ids[i])}</b>"
     if is_image(datum):
-        return datum_html(datum, R.ids[i], height=44) + " " + name
+        return datum_html(datum, V.ids[i], height=44) + " " + name
     return f'<div class="eg-brief">{name}{"" if datum is None else " " + datum_html(datum, most=160)}</div>'
 
+
+def one_line(V: Seen, i: int, most: int = 300) -> str:
+    "The beginning of a datum's text, without its line breaks; empty where the datum is no text."
+    datum = None if V.data is None else V.data[i]
+    text = " ".join(datum[:2 * most].split()) if isinstance(datum, str) and not is_image(datum) else ""
+    return text if len(text) <= most else text[:most].rstrip() + "…"
+
 # %% ../nbs/62_widgets.ipynb #9a000028
-def card(R: DatumTest, i: int, alpha: float = 0.05) -> str:
-    "A datum with what the test says of it."
-    label = "" if R.labels is None else f' <span class="eg-label">{escape(str(R.labels[i]))}</span>'
-    shown = datum_html(None if R.data is None else R.data[i], R.ids[i])
-    facts = {"p": f"{R.pvalue[i]:.4g}", "q": f"{R.qvalue[i]:.4g}", "effect": f"{R.effect[i]:.3f}", "statistic": f"{R.statistic[i]:.4g}",
-             "differing edges": f"{R.n_differing[i]}"}
-    facts["against its neighbourhood"] = f"{R.local_effect[i]:.3f}"
-    rank = int((R.effect > R.effect[i]).sum()) + 1
-    verdict = "rejected" if R.qvalue[i] <= alpha else "not rejected"
-    items = "".join(f'<span><span class="eg-name">{name}</span> <b data-fact="{name}">{value}</b></span>' for name, value in facts.items())
-    return (f'<div class="eg-card" data-datum="{i}"><div class="eg-title"><b>{escape(str(R.ids[i]))}</b>{label} '
-            f'<span class="eg-name">row {i}, moved {_ordinal(rank)} most of {R.n:,}; {verdict} at a false discovery rate of {alpha:g}</span></div>'
+def card(R: DatumTest | Comparison, i: int, alpha: float = 0.05) -> str:
+    "A datum with what the comparison says of it."
+    V = as_seen(R)
+    label = "" if V.labels is None else f' <span class="eg-label">{escape(str(V.labels[i]))}</span>'
+    shown = datum_html(None if V.data is None else V.data[i], V.ids[i])
+    rank = int((V.strength > V.strength[i]).sum()) + 1
+    moved = "moved most" if rank == 1 else f"moved {_ordinal(rank)} most"
+    verdict = "rejected" if V.qvalue[i] <= alpha else "not rejected"
+    items = "".join(f'<span title="{escape(told)}"><span class="eg-name">{escape(name)}</span> <b data-fact="{key}">{value}</b></span>'
+                    for key, name, value, told in _facts(V, i))
+    copies = "" if V.rows[V.place[i]] == i else f"; no model tells it from {V.ids[V.rows[V.place[i]]]}, whose result it shares"
+    return (f'<div class="eg-card" data-datum="{i}"><div class="eg-title"><b>{escape(str(V.ids[i]))}</b>{label} '
+            f'<span class="eg-name">row {i}, {moved} of {V.n:,}; {verdict} at a false discovery rate of {alpha:g}{escape(copies)}</span></div>'
             f'<div class="eg-facts">{items}</div><div class="eg-datum">{shown}</div></div>')
+
+
+def _facts(V: Seen, i: int) -> list[tuple[str, str, str, str]]:
+    "Key, name, value and a sentence of each number on the card."
+    test, at = V.test, int(V.place[i])
+    chosen = [("p", "p", f"{V.pvalue[i]:.4g}", QUESTIONS.get(V.question, "p-value under the null.")),
+              ("q", "q", f"{V.qvalue[i]:.4g}", "The smallest false discovery rate at which it is rejected.")]
+    effect = ("effect", "effect", f"{V.effect[i]:.3f}", "Length of its displacement relative to its position.")
+    if V.compared:
+        others = [(f"p_{name}", f"p {name}", f"{values[i]:.2g}", QUESTIONS[name]) for name, values in V.pvalues.items() if name != V.question]
+        return [("score", "score", f"{V.strength[i]:.2f}", "Evidence that it moved, from all views."), *chosen, *others, effect]
+    return [*chosen, effect, ("statistic", "statistic", f"{test.statistic[at]:.4g}", "What the p-value is computed from."),
+            ("differing", "differing edges", f"{test.n_differing[at]}", "Neighbours that only one of the models gives it."),
+            ("local", "against its neighbourhood", f"{V.local_effect[i]:.3f}", "Its displacement less the mean of its neighbours'.")]
 
 
 def _ordinal(number: int) -> str:
@@ -713,37 +706,53 @@ def _ordinal(number: int) -> str:
 # %% ../nbs/62_widgets.ipynb #9a000032
 VIEWS = ("movement", "position")
 COLORS = ("label", "q-value", "effect", "nothing")
+SHOWS = ("both", "before", "after", "middle")
+COLORED = 7                  # classes that get a colour and a marker each
 
 
-def plane_of(R: DatumTest, view: str = "movement", n_moved: int = 30) -> np.ndarray:
+def plane_of(R: DatumTest | Comparison, view: str = "movement", n_moved: int = 30) -> np.ndarray:
     "Two directions of the frame, (d, 2)."
     check_option("view", view, VIEWS)
-    d = R.frame.center.shape[1]
+    V = as_seen(R)
+    d = V.center.shape[1]
     if view == "movement" and d > 1:
-        top = np.argsort(-np.nan_to_num(R.effect, posinf=0), kind="stable")[:max(n_moved, 2)]
-        return np.linalg.svd(R.displacement[top], full_matrices=True)[2][:2].T
+        top = np.argsort(-np.nan_to_num(V.strength, posinf=0), kind="stable")[:max(n_moved, 2)]
+        return np.linalg.svd(V.displacement[top], full_matrices=True)[2][:2].T
     return np.eye(d)[:, :2] if d > 1 else np.array([[1.0, 0.0]])
 
 
-def classes_of(R: DatumTest, color_by: str) -> list[tuple[str, np.ndarray]]:
-    "(name, mask) of the groups of data that get a colour and a marker each; at most seven."
+def colored_labels(R: DatumTest | Comparison, alpha: float = 0.05) -> tuple[str, ...]:
+    "Labels that get a colour unless the reader chooses: all, by size; of more than seven the six of which most moved."
+    V = as_seen(R)
+    if V.labels is None:
+        return ()
+    names, inverse, counts = np.unique(V.labels.astype(str), return_inverse=True, return_counts=True)
+    if len(names) <= COLORED:
+        return tuple(names[np.argsort(-counts, kind="stable")].tolist())
+    rank = np.argsort(np.argsort(V.strength, kind="stable")) / V.n
+    moved, height = (np.bincount(inverse, values) / counts for values in (V.qvalue <= alpha, rank))
+    return tuple(names[np.lexsort((-height, -moved))[:COLORED - 1]].tolist())
+
+
+def classes_of(R: DatumTest | Comparison, color_by: str, chosen: Sequence[str] = ()) -> list[tuple[str, np.ndarray]]:
+    "(name, mask) of the groups of data that get a colour and a marker each, at most seven; `chosen` labels, by default `colored_labels`."
     check_option("color_by", color_by, COLORS)
-    if color_by == "label" and R.labels is not None:
-        names, counts = np.unique(R.labels.astype(str), return_counts=True)
-        names = names[np.argsort(-counts, kind="stable")]
-        kept = names if len(names) <= 7 else names[:6]
-        groups = [(name, R.labels.astype(str) == name) for name in kept]
-        return groups + ([] if len(kept) == len(names) else [(f"{len(names) - 6} others", ~np.isin(R.labels.astype(str), kept))])
+    V = as_seen(R)
+    if color_by == "label" and V.labels is not None:
+        labels = V.labels.astype(str)
+        kept = list(chosen or colored_labels(V))[:COLORED]
+        others, count = ~np.isin(labels, kept), len(set(labels.tolist()) - set(kept))
+        return [(name, labels == name) for name in kept] + ([(f"{count} other{'s' * (count > 1)}", others)] if count else [])
     if color_by == "q-value":
         edges = [0, 0.001, 0.01, 0.05, 0.2, np.inf]
         names = ["q ≤ 0.001", "q ≤ 0.01", "q ≤ 0.05", "q ≤ 0.2", "q > 0.2"]
-        return [(name, (R.qvalue > low) & (R.qvalue <= high) if low else R.qvalue <= high) for name, low, high in zip(names, edges, edges[1:])]
+        return [(name, (V.qvalue > low) & (V.qvalue <= high) if low else V.qvalue <= high) for name, low, high in zip(names, edges, edges[1:])]
     if color_by == "effect":
-        rank = np.argsort(np.argsort(-R.effect, kind="stable"))
+        rank = np.argsort(np.argsort(-V.strength, kind="stable"))
         edges = [0, 0.01, 0.05, 0.2, 0.5, 1]
         names = ["moved most: 1 %", "1 to 5 %", "5 to 20 %", "20 to 50 %", "the other half"]
-        return [(name, (rank >= low * R.n) & (rank < high * R.n)) for name, low, high in zip(names, edges, edges[1:])]
-    return [("data", np.ones(R.n, bool))]
+        return [(name, (rank >= low * V.n) & (rank < high * V.n)) for name, low, high in zip(names, edges, edges[1:])]
+    return [("data", np.ones(V.n, bool))]
 
 
 def shades(count: int) -> list[str]:
@@ -752,71 +761,102 @@ def shades(count: int) -> list[str]:
     return [to_hex(cividis(value)) for value in np.linspace(0, 0.93, count)]
 
 
-def test_scene(R: DatumTest, color_by: str = "label", show: str = "both", view: str = "movement", alpha: float = 0.05) -> tuple[dict, np.ndarray]:
-    "The points of a test, and the plane they are shown in."
-    plane, groups = plane_of(R, view), classes_of(R, color_by)
-    rows = drawn_rows(R.effect)
-    center, half = R.frame.center[rows] @ plane, R.displacement[rows] @ plane / 2
+def test_scene(R: DatumTest | Comparison, color_by: str = "label", show: str = "both", view: str = "movement", alpha: float = 0.05,
+               chosen: Sequence[str] = ()) -> tuple[dict, np.ndarray]:
+    "The points of a comparison, and the plane they are shown in. What is grey lies behind, what moved most in front."
+    V = as_seen(R)
+    plane, groups = plane_of(V, view), classes_of(V, color_by, chosen)
+    palette = _palette(V, color_by, groups)
+    rows = drawn_rows(V.strength)
     group = np.argmax([mask[rows] for _, mask in groups], axis=0)
-    size = np.where(R.qvalue[rows] <= alpha, 4.2, 2.6)
-    palette = shades(len(groups)) if color_by in ("q-value", "effect") else list(PALETTE)
-    parts = {"both": [(center - half, False), (center + half, True)], "first": [(center + half, True)], "second": [(center - half, False)],
-             "middle": [(center, True)]}[check_option("show", show, ("both", "first", "second", "middle"))]
-    legend = [dict(name=name, color=palette[at], marker=at) for at, (name, mask) in enumerate(groups) if mask.any()] if len(groups) > 1 else []
-    legend += [dict(name=R.models[0], color="#555555"), dict(name=R.models[1], color="#555555", hollow=True)] if show == "both" else []
-    legend += [dict(name="neighbour only in the first", color=PALETTE[0], line=True), dict(name="only in the second", color=PALETTE[1], line=True, dash=True),
-               dict(name="in both", color=GREY, line=True)]
-    names = [f"{R.ids[row]}" + ("" if R.labels is None else f" ({R.labels[row]})") for row in rows]
+    rows, group = (values[np.lexsort((V.strength[rows], np.array(palette)[group] != GREY))] for values in (rows, group))
+    center, half = V.center[rows] @ plane, V.displacement[rows] @ plane / 2
+    parts = {"both": [(center - half, False), (center + half, True)], "before": [(center - half, False)], "after": [(center + half, True)],
+             "middle": [(center, True)]}[check_option("show", show, SHOWS)]
+    marker = np.where(np.array(palette)[group] == GREY, 0, group)
+    size = np.where(V.qvalue[rows] <= alpha, 4.2, 2.6)
+    names = [" ".join(filter(None, (str(V.ids[row]), "" if V.labels is None else f"({V.labels[row]})", one_line(V, row, 110)))) for row in rows]
     axes = ("direction of most movement", "second direction") if view == "movement" else ("leading coordinate of the frame", "second coordinate")
-    alt = (f"Scatter of {len(rows):,} of {R.n:,} data, {R.models[0]} against {R.models[1]}; larger points are rejected at a false discovery rate of {alpha:g}. "
+    alt = (f"Scatter of {len(rows):,} of {V.n:,} data, from {V.models[0]} to {V.models[1]}; larger points are rejected at a false discovery rate of {alpha:g}. "
            "Arrow keys move the selection.")
-    made = scene(np.vstack([part for part, _ in parts]), np.tile(rows, len(parts)), names * len(parts), np.tile(group, len(parts)), np.tile(group, len(parts)),
-                 np.tile(size, len(parts)), np.repeat([filled for _, filled in parts], len(rows)), palette, legend, axes, alt)
-    return made, plane
+    made = scene(np.vstack([part for part, _ in parts]), np.tile(rows, len(parts)), names, np.tile(group, len(parts)), np.tile(marker, len(parts)),
+                 np.tile(size, len(parts)), np.repeat([filled for _, filled in parts], len(rows)), palette, _legend(V, groups, palette, show), axes, alt)
+    return _interleaved(made, len(parts)), plane
 
 
-def test_overlay(R: DatumTest, i: int | None, plane: np.ndarray, most: int = 40) -> dict:
-    "The selected datum's way from the first model to the second, and lines to its neighbours."
+def _palette(V: Seen, color_by: str, groups: Sequence[tuple[str, np.ndarray]]) -> list[str]:
+    "A colour for each group; grey for the labels that share the last."
+    others = color_by == "label" and V.labels is not None and groups[-1][0] not in set(V.labels.astype(str).tolist())
+    if color_by in ("q-value", "effect"):
+        return shades(len(groups))
+    return [*PALETTE[:len(groups) - others], *[GREY] * others]
+
+
+def _legend(V: Seen, groups: Sequence[tuple[str, np.ndarray]], palette: Sequence[str], show: str) -> list[dict]:
+    legend = [dict(name=name, color=palette[at], marker=0 if palette[at] == GREY else at) for at, (name, mask) in enumerate(groups) if mask.any()] if len(groups) > 1 else []
+    legend += [dict(name=V.models[0], color="#555555", hollow=True), dict(name=V.models[1], color="#555555")] if show == "both" else []
+    titles = neighbor_titles(V)
+    return legend + [dict(name=f"neighbour {titles['lost']}", color=PALETTE[1], line=True, dash=True),
+                     dict(name=titles["gained"], color=PALETTE[0], line=True), dict(name=titles["kept"], color=GREY, line=True)]
+
+
+def _interleaved(made: dict, parts: int) -> dict:
+    "The same scene with the two points of a datum beside each other, so that what is in front in one model is so in both."
+    order = np.arange(len(made["rows"])).reshape(parts, -1).T.ravel()
+    return {**made, **{name: made[name][order] for name in ("points", "rows", "look")}}
+
+
+def test_overlay(R: DatumTest | Comparison, i: int | None, plane: np.ndarray, most: int = 40) -> dict:
+    "The selected datum's way from before to after, and lines to its neighbours."
     if i is None:
         return {}
-    center, half = R.frame.center[i] @ plane, R.displacement[i] @ plane / 2
-    first, second = center + half, center - half
-    start = {"gained": (first, PALETTE[0], False), "kept": (center, GREY, False), "lost": (second, PALETTE[1], True)}
-    lines = [_line(start[kind][0], R.frame.center[j] @ plane, start[kind][1], dash=start[kind][2], width=1.2)
-             for kind, near in neighbors_of(R, i).items() for j in near["rows"][:most]]
-    lines.append(_line(first, second, "#000000", width=2.4, arrow=True))
-    dots = [dict(x=float(first[0]), y=float(first[1]), color="#000000", filled=True, size=5), dict(x=float(second[0]), y=float(second[1]), color="#000000", size=6)]
-    return {"lines": lines, "dots": dots, "labels": [dict(x=float(center[0]), y=float(center[1]), text=str(R.ids[i])[:40])]}
+    V = as_seen(R)
+    center, half = V.center[i] @ plane, V.displacement[i] @ plane / 2
+    before, after = center - half, center + half
+    start = {"gained": (after, PALETTE[0], False), "kept": (center, GREY, False), "lost": (before, PALETTE[1], True)}
+    lines = [_line(start[kind][0], V.center[j] @ plane, start[kind][1], dash=start[kind][2], width=1.2)
+             for kind, near in neighbors_of(V, i).items() for j in near["rows"][:most]]
+    lines.append(_line(before, after, "#000000", width=2.4, arrow=True))
+    dots = [dict(x=float(before[0]), y=float(before[1]), color="#000000", size=6), dict(x=float(after[0]), y=float(after[1]), color="#000000", filled=True, size=5)]
+    return {"lines": lines, "dots": dots, "labels": [dict(x=float(center[0]), y=float(center[1]), text=str(V.ids[i])[:40])]}
 
 
 def _line(a: np.ndarray, b: np.ndarray, color: str, **look: Any) -> dict:
     return dict(x0=float(a[0]), y0=float(a[1]), x1=float(b[0]), y1=float(b[1]), color=color, **look)
 
 # %% ../nbs/62_widgets.ipynb #9a000035
-SORTS = ("effect", "local effect", "p", "q", "statistic", "id", "label", "datum")
+SORTS = ("score", "effect", "local effect", "p", "q", "statistic", "id", "label", "datum")
 
 
-def table_order(R: DatumTest, sort_by: str = "effect", descending: bool = True, search: str = "", label: str = "",
-                most_q: float | None = None, texts: Sequence[str] | None = None) -> np.ndarray:
-    "Row numbers of the data that pass the filters, in order. `texts`: lower-case text of each datum to search in."
-    check_option("sort_by", sort_by, SORTS)
-    keep = np.ones(R.n, bool)
+def passing(V: Seen, search: str = "", label: str = "", most: float | None = None, by: str = "q", texts: Sequence[str] | None = None) -> np.ndarray:
+    "Which data pass the filters, (n,) bool: words in `texts` (lower case), a label, p or q of at most `most`."
+    keep = np.ones(V.n, bool)
     if search.strip():
-        texts = search_texts(R) if texts is None else texts
+        texts = search_texts(V) if texts is None else texts
         words = search.lower().split()
-        keep &= np.fromiter((all(word in text for word in words) for text in texts), bool, R.n)
-    if label and R.labels is not None:
-        keep &= R.labels.astype(str) == label
-    if most_q is not None:
-        keep &= R.qvalue <= most_q
-    key = {"effect": R.effect, "local effect": R.local_effect, "p": R.pvalue, "q": R.qvalue, "statistic": R.statistic,
-           "id": R.ids, "label": R.ids if R.labels is None else R.labels, "datum": np.arange(R.n)}[sort_by]
+        keep &= np.fromiter((all(word in text for word in words) for text in texts), bool, V.n)
+    if label and V.labels is not None:
+        keep &= V.labels.astype(str) == label
+    if most is not None:
+        keep &= {"q": V.qvalue, "p": V.pvalue}[check_option("by", by, ("q", "p"))] <= most
+    return keep
+
+
+def table_order(R: DatumTest | Comparison, sort_by: str = "score", descending: bool = True, search: str = "", label: str = "",
+                most_q: float | None = None, texts: Sequence[str] | None = None, by: str = "q") -> np.ndarray:
+    "Row numbers of the data that pass the filters, in order."
+    check_option("sort_by", sort_by, SORTS)
+    V = as_seen(R)
+    keep = passing(V, search, label, most_q, by, texts)
+    key = {"score": lambda: V.strength, "effect": lambda: V.effect, "local effect": lambda: V.local_effect, "p": lambda: V.pvalue, "q": lambda: V.qvalue,
+           "statistic": lambda: V.spread(V.test.statistic), "id": lambda: V.ids, "label": lambda: V.ids if V.labels is None else V.labels,
+           "datum": lambda: np.arange(V.n)}[sort_by]()
     rank = np.unique(key, return_inverse=True)[1]                     # ranks sort either way, texts too
-    rows = np.lexsort((np.arange(R.n), R.pvalue, -R.effect, -rank if descending else rank))
+    rows = np.lexsort((np.arange(V.n), V.result.pvalue, -V.strength, -rank if descending else rank))
     return rows[keep[rows]]
 
 
-def search_texts(R: DatumTest) -> list[str]:
+def search_texts(R: DatumTest | Comparison) -> list[str]:
     "What a search looks at: id, label, and the text where there is one."
     parts = [R.ids, *([] if R.labels is None else [R.labels])]
     if R.data is not None:
@@ -824,12 +864,20 @@ def search_texts(R: DatumTest) -> list[str]:
     return [" ".join(map(str, row)).lower() for row in zip(*parts)]
 
 
-def table_columns(R: DatumTest) -> list[dict]:
-    columns = [dict(name="id", title="id", sortable=True)]
-    if R.labels is not None:
-        columns.append(dict(name="label", title="label", sortable=True, width="84px"))
-    columns += [dict(name="effect", title="effect", sortable=True, number=True, width="66px"), dict(name="local effect", title="local", sortable=True, number=True, width="56px")]
-    return columns + [dict(name="p", title="p", sortable=True, number=True, width="52px"), dict(name="q", title="q", sortable=True, number=True, width="52px")]
+def table_columns(R: DatumTest | Comparison) -> list[dict]:
+    "Which columns the table has, with a sentence on each."
+    V = as_seen(R)
+    text = V.data is not None and any(isinstance(datum, str) for datum in V.data[:20])
+    number = lambda name, title, width, told: dict(name=name, title=title, sortable=True, number=True, width=width, help=told)
+    columns = [dict(name="id", title="id", sortable=True, help="Name of the datum.", **({"width": "140px"} if text else {}))]
+    columns += [dict(name="text", title="text", help="The datum itself; point at it to read more.")] if text else []
+    if V.labels is not None:
+        columns.append(dict(name="label", title="label", sortable=True, width="84px", help="Its label."))
+    columns += [number("score", "score", "56px", "Evidence that the datum moved, from all views.")] if V.compared else \
+        [number("effect", "effect", "66px", "Length of its displacement relative to its position."),
+         number("local effect", "local", "56px", "The same less the mean displacement of its neighbours.")]
+    return columns + [number("p", "p", "52px", f"p-value: {QUESTIONS.get(V.question, 'under the null.')}"),
+                      number("q", "q", "52px", "False discovery rate at which the datum is rejected.")]
 
 
 def small(p: float) -> str:
@@ -837,26 +885,31 @@ def small(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-") if p > 0 else "0"
 
 
-def table_row(R: DatumTest, i: int) -> list[str]:
-    middle = [] if R.labels is None else [str(R.labels[i])]
-    return [str(R.ids[i]), *middle, f"{R.effect[i]:.3f}", f"{R.local_effect[i]:.2f}", small(R.pvalue[i]), small(R.qvalue[i])]
+def table_row(R: DatumTest | Comparison, i: int) -> list[str]:
+    V = as_seen(R)
+    cells = dict(id=str(V.ids[i]), text=one_line(V, i), label="" if V.labels is None else str(V.labels[i]), score=f"{V.strength[i]:.2f}", p=small(V.pvalue[i]),
+                 q=small(V.qvalue[i]))
+    if not V.compared:
+        cells |= {"effect": f"{V.effect[i]:.3f}", "local effect": f"{V.local_effect[i]:.2f}"}
+    return [cells[column["name"]] for column in table_columns(V)]
 
 
-def label_table(R: DatumTest, alpha: float = 0.05) -> tuple[list[dict], list[list[str]]]:
+def label_table(R: DatumTest | Comparison, alpha: float = 0.05) -> tuple[list[dict], list[list[str]]]:
     "Rejection rates by label: columns and rows."
+    V = as_seen(R)
     columns = [dict(name="label", title="label"), *(dict(name=name, title=name, number=True, width="104px") for name in
-               ("data", f"p ≤ {alpha:g}", f"q ≤ {alpha:g}", "median effect"))]
-    groups = [("all", np.ones(R.n, bool))] + ([] if R.labels is None else [(str(name), R.labels == name) for name in np.unique(R.labels)])
-    groups[1:] = sorted(groups[1:], key=lambda group: -(R.pvalue[group[1]] <= alpha).mean())
-    return columns, [[name, f"{mask.sum():,}", f"{(R.pvalue[mask] <= alpha).mean():.1%}", f"{(R.qvalue[mask] <= alpha).mean():.1%}",
-                      f"{np.median(R.effect[mask]):.3f}"] for name, mask in groups]
+               ("data", f"p ≤ {alpha:g}", f"q ≤ {alpha:g}", f"median {V.measure}"))]
+    groups = [("all", np.ones(V.n, bool))] + ([] if V.labels is None else [(str(name), V.labels == name) for name in np.unique(V.labels)])
+    groups[1:] = sorted(groups[1:], key=lambda group: -(V.pvalue[group[1]] <= alpha).mean())
+    return columns, [[name, f"{mask.sum():,}", f"{(V.pvalue[mask] <= alpha).mean():.1%}", f"{(V.qvalue[mask] <= alpha).mean():.1%}",
+                      f"{np.median(V.strength[mask]):.3f}"] for name, mask in groups]
 
 
-def label_image(R: DatumTest, alpha: float = 0.05) -> str:
+def label_image(R: DatumTest | Comparison, alpha: float = 0.05) -> str:
     "The p-values of each label against uniform, as an `<img>`."
-    made = figure(5.2, 4.0)
-    plot_pvalues(R.pvalue, R.labels, alpha, ax=made.add_subplot())
-    rates = "; ".join(f"{row[0]} {row[2]}" for row in label_table(R, alpha)[1][:8])
+    V, made = as_seen(R), figure(5.2, 4.0)
+    plot_pvalues(V.pvalue, V.labels, alpha, ax=made.add_subplot())
+    rates = "; ".join(f"{row[0]} {row[2]}" for row in label_table(V, alpha)[1][:8])
     return img(png(made), f"Distribution functions of the p-values by label. Rejected at {alpha:g}: {rates}.", look="max-width:100%;border-radius:4px")
 
 # %% ../nbs/62_widgets.ipynb #9a000042
@@ -917,28 +970,6 @@ class Job:
             pass
 
 # %% ../nbs/62_widgets.ipynb #9a000043
-_CSS = """
-.eg-explorer { max-width: 100%; }
-.eg-explorer .widget-box, .eg-explorer.widget-box { overflow: visible; }
-.eg-explorer .widget-html, .eg-explorer .widget-html-content { overflow: visible; height: auto; line-height: 1.4; }
-.eg-explorer .eg-column { min-width: 0; }
-.eg-explorer .widget-inline-hbox { max-width: 100%; }
-.eg-head { font-size: 13px; } .eg-head .eg-big { font-size: 15px; font-weight: 600; }
-.eg-message { font-size: 13px; padding: 3px 8px; border-left: 3px solid #E69F00; background: rgba(230, 159, 0, .15); }
-.eg-message:empty { display: none; }
-.eg-name { opacity: .8; } .eg-label { border: 1px solid currentColor; border-radius: 8px; padding: 0 6px; font-size: 11px; opacity: .85; }
-.eg-card { font-size: 13px; line-height: 1.45; } .eg-card .eg-title { margin-bottom: 4px; overflow-wrap: anywhere; }
-.eg-facts { display: flex; flex-wrap: wrap; gap: 2px 16px; margin-bottom: 6px; font-variant-numeric: tabular-nums; }
-.eg-datum { overflow-wrap: anywhere; white-space: normal; }
-.eg-share { display: inline-block; width: 20px; height: 9px; margin-right: 4px; vertical-align: baseline; }
-.eg-share > span { display: block; height: 7px; border: 1px solid; }
-.eg-static details { border-bottom: 1px solid rgba(128, 128, 128, .4); padding: 3px 0; }
-.eg-static summary { cursor: pointer; font-size: 13.5px; padding: 2px 0; }
-.eg-static .eg-two { display: flex; flex-wrap: wrap; gap: 8px 20px; align-items: flex-start; } .eg-static .eg-two > * { flex: 1 1 300px; min-width: 0; }
-.eg-static { font-size: 13.5px; }
-"""
-
-
 def _row(*children: Any, gap: str = "6px 14px", **layout: Any) -> widgets.Box:
     "Children side by side, on the next line where there is no room."
     options = dict(display="flex", flex_flow="row wrap", align_items="flex-start", width="100%", grid_gap=gap) | layout
@@ -952,8 +983,17 @@ def _column(*children: Any, least: int = 360, **layout: Any) -> widgets.VBox:
     return box
 
 
-def _control(kind: type, description: str, width: str = "170px", label: str = "70px", **options: Any) -> widgets.Widget:
-    return kind(description=description, style={"description_width": label}, layout={"width": width, "margin": "0"}, **options)
+def _control(kind: type, description: str, tip: str, width: str = "170px", label: str = "70px", **options: Any) -> widgets.Widget:
+    "A control with a sentence on what it does."
+    return kind(description=description, tooltip=tip, style={"description_width": label}, layout={"width": width, "margin": "0"}, **options)
+
+
+def _button(text: str, tip: str, width: str, **look: Any) -> widgets.Button:
+    return widgets.Button(description=text, tooltip=tip, layout={"width": width}, **look)
+
+
+def _tick(text: str, tip: str, width: str) -> widgets.Checkbox:
+    return widgets.Checkbox(description=text, tooltip=tip, indent=False, layout={"width": width, "margin": "0"})
 
 
 def in_words(settings: Mapping[str, Any]) -> list[str]:
@@ -972,7 +1012,7 @@ class Explorer(widgets.VBox):
         self._message = widgets.HTML()
         self._bar = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "height": "18px", "margin": "4px 0"})
         self._stage = widgets.HTML()
-        self._cancel = widgets.Button(description="Cancel", icon="stop", layout={"width": "90px"})
+        self._cancel = _button("Cancel", "Give up the work that is going on; what is shown stays.", "90px", icon="stop")
         self._cancel.on_click(lambda _: self.cancel())
         self._working = widgets.HBox([self._bar, self._stage, self._cancel], layout={"grid_gap": "8px", "align_items": "center"})
         self._working.add_class("eg-working")
@@ -1084,11 +1124,12 @@ class DatumExplorer(Explorer):
 
     Parameters
     ----------
-    R : DatumTest
-        From `datum_test` or `replicate_test`.
-    emb : Embeddings, or dict of arrays, optional
-        Models to choose from; those of `R` by default. Without embeddings, where `R` was made from graphs, k and the
-        metric cannot be changed.
+    what : Comparison, DatumTest, Embeddings or dict of arrays
+        From `compare`, `datum_test` or `replicate_test`; or the embeddings themselves, which are then compared in the
+        background.
+    *more
+        With a result, optionally the embeddings: models to choose from, by default those of the result. With embeddings,
+        two model names: before and after.
     drawing : {'auto', 'browser', 'picture'}
         'browser' needs anywidget; 'picture' does without, and cannot be clicked. 'auto' takes the first that is there.
 
@@ -1096,14 +1137,17 @@ class DatumExplorer(Explorer):
     ----------
     selected : int or None
         Row number of the datum that the panels are about. Setting it does what a click does.
-    result : DatumTest
+    result : Comparison or DatumTest
         What is shown. Setting it shows another.
+    question : str
+        Which p-value of a Comparison is shown: 'bulk', 'features', 'paired' or 'replicates'.
     models_a, models_b : tuple of str
-        The two sides: one model each, or two or more reruns each.
+        Before and after: one model each, or reruns, at least four together.
     n_neighbors, metric, n_components, null, frame_of
-        What the next run is to use. `n_components` 0 stands for the default; `frame_of` is 'all' or 'pair'.
-    alpha, color_by, show, view, search, label, only_rejected, sort_by, descending, page
-        What is shown, and how.
+        What the next run is to use. `n_components` 0 stands for the default; `frame_of` is 'pair' or 'all'. `metric`, `null`
+        and `frame_of` are those of a DatumTest.
+    alpha, color_by, colored, show, view, search, label, only_rejected, reject_by, sort_by, descending, page
+        What is shown, and how. `colored` are the labels that have a colour, at most seven; none for a choice of the program.
     basket : tuple of int
         Data that were kept aside; `to_frame` returns them.
     message : str
@@ -1112,106 +1156,140 @@ class DatumExplorer(Explorer):
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> explorer = DatumExplorer(eg.datum_test({'a': rng.normal(size=(80, 5)), 'b': rng.normal(size=(80, 5))}, 'a', 'b', n_neighbors=8))
+    >>> explorer = DatumExplorer(eg.compare({'a': rng.normal(size=(80, 8)), 'b': rng.normal(size=(80, 8))}, 'a', 'b', n_neighbors=8))
     >>> explorer.selected = 7
     >>> explorer.run().wait().result.models
     ('a', 'b')
     """
 
     selected = traitlets.Int(None, allow_none=True).tag(sync=True)
-    result = traitlets.Instance(DatumTest)
+    result = traitlets.Union([traitlets.Instance(DatumTest), traitlets.Instance(Comparison)], allow_none=True, default_value=None)
+    question = traitlets.Unicode("")
     models_a = traitlets.Tuple()
     models_b = traitlets.Tuple()
     n_neighbors = traitlets.Int(32)
     metric = traitlets.Unicode("cosine")
     n_components = traitlets.Int(0)
     null = traitlets.Unicode("paired")
-    frame_of = traitlets.Unicode("all")
+    frame_of = traitlets.Unicode("pair")
     alpha = traitlets.Float(0.05)
     color_by = traitlets.Unicode("label")
+    colored = traitlets.Tuple()
     show = traitlets.Unicode("both")
     view = traitlets.Unicode("movement")
     search = traitlets.Unicode("")
     label = traitlets.Unicode("")
     only_rejected = traitlets.Bool(False)
-    sort_by = traitlets.Unicode("effect")
+    reject_by = traitlets.Unicode("q")
+    sort_by = traitlets.Unicode("score")
     descending = traitlets.Bool(True)
     page = traitlets.Int(0)
     basket = traitlets.Tuple()
-    page_size = 14
+    page_size = 9
 
-    def __init__(self, R: DatumTest, emb: Any = None, drawing: str = "auto", **options: Any):
-        if not isinstance(R, DatumTest):
-            raise TypeError(f"R must be a DatumTest, what `datum_test` returns; got {type(R).__name__}.")
+    def __init__(self, what: Any, *more: Any, drawing: str = "auto", **options: Any):
+        result = what if isinstance(what, (DatumTest, Comparison)) else None
         points, table = make_views(drawing)
-        self._emb = R.graphs.emb if emb is None else as_embeddings(emb)
-        if self._emb is not None and (self._emb.n != R.n or not np.array_equal(self._emb.ids, R.ids)):
-            raise ValueError("emb must hold the data of R, with the same ids in the same order.")
+        self._emb = _known(result, *more) if result is not None else _to_compare(what, more)
         self._points, self._table = points(), table()
-        self._asked, self._settings_shown, self._good_alpha = None, None, 0.05
-        self._near = {kind: table(columns=[], empty="none") for kind in ("gained", "kept", "lost")}
+        self._asked, self._settings_shown, self._good_alpha, self._made = None, None, 0.05, False
+        self._near = {kind: table(columns=[], empty="none") for kind in ("gained", "lost", "kept")}
         super().__init__(**options)
-        self._follow(R)
-        self.color_by = "label" if R.labels is not None else "q-value"
-        self._make_controls(R)
+        if result is not None:
+            self._open(result)
+            return
+        self.models_a, self.models_b = (more[0],), (more[1],)
+        again = _button("Compare", "Compare the two models, datum by datum.", "110px", icon="play", button_style="primary")
+        again.on_click(lambda _: self._attempt(self.run))
+        self.children = [widgets.HTML(_STYLE, layout={"display": "none"}), widgets.HTML(f'<div class="eg-head"><span class="eg-big">{escape(self.title())}</span></div>'),
+                         self._message, again, self._working]
+        self.run()
+
+    def _open(self, result: DatumTest | Comparison) -> None:
+        "Everything that needs a result to begin with."
+        self._seen = as_seen(result)
+        self.question = result.null if isinstance(result, Comparison) else ""
+        with self.hold_trait_notifications():
+            self._follow(result)
+            self.color_by = "label" if result.labels is not None else "q-value"
+        self._make_controls(result)
         self._arrange()
         self._connect()
-        self.result = R
+        self._made = True
+        self.result = result
 
     # What there is on the page
 
-    def _make_controls(self, R: DatumTest) -> None:
+    def _make_controls(self, R: DatumTest | Comparison) -> None:
         models = list(self._emb.models if self._emb is not None else self.models_a + self.models_b)
         side = dict(options=models, rows=min(4, max(2, len(models))))
+        several = "one model, or reruns (with Ctrl or Shift; at least four together)"
         self._controls = {
-            "models_a": _control(widgets.SelectMultiple, "first", "230px", "44px", **side),
-            "models_b": _control(widgets.SelectMultiple, "second", "230px", "52px", **side),
-            "n_neighbors": _control(widgets.IntText, "k", "110px", "20px"),
-            "metric": _control(widgets.Dropdown, "metric", "170px", "50px", options=METRICS),
-            "n_components": _control(widgets.IntText, "d (0: default)", "170px", "90px"),
-            "null": _control(widgets.Dropdown, "null", "150px", "36px", options=[null for null in NULLS if null != "single-copy"]),
-            "frame_of": _control(widgets.Dropdown, "frame of", "190px", "60px", options=[("all models", "all"), ("these models", "pair")]),
-            "alpha": _control(widgets.FloatText, "α", "100px", "20px", step=0.01),
-            "color_by": _control(widgets.Dropdown, "colour", "150px", "50px", options=[name for name in COLORS if name != "label" or R.labels is not None]),
-            "show": _control(widgets.Dropdown, "show", "160px", "40px", options=[("both models", "both"), ("first", "first"), ("second", "second"), ("middle", "middle")]),
-            "view": _control(widgets.Dropdown, "plane", "150px", "42px", options=VIEWS),
-            "search": _control(widgets.Text, "search", "210px", "50px", placeholder="words in id or text"),
-            "label": _control(widgets.Dropdown, "label", "170px", "42px", options=[("all", "")]),
-            "only_rejected": widgets.Checkbox(description="rejected only", indent=False, layout={"width": "120px"}),
+            "question": _control(widgets.Dropdown, "question", "Which question the p-values answer: what a datum's change is compared with.", "630px", "60px"),
+            "models_a": _control(widgets.SelectMultiple, "before", f"What is compared from: {several}.", "250px", "52px", **side),
+            "models_b": _control(widgets.SelectMultiple, "after", f"What is compared to: {several}.", "250px", "52px", **side),
+            "n_neighbors": _control(widgets.IntText, "k", "How many neighbours a datum has in each model.", "110px", "20px"),
+            "metric": _control(widgets.Dropdown, "metric", "How similarity is measured.", "170px", "50px", options=METRICS),
+            "n_components": _control(widgets.IntText, "d (0: default)", "Dimension of the frame in which data move; 0 for the default.", "170px", "90px"),
+            "null": _control(widgets.Dropdown, "null", "What is random where nothing changed.", "150px", "36px", options=[null for null in NULLS if null != "single-copy"]),
+            "frame_of": _control(widgets.Dropdown, "frame of", "Whose graphs make the frame; with other models the null is conditional on them.", "190px", "60px",
+                                 options=[("these models", "pair"), ("all models", "all")]),
+            "alpha": _control(widgets.FloatText, "α", "The level at which a datum counts as rejected.", "100px", "20px", step=0.01),
+            "color_by": _control(widgets.Dropdown, "colour", "What the colours and markers of the points stand for.", "140px", "46px"),
+            "colored": _control(widgets.SelectMultiple, "coloured", "Labels that have a colour (with Ctrl or Shift, at most seven); the others are grey.", "210px", "60px", rows=3),
+            "show": _control(widgets.Dropdown, "show", "Where the points lie: before, after, both, or between.", "170px", "38px"),
+            "view": _control(widgets.Dropdown, "plane", "Two directions of the frame: those of most movement, or the leading ones.", "150px", "42px", options=VIEWS),
+            "search": _control(widgets.Text, "search", "Only data with all of these words in id, label or text.", "225px", "46px", placeholder="words in id or text"),
+            "label": _control(widgets.Dropdown, "label", "Only data with this label.", "150px", "38px", options=[("all", "")]),
+            "only_rejected": _tick("rejected only", "Only data that are rejected at α.", "108px"),
+            "reject_by": _control(widgets.Dropdown, "by", "Rejected by q, which bounds the false discovery rate, or by the p-value alone.", "72px", "18px", options=["q", "p"]),
         }
-        for name in ("models_a", "models_b"):
-            self._controls[name].value = tuple(model for model in getattr(self, name) if model in models)
-        if self._emb is None:
-            for name in ("n_neighbors", "metric"):
-                self._controls[name].disabled = True
-        self._run = widgets.Button(description="Run the test", icon="play", button_style="primary", layout={"width": "130px"})
+        self._run = _button("Run the test", "Compare anew with these settings.", "130px", icon="play", button_style="primary")
         self._run.on_click(lambda _: self.run())
-        self._head, self._card, self._null = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self._back = widgets.Button(description="‹ previous", layout={"width": "92px"})
-        self._next = widgets.Button(description="next ›", layout={"width": "92px"})
+        self._head, self._card, self._null, self._said = widgets.HTML(), widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self._back = _button("‹ previous", "The page before.", "92px")
+        self._next = _button("next ›", "The next page.", "92px")
         self._where = widgets.HTML()
-        self._keep = widgets.Button(description="Keep this datum", layout={"width": "130px"})
-        self._keep_all = widgets.Button(description="Keep all listed", layout={"width": "130px"})
-        self._empty = widgets.Button(description="Clear", layout={"width": "70px"})
+        self._keep = _button("Keep this datum", "Keep the selected datum aside.", "130px")
+        self._keep_all = _button("Keep all listed", "Keep all data that pass the filters aside.", "130px")
+        self._empty = _button("Clear", "Empty the list of kept data.", "70px")
         self._basket = widgets.HTML()
         self._labels_table, self._labels_image = widgets.HTML(), widgets.HTML()
+        self._fill_controls(R)
+
+    def _fill_controls(self, R: DatumTest | Comparison) -> None:
+        "What the controls offer for a result."
+        wanted = {name: getattr(self, name) for name in ("question", "color_by", "show", "label")}
+        c, compared, labels = self._controls, isinstance(R, Comparison), [] if R.labels is None else sorted(set(R.labels.astype(str).tolist()))
+        c["question"].options = asked_in_words(R) if compared else [("", "")]
+        c["question"].layout.display = None if compared else "none"
+        for name in ("metric", "null", "frame_of"):
+            c[name].layout.display = "none" if compared else None
+        for name in ("n_neighbors", "metric"):
+            c[name].disabled = self._emb is None
+        c["color_by"].options = [(as_seen(R).measure if name == "effect" else name, name) for name in COLORS if name != "label" or labels]
+        c["colored"].options, c["colored"].layout.display = labels, None if len(labels) > COLORED else "none"
+        c["show"].options = [("both models", "both"), (R.models[0], "before"), (R.models[1], "after"), ("middle", "middle")]
+        c["label"].options = [("all", ""), *((name, name) for name in labels)]
+        for name, value in wanted.items():
+            if value in [offered for _, offered in c[name].options]:
+                c[name].value = value
 
     def _arrange(self) -> None:
         c = self._controls
-        setup = _row(c["models_a"], c["models_b"],
-                     _column(_row(c["n_neighbors"], c["metric"], c["n_components"]), _row(c["null"], c["frame_of"], c["alpha"]), _row(self._run, self._working), least=330))
-        look = _row(c["color_by"], c["show"], c["view"])
-        find = _row(c["search"], c["label"], c["only_rejected"])
-        turn = _row(self._back, self._next, self._where, align_items="center")
-        main = _row(_column(look, self._points, least=400), _column(find, self._table, turn, least=400))
-        near = _row(*(_column(self._near[kind], least=300) for kind in ("gained", "kept", "lost")))
-        datum = widgets.VBox([_row(_column(self._card, least=380), _column(self._null, least=300, max_width="440px")), near], layout={"grid_gap": "8px"})
+        ask = _row(c["question"], self._said, align_items="center")
+        look = _row(c["color_by"], c["show"], c["view"], c["colored"], gap="4px 8px")
+        find = _row(c["search"], c["label"], c["only_rejected"], c["reject_by"], gap="4px 8px", align_items="center")
+        turn = _row(self._back, self._next, self._where, align_items="center", gap="2px 10px")
+        left = _column(find, self._table, turn, look, self._points, least=520)
+        right = _column(self._card, *(self._near[kind] for kind in ("gained", "lost", "kept")), least=400, grid_gap="6px")
+        right.add_class("eg-why")
+        setup = _row(c["models_a"], c["models_b"], _column(_row(c["n_neighbors"], c["metric"], c["n_components"]), _row(c["null"], c["frame_of"], c["alpha"]), self._run, least=330))
         groups = _row(_column(self._labels_table, least=340), _column(self._labels_image, least=340))
         kept = _row(self._keep, self._keep_all, self._empty, self._basket, align_items="center")
-        self._tabs = widgets.Tab([datum, groups, kept], titles=("Selected datum", "By label", "Kept data"))
-        self.children = [widgets.HTML(f"<style>{_CSS}{_TABLE_CSS}</style>", layout={"display": "none"}),
-                         self._head, setup, self._message, main, self._tabs]
-        self.layout.grid_gap = "8px"
+        self._tabs = widgets.Tab([self._null, groups, setup, kept], titles=("Why this p", "By label", "Settings", "Kept data"))
+        self.children = [widgets.HTML(_STYLE, layout={"display": "none"}), self._head, ask, self._message, self._working, _row(left, right, gap="6px 18px"), self._tabs]
+        self.layout.grid_gap = "4px"
         self.add_class("eg-datum-explorer")
 
     def _connect(self) -> None:
@@ -1219,10 +1297,11 @@ class DatumExplorer(Explorer):
             traitlets.link((self, name), (control, "value"))
         self._safely(self._check, "models_a", "models_b", "n_neighbors", "metric", "n_components", "null", "frame_of", "alpha")
         self._safely(self._show_result, "result")
-        self._safely(self._show_scene, "color_by", "show", "view")
+        self._safely(self._ask, "question")
+        self._safely(self._show_scene, "color_by", "colored", "show", "view")
         self._safely(self._show_alpha, "alpha")
         self._safely(self._show_selected, "selected")
-        self._safely(self._refill, "search", "label", "only_rejected", "sort_by", "descending")
+        self._safely(self._refill, "search", "label", "only_rejected", "reject_by", "sort_by", "descending")
         self._safely(self._show_page, "page")
         self._safely(self._show_basket, "basket")
         self._tabs.observe(lambda _: self._attempt(self._show_groups), "selected_index")
@@ -1240,21 +1319,38 @@ class DatumExplorer(Explorer):
     @traitlets.validate("selected")
     def _valid_row(self, proposal: Mapping[str, Any]) -> int | None:
         row = proposal["value"]
-        if row is None or 0 <= row < self.result.n:
+        if row is None or self.result is None or 0 <= row < self.result.n:
             return row
         self.message = f"There is no datum {row}: rows go from 0 to {self.result.n - 1}."
         return self.selected
 
+    @traitlets.validate("question")
+    def _valid_question(self, proposal: Mapping[str, Any]) -> str:
+        known = self.result.pvalues if isinstance(self.result, Comparison) else ("",)
+        if self.result is None or proposal["value"] in known:
+            return proposal["value"]
+        self.message = f"question must be one of {', '.join(map(repr, known))}; got {proposal['value']!r}."
+        return self.question
+
+    @traitlets.validate("colored")
+    def _valid_colored(self, proposal: Mapping[str, Any]) -> tuple[str, ...]:
+        if len(proposal["value"]) > COLORED:
+            self.message = f"At most {COLORED} labels can have a colour; the first {COLORED} have one."
+        return tuple(proposal["value"][:COLORED])
+
     def problem(self) -> str:
         "Why the settings cannot be run, or nothing."
-        a, b, n = self.models_a, self.models_b, self.result.n
+        a, b, R = self.models_a, self.models_b, self.result
+        n, compared = (self._emb if R is None else R).n, not isinstance(R, DatumTest)
         if not a or not b:
-            return "Choose a model on each side, or two or more reruns on each side."
+            return "Choose a model on each side, or reruns, at least four together."
         if set(a) & set(b):
             return f"The two sides must differ; {', '.join(sorted(set(a) & set(b)))} is on both."
-        if (len(a) > 1) != (len(b) > 1):
-            return "Reruns are compared with reruns: choose one model on each side, or at least two on each."
-        if self._emb is None and self.result.groups is not None:
+        if len(a) + len(b) == 3:
+            return "Reruns are compared with reruns: choose one model on each side, or at least four runs together."
+        if self._emb is None and compared:
+            return "The embeddings behind this comparison are not known: give them as `DatumExplorer(C, emb)`."
+        if self._emb is None and R.groups is not None:
             return "The runs behind this comparison are not known, only their mean graphs: call `replicate_test` anew for another."
         if self._emb is not None and not 1 <= self.n_neighbors < n:
             return f"k must be between 1 and {n - 1}: a datum has {n - 1} others; got {self.n_neighbors}."
@@ -1267,6 +1363,8 @@ class DatumExplorer(Explorer):
     def _check(self) -> None:
         problem = self.problem()
         self._run.disabled = bool(problem)
+        if problem and self._emb is None and self._shown():
+            problem = ""                                               # nothing was asked for
         self.message = problem or ("" if self._shown() else "The settings have changed. Run the test to see what comes of them.")
 
     def _settings(self) -> tuple:
@@ -1276,80 +1374,137 @@ class DatumExplorer(Explorer):
         "Whether the result that is shown is that of the settings."
         return self._settings() == self._settings_shown
 
-    def _follow(self, R: DatumTest) -> None:
+    def _follow(self, R: DatumTest | Comparison) -> None:
         "Set the controls to what made a result."
+        test = as_seen(R).test
         groups = R.groups or tuple((model,) for model in R.models)
         with self.hold_trait_notifications():
             self.models_a, self.models_b = map(tuple, groups)
-            self.n_neighbors, self.metric = R.settings.get("n_neighbors") or 32, R.settings.get("metric") or "cosine"
-            self.n_components, self.null = R.n_components, R.null if R.null in NULLS else "paired"
+            self.n_neighbors, self.metric = test.settings.get("n_neighbors") or 32, test.settings.get("metric") or "cosine"
+            self.n_components, self.null = test.n_components, test.null if test.null in NULLS else "paired"
+            self.frame_of = "all" if getattr(test, "frame_models", ()) else "pair"
 
     # Running
 
     def run(self) -> DatumExplorer:
-        "Run the test with the present settings, in the background."
+        "Compare with the present settings, in the background."
         problem = self.problem()
         if problem:
             self.message = problem
             return self
-        a, b, R, d = self.models_a, self.models_b, self.result, self.n_components or None
-        options = dict(n_neighbors=self.n_neighbors, metric=self.metric, symmetrize=R.settings.get("symmetrize", "union"))
-        source = R.graphs if self._emb is None else self._emb
-        if self.frame_of == "pair":
-            source = source.select(a + b)
-        elif isinstance(source, Embeddings) and source.models == R.graphs.models and {**R.settings} == options:
-            source = R.graphs                                        # the graphs are there already
-        asked, null, seed, resamples = self._settings(), self.null, R.seed, R.n_resamples if R.null == self.null else None
+        work = self._test_work() if isinstance(self.result, DatumTest) else self._compare_work()
+        asked = self._settings()
 
-        def work(job: Job) -> tuple[DatumTest, str]:
-            graphs = as_graphs(source, **options)
-            job.report("comparing " + (f"{a[0]} with {b[0]}" if len(a) == 1 else f"{len(a)} reruns with {len(b)}"))
-            if len(a) > 1:
-                return with_warnings(eg.replicate_test, graphs, list(a), list(b), n_components=d, seed=seed)
-            return with_warnings(eg.datum_test, graphs, a[0], b[0], null=null, n_components=d, n_resamples=resamples, seed=seed)
-
-        def done(value: tuple[DatumTest, str]) -> None:
+        def done(value: tuple[DatumTest | Comparison, str]) -> None:
+            if not self._made:
+                self._open(value[0])
+                self.message = value[1]
+                return
             self._asked = asked
             self.result, self.message = value
 
         self._start(work, done)
         return self
 
+    def _compare_work(self) -> Callable[[Job], tuple[Comparison, str]]:
+        a, b, emb = self.models_a, self.models_b, self._emb
+        options = dict(n_neighbors=self.n_neighbors, n_components=self.n_components or None)
+        if self.result is None:
+            options["n_neighbors"] = min(self.n_neighbors, emb.n - 1)
+        else:
+            options["seed"] = self.result.settings.get("seed", 0)
+        sides = [side[0] if len(a) == len(b) == 1 else list(side) for side in (a, b)]
+
+        def work(job: Job) -> tuple[Comparison, str]:
+            job.report(f"comparing {a[0]} with {b[0]}" if len(a) == len(b) == 1 else f"comparing {len(a)} reruns with {len(b)}")
+            return with_warnings(eg.compare, emb, *sides, **options)
+
+        return work
+
+    def _test_work(self) -> Callable[[Job], tuple[DatumTest, str]]:
+        a, b, R, d = self.models_a, self.models_b, self.result, self.n_components or None
+        options = dict(n_neighbors=self.n_neighbors, metric=self.metric, symmetrize=R.settings.get("symmetrize", "union"))
+        source = R.graphs if self._emb is None else self._emb
+        others = [name for name in source.models if name not in a + b] if self.frame_of == "all" else []
+        if self._emb is not None and set(a + b) | set(others) <= set(R.graphs.models) and {**R.settings} == options:
+            source = R.graphs                                        # the graphs are there already
+        null, seed, resamples = self.null, R.seed, R.n_resamples if R.null == self.null else None
+
+        def work(job: Job) -> tuple[DatumTest, str]:
+            graphs = as_graphs(source if others else source.select(a + b), **options)
+            job.report(f"comparing {a[0]} with {b[0]}" if len(a) == len(b) == 1 else f"comparing {len(a)} reruns with {len(b)}")
+            if len(a) + len(b) > 2:
+                return with_warnings(eg.replicate_test, graphs, list(a), list(b), n_components=d, seed=seed, frame_models=others)
+            return with_warnings(eg.datum_test, graphs, a[0], b[0], null=null, n_components=d, n_resamples=resamples, seed=seed, frame_models=others)
+
+        return work
+
     # Showing
 
     def _show_result(self) -> None:
         R, asked, self._asked = self.result, self._asked, None
+        compared, before = isinstance(R, Comparison), self._seen
+        other = compared and before.compared and self.question not in ("", before.null) and self.question in R.pvalues
+        question = self.question if other else R.null if compared else ""
         if asked is None:
             self._follow(R)
         self._settings_shown, self._texts = asked or self._settings(), search_texts(R)
         with self.hold_trait_notifications():
-            labels = [] if R.labels is None else sorted(set(R.labels.astype(str)))
-            self._controls["label"].options = [("all", ""), *((name, name) for name in labels)]
+            self.colored = ()
+            self._fill_controls(R)
+            self.question, self._seen = question, as_seen(R, question)
+            if not compared and self.sort_by == "score" or compared and self.sort_by in ("effect", "local effect", "statistic"):
+                self.sort_by, self.descending = as_seen(R).measure, True
+        self._show_question()
+        if self.selected is None or self.selected >= R.n:
+            self.selected = int(self._order[0]) if len(self._order) else 0
+        self._check()
+
+    def _ask(self) -> None:
+        if isinstance(self.result, Comparison) and (self._seen.result is not self.result or self._seen.question != self.question):
+            self._show_question()
+
+    def _show_question(self) -> None:
+        "All that depends on the p-values."
+        self._seen = as_seen(self.result, self.question)
         self._show_head()
         self._show_scene()
         self._refill()
         self._show_groups()
         self._show_basket()
-        if self.selected is None or self.selected >= R.n:
-            self.selected = int(self._order[0]) if len(self._order) else 0
-        else:
-            self._show_selected()
-        self._check()
+        self._show_selected()
 
     def title(self) -> str:
-        return f"{self.result.models[0]} against {self.result.models[1]}"
+        if self.result is None:
+            return f"From {', '.join(self.models_a)} to {', '.join(self.models_b)}"
+        return f"From {self.result.models[0]} to {self.result.models[1]}"
 
     def _show_head(self) -> None:
-        R = self.result
-        made = ", ".join([f"null: {R.null}", *in_words({**R.settings, "n_components": R.n_components})])
-        self._head.value = (f'<div class="eg-head"><span class="eg-big">{escape(self.title())}</span> <span class="eg-name">{R.n:,} data; '
-                            f'{escape(made)}.</span> <b>{(R.pvalue <= self.alpha).mean():.1%}</b> of the data rejected at {self.alpha:g}, '
-                            f"<b>{R.rejected(self.alpha).sum():,}</b> data at a false discovery rate of {self.alpha:g}.</div>")
+        V, alpha = self._seen, self._level()
+        made = ", ".join([*([] if V.compared else [f"null: {V.null}"]), *in_words({**V.test.settings, "n_components": V.test.n_components})])
+        verdict = f'<div class="eg-verdict">{escape(V.verdict)}</div>' if V.compared else ""
+        if V.compared and not V.fit.trusted and diagnosis(V.fit) not in V.verdict:
+            verdict += f'<div class="eg-verdict eg-beware">{escape(diagnosis(V.fit))}</div>'
+        share, found = f"<b>{(V.pvalue <= alpha).mean():.1%}</b> of the data", f"<b>{(V.qvalue <= alpha).sum():,}</b> data"
+        said = f"{share} have p ≤ {alpha:g}, {found} q ≤ {alpha:g}." if V.compared else             f"{share} rejected at {alpha:g}, {found} at a false discovery rate of {alpha:g}."
+        if V.compared and (V.pvalue <= alpha).mean() >= 0.5:
+            said += ' <span class="eg-beware">most data moved by this question: rank, or give reruns</span>'
+        self._said.value = f'<div class="eg-head">{said}</div>' if V.compared else ""
+        self._head.value = (f'<div class="eg-head"><span class="eg-big">{escape(self.title())}</span> <span class="eg-name">{V.n:,} data; '
+                            f"{escape(made)}.</span> {'' if V.compared else said}{verdict}</div>")
 
     def _show_scene(self) -> None:
-        made, self._plane = test_scene(self.result, self.color_by, self.show, self.view, self._level())
-        self._points.show(made)
-        self._points.mark(test_overlay(self.result, self.selected, self._plane), self.selected)
+        made, self._plane = test_scene(self._seen, self.color_by, self.show, self.view, self._level(), self.colored)
+        self._drawn = made["rows"]
+        self._points.show(made, self._faded())
+        self._points.mark(test_overlay(self._seen, self.selected, self._plane), self.selected)
+
+    def _faded(self) -> np.ndarray | None:
+        "Which points the filters leave out; None where there is no filter."
+        if not (self.search.strip() or self.label or self.only_rejected):
+            return None
+        keep = passing(self._seen, self.search, self.label, self._level() if self.only_rejected else None, self.reject_by, self._texts)
+        return ~keep[self._drawn]
 
     def _level(self) -> float:
         "α, where it is one."
@@ -1359,15 +1514,11 @@ class DatumExplorer(Explorer):
 
     def _show_alpha(self) -> None:
         if 0 < self.alpha < 1:
-            self._show_head()
-            self._show_scene()
-            self._refill()
-            self._show_card()
-            self._show_groups()
+            self._show_question()
 
     def _show_selected(self) -> None:
         i = self.selected
-        self._points.mark(test_overlay(self.result, i, self._plane), i)
+        self._points.mark(test_overlay(self._seen, i, self._plane), i)
         where = np.flatnonzero(self._order == i) if i is not None else ()
         page = int(where[0]) // self.page_size if len(where) else self.page
         if page != self.page:
@@ -1378,33 +1529,34 @@ class DatumExplorer(Explorer):
         self._keep.disabled = i is None
 
     def _show_card(self) -> None:
-        R, i = self.result, self.selected
-        self._card.value = "Choose a datum: click on a point or a row." if i is None else card(R, i, self._level())
-        self._null.value = "" if i is None else null_svg(R, i)
+        V, i = self._seen, self.selected
+        self._card.value = "Choose a datum: click on a point or a row." if i is None else card(V, i, self._level())
+        self._null.value = "" if i is None else null_svg(V, i)
         for kind, view in self._near.items():
-            columns, rows, keys, caption = neighbor_table(R, i, kind) if i is not None else ([], [], [], "")
+            columns, rows, keys, caption = neighbor_table(V, i, kind) if i is not None else ([], [], [], "")
             view.show(rows, keys, columns=columns, caption=caption)
 
     def _refill(self) -> None:
         "The rows that pass the filters, in their order; the first page of them."
         most = self._level() if self.only_rejected else None
-        self._order = table_order(self.result, self.sort_by, self.descending, self.search, self.label, most, self._texts)
+        self._order = table_order(self._seen, self.sort_by, self.descending, self.search, self.label, most, self._texts, self.reject_by)
+        self._points.fade(self._faded())
         if self.page != 0:
             self.page = 0
         else:
             self._show_page()
 
     def _show_page(self) -> None:
-        R, rows = self.result, self._on_page(f"{len(self._order):,} of {self.result.n:,} data")
+        V, rows = self._seen, self._on_page(f"{len(self._order):,} of {self.result.n:,} data")
         if rows is not None:
-            self._table.show([table_row(R, i) for i in rows], rows, self.selected, columns=table_columns(R), sort=[self.sort_by, self.descending],
+            self._table.show([table_row(V, i) for i in rows], rows, self.selected, columns=table_columns(V), sort=[self.sort_by, self.descending],
                              empty="No datum passes these filters.")
 
     def _show_groups(self) -> None:
         "By label; drawn when it is looked at."
         if self._tabs.selected_index == 1:
-            self._labels_table.value = table_html(*label_table(self.result, self._level()))
-            self._labels_image.value = label_image(self.result, self._level())
+            self._labels_table.value = table_html(*label_table(self._seen, self._level()))
+            self._labels_image.value = label_image(self._seen, self._level())
 
     def _show_basket(self) -> None:
         words = f"{len(self.basket):,} data kept" if self.basket else "Nothing kept yet"
@@ -1439,6 +1591,31 @@ class DatumExplorer(Explorer):
         return table[table["datum"].isin(rows)].reset_index(drop=True)
 
 
+def _known(result: DatumTest | Comparison, emb: Any = None) -> Embeddings | None:
+    "The embeddings that other comparisons can be made of, on the same data as a result."
+    if emb is not None:
+        emb = as_embeddings(emb)
+        if emb.n != result.n or not np.array_equal(emb.ids, result.ids):
+            raise ValueError("emb must hold the data of the result, with the same ids in the same order.")
+        return emb
+    emb = as_seen(result).test.graphs.emb
+    if emb is None or emb.n == result.n:
+        return emb
+    place = result.place                                               # of copies the first was kept
+    return Embeddings({name: Y[place] for name, Y in emb.arrays.items()}, ids=result.ids, data=result.data, labels=result.labels)
+
+
+def _to_compare(emb: Any, names: Sequence[Any]) -> Embeddings:
+    "Embeddings that hold the two models to compare."
+    if not isinstance(emb, (Embeddings, Mapping)) or len(names) != 2 or not all(isinstance(name, str) for name in names):
+        raise TypeError("what must be a Comparison, a DatumTest, or embeddings with two model names after them; "
+                        f"got {type(emb).__name__} and {list(names)!r}.")
+    emb = as_embeddings(emb)
+    if unknown := [name for name in names if name not in emb.models]:
+        raise ValueError(f"There is no model {unknown[0]!r}; the models are {', '.join(emb.models)}.")
+    return emb
+
+
 def with_warnings(function: Callable, *arguments: Any, **options: Any) -> tuple[Any, str]:
     "What a function returns, and what it warned of."
     with warnings.catch_warnings(record=True) as told:
@@ -1446,14 +1623,13 @@ def with_warnings(function: Callable, *arguments: Any, **options: Any) -> tuple[
         value = function(*arguments, **options)
     return value, " ".join(dict.fromkeys(str(warning.message) for warning in told if issubclass(warning.category, UserWarning)))
 
-
 # %% ../nbs/62_widgets.ipynb #9a000051
 def dendrogram_image(M: ModelManifold, chosen: Sequence[str] = ()) -> str:
     "The tree of the models that made the map, as an `<img>`; some of them marked."
     m = M.n_fitted
     made = figure(6.4, max(2.2, 0.21 * m + 0.9) if m <= 40 else 0.105 * m + 0.9)
     axis = plot_tree(model_tree(M.distances[:m, :m], models=M.models[:m]), ax=made.add_subplot())
-    axis.set_yticks(axis.get_yticks(), [("▸ " if name in chosen else "") + name for name in M.models[:m]], fontsize=9 if m <= 40 else 6)
+    axis.set_yticks(axis.get_yticks(), [("▸ " if name in chosen else "") + name for name in M.models[:m]], fontsize=9 if m <= 40 else 6, parse_math=False)
     for tick, name in zip(axis.get_yticklabels(), M.models[:m]):
         tick.set_fontweight("bold" if name in chosen else "normal")
     near = _nearest_pair(M)
@@ -1655,26 +1831,28 @@ class ManifoldExplorer(Explorer):
         nothing = [("nothing", "")]
         choose = lambda names: [*nothing, *((name, name) for name in names)]
         self._controls = {
-            "kind": _control(widgets.Dropdown, "distance", "180px", "60px", options=sorted({kind for kind, _ in DISTANCES})),
-            "relative": widgets.Checkbox(description="relative", indent=False, layout={"width": "90px"}),
-            "n_components": _control(widgets.IntText, "coordinates", "150px", "80px"),
-            "n_resamples": _control(widgets.Dropdown, "uncertainty", "190px", "80px", options=[("not asked for", 0), ("20 halves", 20), ("100 halves", 100)]),
-            "color_by": _control(widgets.Dropdown, "colour", "170px", "50px", options=choose(self._metadata)),
-            "size_by": _control(widgets.Dropdown, "size", "150px", "34px", options=choose(numbers)),
-            "across": _control(widgets.Dropdown, "across", "110px", "48px", options=[(1, 0)]),
-            "up": _control(widgets.Dropdown, "up", "90px", "26px", options=[(2, 1)]),
-            "metric": _control(widgets.Dropdown, "metric", "190px", "50px", options=choose(numbers)),
-            "groups": _control(widgets.Dropdown, "families", "190px", "58px", options=choose(others)),
-            "newcomer": _control(widgets.Dropdown, "add", "190px", "34px", options=nothing),
+            "kind": _control(widgets.Dropdown, "distance", "How the distance of two models is measured.", "180px", "60px", options=sorted({kind for kind, _ in DISTANCES})),
+            "relative": _tick("relative", "Distances relative to the size of the models.", "90px"),
+            "n_components": _control(widgets.IntText, "coordinates", "How many coordinates the map has.", "150px", "80px"),
+            "n_resamples": _control(widgets.Dropdown, "uncertainty", "Confidence limits of the distances, from halves of the data.", "190px", "80px", options=[("not asked for", 0), ("20 halves", 20), ("100 halves", 100)]),
+            "color_by": _control(widgets.Dropdown, "colour", "What the colours of the models stand for.", "170px", "50px", options=choose(self._metadata)),
+            "size_by": _control(widgets.Dropdown, "size", "What the size of the points stands for.", "150px", "34px", options=choose(numbers)),
+            "across": _control(widgets.Dropdown, "across", "The coordinate that runs across.", "110px", "48px", options=[(1, 0)]),
+            "up": _control(widgets.Dropdown, "up", "The coordinate that runs up.", "90px", "26px", options=[(2, 1)]),
+            "metric": _control(widgets.Dropdown, "metric", "Numbers to correlate the map with.", "190px", "50px", options=choose(numbers)),
+            "groups": _control(widgets.Dropdown, "families", "Groups of related models, which are left out together.", "190px", "58px", options=choose(others)),
+            "newcomer": _control(widgets.Dropdown, "add", "A model to place on the map, without moving the others.", "190px", "34px", options=nothing),
         }
         for name in ("kind", "relative", "n_resamples"):
             self._controls[name].disabled = self._emb is None and self._omnibus is None
         self._resamples = "n_resamples" in inspect.signature(eg.model_distance).parameters
         self._controls["n_resamples"].layout.display = None if self._resamples else "none"
-        button = lambda text, width, **look: widgets.Button(description=text, layout={"width": width}, **look)
-        self._open_button, self._find_button = button("Open in DatumExplorer", "190px", icon="external-link", button_style="primary"), button("Find what separates them", "190px")
-        self._clear, self._add_button, self._correlate = button("Choose anew", "110px"), button("Add", "70px"), button("Correlate", "100px")
-        self._back, self._next, self._where = button("‹ previous", "92px"), button("next ›", "92px"), widgets.HTML()
+        self._open_button, self._find_button = \
+            _button("Open in DatumExplorer", "Compare the chosen models datum by datum, below.", "190px", icon="external-link", button_style="primary"), \
+            _button("Find what separates them", "List the data that lie farthest apart in the chosen models.", "190px")
+        self._clear, self._add_button, self._correlate = _button("Choose anew", "Choose no model.", "110px"), \
+            _button("Add", "Place this model on the map.", "70px"), _button("Correlate", "Correlate the map with the metric.", "100px")
+        self._back, self._next, self._where = _button("‹ previous", "The page before.", "92px"), _button("next ›", "The next page.", "92px"), widgets.HTML()
         self._head, self._pair, self._tree, self._association = widgets.HTML(), widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._place = widgets.VBox([])
 
@@ -1686,7 +1864,7 @@ class ManifoldExplorer(Explorer):
         pair = widgets.VBox([self._pair, _row(self._open_button, self._find_button, self._clear), self._apart], layout={"grid_gap": "6px"})
         metric = widgets.VBox([_row(c["metric"], c["groups"], self._correlate), self._association])
         self._tabs = widgets.Tab([pair, widgets.VBox([self._tree]), metric], titles=("Chosen pair", "Tree", "Metric"))
-        self.children = [widgets.HTML(f"<style>{_CSS}{_TABLE_CSS}</style>", layout={"display": "none"}), self._head, setup, self._message,
+        self.children = [widgets.HTML(_STYLE, layout={"display": "none"}), self._head, setup, self._message,
                          _row(_column(look, self._points, least=400), _column(self._models, turn, least=330)), self._tabs, self._place]
         self.layout.grid_gap = "8px"
         self.add_class("eg-manifold-explorer")
@@ -1737,7 +1915,7 @@ class ManifoldExplorer(Explorer):
             self._controls["newcomer"].disabled = self._add_button.disabled = not missing
         made = ", ".join(in_words(M.settings))
         shares = " and ".join(f"{share:.0%}" for share in M.explained[:2])
-        self._head.value = (f'<div class="eg-head"><span class="eg-big">{self.title()}</span> <span class="eg-name">coordinates showing {shares} of the positive '
+        self._head.value = (f'<div class="eg-head"><span class="eg-big">{escape(self.title())}</span> <span class="eg-name">coordinates showing {shares} of the positive '
                             f"eigenvalues, negative mass {M.negative_mass:.1%}{'; ' + escape(made) if made else ''}</span></div>")
         self._show_scene()
         kept = tuple(name for name in self.pair if name in M.models)
@@ -1862,7 +2040,10 @@ class ManifoldExplorer(Explorer):
         self._show_pair()
 
     def open_pair(self, row: int | None = None) -> ManifoldExplorer:
-        "Test the chosen pair and open it in a `DatumExplorer`, at a datum if one is given."
+        """Compare the chosen pair and open it in a `DatumExplorer`, at a datum if one is given.
+
+        By `compare` where the embeddings are known; where there are only graphs, by `datum_test`.
+        """
         if len(self.pair) < 2:
             self.message = "Choose two models first."
             return self
@@ -1871,18 +2052,19 @@ class ManifoldExplorer(Explorer):
             return self
         a, b = self.pair
 
-        def work(job: Job) -> tuple[Omnibus, DatumTest]:
-            O = self._joint(job)
-            job.report(f"comparing {a} with {b}")
-            return O, eg.datum_test(O, a, b)
+        emb, k = self._emb, self.result.settings.get("n_neighbors") or 32
 
-        def done(value: tuple[Omnibus, DatumTest]) -> None:
-            self._omnibus, R = value
-            self.opened = DatumExplorer(R, drawing=self._drawing)
+        def work(job: Job) -> tuple[Comparison | DatumTest, str]:
+            job.report(f"comparing {a} with {b}")
+            if emb is not None:
+                return with_warnings(eg.compare, emb, a, b, n_neighbors=k)
+            return with_warnings(eg.datum_test, self._omnibus, a, b)
+
+        def done(value: tuple[Comparison | DatumTest, str]) -> None:
+            self.opened = DatumExplorer(value[0], *([] if emb is None else [emb]), drawing=self._drawing)
             if row is not None:
                 self.opened.selected = int(row)
-            self._place.children = (self.opened,)
-            self._show_pair()
+            self._place.children, self.message = (self.opened,), value[1]
 
         self._start(work, done)
         return self
@@ -1937,7 +2119,7 @@ class StaticView(widgets.VBox):
         self._parts = overview, dict(panels), after
         self.panels = widgets.Accordion([widgets.HTML(html) for html in panels.values()], titles=[name[:90] for name in panels], selected_index=0 if panels else None)
         self.panels.add_class("eg-panels")
-        super().__init__([widgets.HTML(f"<style>{_CSS}{_TABLE_CSS}</style>{overview}"), self.panels, widgets.HTML(after)], layout={"grid_gap": "8px"})
+        super().__init__([widgets.HTML(_STYLE + overview), self.panels, widgets.HTML(after)], layout={"grid_gap": "8px"})
         self.add_class("eg-explorer")
         self.add_class("eg-static")
 
@@ -1947,19 +2129,19 @@ class StaticView(widgets.VBox):
     def to_html(self) -> str:
         "The panels as HTML that needs no script."
         overview, panels, after = self._parts
-        group = f"eg{abs(hash(tuple(panels))) % 10 ** 8}"
+        group = f"eg{crc32(chr(10).join(panels).encode('utf-8', 'replace'))}"
         parts = "".join(f'<details name="{group}"{"" if at else " open"}><summary>{escape(name)}</summary>{html}</details>' for at, (name, html) in enumerate(panels.items()))
-        return f'<div class="eg-static"><style>{_CSS}{_TABLE_CSS}</style>{overview}{parts}{after}</div>'
+        return f'<div class="eg-static mathjax_ignore tex2jax_ignore">{_STYLE}{overview}{parts}{after}</div>'
 
     def _repr_mimebundle_(self, **options: Any) -> dict:
         bundle = super()._repr_mimebundle_(**options)
         return {**bundle, "text/html": self.to_html()}
 
 
-def datum_panel(R: DatumTest, i: int, alpha: float = 0.05) -> str:
+def datum_panel(R: DatumTest | Comparison, i: int, alpha: float = 0.05) -> str:
     "All that the explorer shows of a datum, as HTML."
     near = "".join(f"<div>{table_html(columns, cells, caption=caption, empty='none')}</div>"
-                   for columns, cells, _, caption in (neighbor_table(R, i, kind, 5) for kind in ("gained", "kept", "lost")))
+                   for columns, cells, _, caption in (neighbor_table(R, i, kind, 5) for kind in ("gained", "lost", "kept")))
     return f'<div class="eg-two"><div>{card(R, i, alpha)}</div><div>{null_svg(R, i)}</div></div><div class="eg-two">{near}</div>'
 
 
@@ -1984,13 +2166,13 @@ def _datum_static(self: DatumExplorer, data: Sequence[int] | None = None, most: 
     -------
     StaticView
     """
-    R, alpha = self.result, self._level()
+    R, alpha = self._seen, self._level()
     data = [int(i) for i in (self._order[:most] if data is None else data)]
-    made, _ = test_scene(R, self.color_by, self.show, self.view, alpha)
+    made, _ = test_scene(R, self.color_by, self.show, self.view, alpha, self.colored)
     rows = self._order[:most if len(data) <= most else len(data)]
-    overview = (f'{self._head.value}<div class="eg-two"><div>{picture({**made, "legend": made["legend"][:-3]})}</div><div>{label_image(R, alpha)}</div></div>')
+    overview = (f'{self._head.value}{self._said.value}<div class="eg-two"><div>{picture({**made, "legend": made["legend"][:-3]})}</div><div>{label_image(R, alpha)}</div></div>')
     after = table_html(table_columns(R), [table_row(R, i) for i in rows], caption=f"The first {len(rows)} of {len(self._order):,} data") + table_html(*label_table(R, alpha), caption="By label")
-    return StaticView(overview, {f"{R.ids[i]}: effect {R.effect[i]:.2f}, p = {R.pvalue[i]:.2g}": datum_panel(R, i, alpha) for i in data}, after)
+    return StaticView(overview, {f"{R.ids[i]}: {R.measure} {R.strength[i]:.2f}, p = {R.pvalue[i]:.2g}": datum_panel(R, i, alpha) for i in data}, after)
 
 
 DatumExplorer.static = _datum_static

@@ -73,8 +73,8 @@ def chosen(root):
 
 
 def near(root):
-    "The neighbours as the page shows them: for each of the three groups, (row number, text) of each row."
-    tables = root.find_elements("css selector", ".widget-tab-contents .eg-table")[:3]
+    "The neighbours as the page shows them, gained, lost and in both: (row number, text) of each row."
+    tables = root.find_elements("css selector", ".eg-why .eg-table")[:3]
     return [[(int(row.get_attribute("data-row")), row.text) for row in table.find_elements("css selector", "tbody tr[data-row]")] for table in tables]
 
 
@@ -88,7 +88,7 @@ def agrees(page, root, result, row):
     truth = expected(page, result, row)
     assert chosen(root) == row
     assert fact(root, "p") == float(f"{truth['p']:.4g}") and fact(root, "q") == float(f"{truth['q']:.4g}")
-    gained, kept, lost = near(root)
+    gained, lost, kept = near(root)
     assert gained + lost, "this datum has no differing neighbour; choose another"
     for group, is_gained in ((gained, True), (lost, False)):
         for number, text in group:
@@ -96,14 +96,32 @@ def agrees(page, root, result, row):
     assert not {number for number, _ in kept} & set(map(int, truth["share"]))
 
 
+def tab(page, root, title):
+    page.click(next(found for found in root.find_elements("css selector", ".lm-TabBar-tab") if found.text == title))
+
+
 def test_run_after_changing_k(page, explorer):
+    tab(page, explorer, "Settings")
     fill(field(explorer, "k"), "12")
     page.until("arguments[0].querySelector('.eg-message').textContent.includes('have changed')", explorer)
     page.click(button(explorer, "Run the test"))
     page.until("arguments[0].querySelector('.eg-head').textContent.includes('k 12,')", explorer)
-    page.ask_kernel("direct = eg.datum_test(pair, 'full 0', 'no mpl 0', n_neighbors=12, n_components=explorer.result.n_components)\nprint(1)")
+    page.ask_kernel("direct = eg.compare(pair, 'full 0', 'no mpl 0', n_neighbors=12, n_components=explorer.result.test.n_components)\nprint(1)")
     assert page.ask_kernel("print(json.dumps(bool((direct.pvalue == explorer.result.pvalue).all() and (direct.qvalue == explorer.result.qvalue).all())))")
     agrees(page, explorer, "direct", chosen(explorer))
+
+
+def test_another_question(page, explorer):
+    from selenium.webdriver.support.ui import Select
+    question = Select(field(explorer, "question"))
+    assert [option.text for option in question.options][0] == "did it move more than these two models move data anyway? (recommended)"
+    question.select_by_visible_text("is its change systematic, edge by edge?")
+    truth = page.ask_kernel("print(json.dumps([float(direct.pvalues['paired'][explorer.selected]), float((direct.pvalues['paired'] <= 0.05).mean())]))")
+    page.until("arguments[0].querySelector('[data-fact=p]').textContent == arguments[1]", explorer, f"{truth[0]:.4g}")
+    assert f"{truth[1]:.1%} of the data have p" in explorer.text
+    assert ("most data moved by this question" in explorer.text) == (truth[1] >= 0.5)
+    question.select_by_index(0)
+    page.until("arguments[0].querySelector('[data-fact=p_paired]')", explorer)
 
 
 def test_select_by_click(page, explorer):
@@ -147,13 +165,14 @@ def test_sort_search_and_labels(page, explorer):
     page.until("arguments[0].textContent.includes(' of 450 data') && !arguments[0].textContent.includes('450 of 450')", explorer)
     fill(field(explorer, "search"), "")
     field(explorer, "search").clear()
-    page.click(explorer.find_elements("css selector", ".lm-TabBar-tab")[1])
+    tab(page, explorer, "By label")
     page.until("arguments[0].querySelector('img[alt^=\"Distribution functions\"]')", explorer)
     assert explorer.find_element("css selector", "img[alt^='Distribution functions']").is_displayed()
-    page.click(explorer.find_elements("css selector", ".lm-TabBar-tab")[0])
+    tab(page, explorer, "Why this p")
 
 
 def test_what_cannot_be_run_is_said(page, explorer):
+    tab(page, explorer, "Settings")
     fill(field(explorer, "k"), "450")
     page.until("arguments[0].querySelector('.eg-message').textContent.includes('k must be between 1 and 449')", explorer)
     assert not button(explorer, "Run the test").is_enabled()
@@ -164,14 +183,15 @@ def test_what_cannot_be_run_is_said(page, explorer):
 
 
 def test_cancel(page, explorer):
-    "The button works while a test is running: a bootstrap with ever so many draws."
-    page.ask_kernel("kept = explorer.result\nexplorer.null = 'bootstrap'\nprint(1)")
+    "The button works while a comparison is running: one with ever so many rotations."
+    page.ask_kernel("kept, real = explorer.result, eg.compare\neg.compare = lambda *names, **options: real(*names, n_rotations=10 ** 6, **options)\nprint(1)")
+    tab(page, explorer, "Settings")
     page.click(button(explorer, "Run the test"))
     page.until("arguments[0].querySelector('.eg-working').offsetParent", explorer, what="progress")
     page.click(button(explorer, "Cancel"))
     page.until("arguments[0].querySelector('.eg-message').textContent.includes('Cancelled')", explorer, seconds=5)
     assert page.ask_kernel("print(json.dumps(explorer.result is kept and not explorer.busy))")
-    page.ask_kernel("explorer.null = 'paired'\nprint(1)")
+    page.ask_kernel("eg.compare = real\nprint(1)")
 
 
 def test_pair_of_models(page, atlas):
@@ -186,10 +206,64 @@ def test_pair_of_models(page, atlas):
     apart = [int(row.get_attribute("data-row")) for row in atlas.find_element("css selector", ".widget-tab-contents .eg-table").find_elements("css selector", "tbody tr[data-row]")]
     assert apart == page.ask_kernel("print(json.dumps(np.argsort(-np.linalg.norm(O.displacement('narrow full', 'narrow no mpl'), axis=1), kind='stable')[:10].tolist()))")
     page.click(button(atlas, "Open in DatumExplorer"))
-    page.until("(arguments[0].querySelector('.eg-datum-explorer .eg-big') || {textContent: ''}).textContent === 'narrow full against narrow no mpl'", atlas)
+    page.until("(arguments[0].querySelector('.eg-datum-explorer .eg-big') || {textContent: ''}).textContent === 'From narrow full to narrow no mpl'", atlas)
     opened = atlas.find_element("css selector", ".eg-datum-explorer")
-    page.ask_kernel("opened = eg.datum_test(O.add_model('latecomer', emb['latecomer']), 'narrow full', 'narrow no mpl')\nprint(1)")
+    page.ask_kernel("opened = eg.compare(emb, 'narrow full', 'narrow no mpl', n_neighbors=20)\nprint(1)")
     agrees(page, opened, "opened", chosen(opened))
+
+
+VISIBLE = """
+const [root, least] = arguments, view = root.closest(".jp-WindowedPanel-outer, .jp-Notebook").getBoundingClientRect();
+const bottom = Math.min(view.bottom, innerHeight), hidden = [];
+for (const name of [".eg-head", ".eg-verdict", ".eg-card [data-fact=score]", ".eg-card [data-fact=p]", ".eg-card [data-fact=p_paired]", ".eg-card .eg-datum"])
+  for (const e of [...root.querySelectorAll(name)].slice(0, 1)) { const b = e.getBoundingClientRect(); if (b.top < view.top - 1 || b.bottom > bottom + 1) hidden.push(name); }
+for (const table of [root.querySelector(".eg-table"), ...root.querySelectorAll(".eg-why .eg-table")]) {
+  const b = (table.querySelectorAll("tbody tr")[least] || table).getBoundingClientRect();
+  if (b.bottom > bottom + 1) hidden.push(table.textContent.slice(0, 40));
+}
+return hidden;
+"""
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_all_of_a_datum_without_scrolling(page, explorer, theme):
+    "On a small screen: verdict, numbers, text, and the first neighbours of each kind, beside the table in which the datum was clicked."
+    page.driver.execute_async_script("window.jupyterapp.commands.execute('apputils:change-theme', {theme: arguments[0]}).then(() => arguments[1]())", theme)
+    page.driver.set_window_size(1280, 900)
+    page.ask_kernel("explorer.message = ''\nprint(1)")
+    page.js("arguments[0].scrollIntoView({block: 'start'})", explorer)
+    page.js("arguments[0].querySelectorAll('.eg-table tbody tr')[1].click()", explorer)
+    page.until("arguments[0].querySelectorAll('.eg-table tbody tr')[1].hasAttribute('aria-selected')", explorer)
+    time.sleep(0.5)
+    SHOTS.mkdir(exist_ok=True)
+    page.driver.save_screenshot(str(SHOTS / f"{theme.split()[1].lower()}-screen.png"))
+    try:
+        assert page.js(VISIBLE, explorer, 2) == []
+    finally:
+        page.driver.set_window_size(1280, 1000)
+
+
+def test_nothing_is_read_as_html(page):
+    "Ids, labels, texts and model names with HTML and dollars in them, in the live page."
+    page.ask_kernel("""
+nasty = '<img src=x onerror="window.struck = 1">$x_1$'
+odd = eg.Embeddings({nasty + name: emb[name] for name in ("full 0", "no mpl 0")}, ids=[f"{nasty}{i}" for i in range(emb.n)],
+                    data=[f"{nasty} text" for _ in range(emb.n)], labels=[f"{nasty}{i % 9}" for i in range(emb.n)])
+other = explorer
+explorer = DatumExplorer(eg.compare(odd, *odd.models, n_neighbors=12), odd)
+children, other.children = other.children, (explorer,)
+print(1)""")
+    try:
+        root = page.until("document.querySelector('.eg-datum-explorer .eg-datum-explorer')")
+        page.until("arguments[0].querySelector('.eg-card') && arguments[0].querySelectorAll('.eg-table tbody tr').length > 5", root)
+        for title in ("By label", "Settings", "Kept data", "Why this p"):
+            tab(page, root, title)
+            time.sleep(0.3)
+        assert page.js("return window.struck || 0") == 0 and not page.js("return arguments[0].querySelector('img[src=x]')", root)
+        assert "onerror" in root.find_element("css selector", ".eg-card").text and "$x_1$" in root.find_element("css selector", ".eg-head").text
+        assert not page.js("return arguments[0].querySelector('mjx-container, .MathJax')", root)
+    finally:
+        page.ask_kernel("other.children, explorer = children, other\nprint(1)")
 
 
 def test_static_forms(page):

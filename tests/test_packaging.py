@@ -99,6 +99,15 @@ def test_sdist(built):
     assert {"settings.ini", "setup.py", "README.md", "LICENSE", "embgeo_nb/__init__.py"} <= names
 
 
+def test_scripts_and_styles(built, wheel):
+    wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "embgeo_nb" / "widgets_static").iterdir()}
+    assert {Path(name).suffix for name in wanted} == {".js", ".css"}
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        assert wanted <= {name.partition("/")[2] for name in sdist.getnames()}
+    with zipfile.ZipFile(wheel) as archive:
+        assert wanted <= set(archive.namelist())
+
+
 def test_metadata(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()

@@ -11,7 +11,7 @@ import pytest
 
 import embgeo_nb as eg
 from embgeo_nb import widgets as module
-from embgeo_nb.widgets import DatumExplorer, Job, ManifoldExplorer, drawn_rows, is_image, datum_html
+from embgeo_nb.widgets import DatumExplorer, Job, ManifoldExplorer, as_seen, drawn_rows, is_image, datum_html
 
 N = 160
 DRAWINGS = ["browser", "picture"]
@@ -32,14 +32,19 @@ def R(emb):
     return eg.datum_test(emb, "a", "c", n_neighbors=10, n_components=6, n_resamples=199)
 
 
+@pytest.fixture(scope="module")
+def C(emb):
+    return eg.compare(emb, "a", "c", n_neighbors=10, n_components=6, n_resamples=199)
+
+
 @pytest.fixture(params=DRAWINGS)
 def explorer(R, request):
     return DatumExplorer(R, drawing=request.param)
 
 
 @pytest.fixture
-def quick(R):
-    return DatumExplorer(R, drawing="browser")
+def quick(R, emb):
+    return DatumExplorer(R, emb, drawing="browser")
 
 
 def fact(html, name):
@@ -51,9 +56,14 @@ def agrees(explorer, i):
     R = explorer.result
     html = explorer._card.value
     assert f'data-datum="{i}"' in html and f"<b>{R.ids[i]}</b>" in html
-    for name, values in dict(p=R.pvalue, q=R.qvalue, statistic=R.statistic).items():
+    V = as_seen(R, explorer.question)
+    facts = dict(score=R.score) if V.compared else dict(statistic=R.statistic)
+    for name, values in dict(p=V.pvalue, q=V.qvalue, **facts).items():
+        if name == "score":
+            assert fact(html, name) == float(f"{values[i]:.2f}")
+            continue
         assert fact(html, name) == float(f"{values[i]:.4g}")
-    assert f"p = {R.pvalue[i]:.2g}" in explorer._null.value and 'role="img"' in explorer._null.value
+    assert f"p = {V.pvalue[i]:.2g}" in explorer._null.value and 'role="img"' in explorer._null.value
     E = R.explain(i)
     share = dict(zip(E.neighbors, E.share))
     gained, kept, lost = (explorer._near[kind] for kind in ("gained", "kept", "lost"))
@@ -61,13 +71,14 @@ def agrees(explorer, i):
     assert list(lost.numbers) == [j for j, c in zip(E.neighbors, E.change) if c < 0][:8]
     for view in (gained, lost):
         assert all(f"{share[j]:.0%}" in row[0] for j, row in zip(view.numbers, view.rows))
-    if R.graphs.emb is not None:
+    if V.test.graphs.emb is not None:
+        R = V.test
         unit = {name: Y / np.linalg.norm(Y, axis=1)[:, None] for name, Y in R.graphs.emb.arrays.items()}
         for view in (gained, kept, lost):
             for j, row in zip(view.numbers, view.rows):
                 if R.settings["metric"] == "cosine":
                     assert row[-2] == " | ".join(f"{unit[model][i] @ unit[model][j]:.2f}" for model in R.models)
-    first, second = (R.graphs[model][[i]].toarray()[0] > 0 for model in R.models)
+    first, second = (as_seen(R).test.graphs[model][[i]].toarray()[0] > 0 for model in R.models)
     assert set(kept.numbers) <= set(np.flatnonzero(first & second)) and f"in both: {(first & second).sum()}" in kept.caption
 
 
@@ -119,7 +130,7 @@ def test_a_row_that_is_not_there(explorer):
 # Controls
 
 @pytest.mark.parametrize("name, value", [("n_neighbors", 7), ("metric", "euclidean"), ("n_components", 9), ("null", "independent"), ("alpha", 0.1), ("color_by", "q-value"),
-                                         ("show", "first"), ("view", "position"), ("search", "odd"), ("label", "w"), ("only_rejected", True), ("frame_of", "pair"),
+                                         ("show", "before"), ("view", "position"), ("search", "odd"), ("label", "w"), ("only_rejected", True), ("reject_by", "p"), ("frame_of", "all"),
                                          ("models_a", ("b",)), ("models_b", ("d",))])
 def test_controls_only_set_traits(quick, R, name, value):
     explorer, before = quick, getattr(quick, name)
@@ -130,9 +141,9 @@ def test_controls_only_set_traits(quick, R, name, value):
 
 
 @pytest.mark.parametrize("settings", [dict(n_neighbors=7), dict(metric="euclidean"), dict(n_components=9), dict(n_components=0), dict(null="independent"),
-                                      dict(frame_of="pair"), dict(models_a=("b",), models_b=("d",))], ids=str)
+                                      dict(frame_of="all"), dict(models_a=("b",), models_b=("d",))], ids=str)
 def test_run_is_datum_test(emb, R, settings):
-    explorer = DatumExplorer(R, drawing="browser")
+    explorer = DatumExplorer(R, emb, drawing="browser")
     for name, value in settings.items():
         setattr(explorer, name, value)
     assert "Run the test" in explorer.message
@@ -141,10 +152,11 @@ def test_run_is_datum_test(emb, R, settings):
     options = dict(n_neighbors=explorer.n_neighbors, metric=explorer.metric, null=explorer.null, n_components=explorer.n_components or None, seed=R.seed,
                    n_resamples=R.n_resamples if explorer.null == R.null else None)
     pair = explorer.models_a + explorer.models_b
-    direct = eg.datum_test(emb.select(pair) if explorer.frame_of == "pair" else emb, *pair, **options)
+    others = [name for name in emb.models if name not in pair] if explorer.frame_of == "all" else None
+    direct = eg.datum_test(emb, *pair, frame_models=others, **options)
     assert used.models == pair and np.array_equal(used.pvalue, direct.pvalue) and np.array_equal(used.statistic, direct.statistic)
     agrees(explorer, explorer.selected)
-    assert explorer._head.value.count(f"{direct.models[0]} against {direct.models[1]}") == 1
+    assert explorer._head.value.count(f"From {direct.models[0]} to {direct.models[1]}") == 1
 
 
 @pytest.mark.parametrize("settings, words", [(dict(n_neighbors=N), f"between 1 and {N - 1}"), (dict(n_neighbors=0), "k must be"), (dict(models_b=("a",)), "must differ"),
@@ -224,7 +236,7 @@ def test_progress(R, monkeypatch):
     explorer.n_neighbors = 6
     explorer.run().wait()
     kernels = [share for what, share in seen if what == "data kernels"]
-    assert kernels == pytest.approx([0, 1 / 5, 2 / 5, 3 / 5, 4 / 5])
+    assert kernels == pytest.approx([0, 1 / 2])
     assert [what for what, _ in seen if what not in ("data kernels", "nearest neighbours")][:2] == ["comparing a with c", "coin flips"] and all(0 <= share <= 1 for _, share in seen)
     seen.clear()
     explorer.result = eg.datum_test(explorer._emb, "a", "c", null="bootstrap", n_neighbors=6, n_components=3, n_resamples=19)
@@ -233,7 +245,7 @@ def test_progress(R, monkeypatch):
 
 
 def test_groups_of_reruns(emb):
-    explorer = DatumExplorer(eg.datum_test(emb, "a", "c", n_neighbors=10, n_components=6, n_resamples=99))
+    explorer = DatumExplorer(eg.datum_test(emb, "a", "c", n_neighbors=10, n_components=6, n_resamples=99), emb)
     explorer.models_a, explorer.models_b = ("a", "b"), ("c", "d")
     explorer.run().wait()
     assert "relabellings" in explorer.message                              # the test's own warning: 2 + 2 runs are few
@@ -281,18 +293,18 @@ def test_made_from_graphs(emb):
     agrees(explorer, 9)
     explorer.n_components = 4
     assert explorer.run().wait().message == "" and explorer.result.n_components == 4
-    explorer.frame_of = "pair"
+    explorer.frame_of = "all"
     assert explorer.run().wait().message == ""
 
 
 def test_more_models_than_the_result(emb):
     R = eg.datum_test(emb.select(("a", "b")), "a", "b", n_neighbors=10, n_components=6, n_resamples=99)
     explorer = DatumExplorer(R, emb)
-    explorer.models_b, explorer.frame_of = ("e",), "pair"
+    explorer.models_b = ("e",)
     assert explorer.run().wait().result.models == ("a", "e")
     with pytest.raises(ValueError, match="same ids"):
         DatumExplorer(R, emb.rows(np.arange(N)[::-1]))
-    with pytest.raises(TypeError, match="DatumTest"):
+    with pytest.raises(TypeError, match="a DatumTest, or embeddings with two model names"):
         DatumExplorer(emb)
     with pytest.raises(ValueError, match="drawing"):
         DatumExplorer(R, drawing="canvas")
@@ -358,7 +370,7 @@ def test_alpha_and_colours(explorer, R):
         groups = module.classes_of(R, color)
         assert (sum(mask.astype(int) for _, mask in groups) == 1).all()      # everyone in one group
         explorer.color_by = color
-    for show in ("first", "second", "middle", "both"):
+    for show in ("before", "after", "middle", "both"):
         explorer.show = show
     explorer.view = "position"
     assert explorer.message == ""
@@ -366,13 +378,272 @@ def test_alpha_and_colours(explorer, R):
 
 def test_many_labels(emb):
     many = eg.Embeddings({name: emb[name] for name in ("a", "c")}, labels=[f"label {i % 12}" for i in range(N)])
-    groups = module.classes_of(eg.datum_test(many, "a", "c", n_neighbors=10, n_components=6, n_resamples=99), "label")
+    many_test = eg.datum_test(many, "a", "c", n_neighbors=10, n_components=6, n_resamples=99)
+    groups = module.classes_of(many_test, "label")
     assert len(groups) == 7 and groups[-1][0] == "6 others" and (sum(mask.astype(int) for _, mask in groups) == 1).all()
+    chosen = ("label 3", "label 11")
+    groups = module.classes_of(many_test, "label", chosen)
+    assert [name for name, _ in groups] == [*chosen, "10 others"]
+    explorer = DatumExplorer(many_test)
+    assert explorer._controls["colored"].layout.display is None
+    explorer._controls["colored"].value = chosen
+    assert explorer.colored == chosen and [entry["name"] for entry in explorer._points.legend[:3]] == [*chosen, "10 others"]
+    look = np.frombuffer(explorer._points.look, np.uint8).reshape(-1, 4)
+    grey = np.array(explorer._points.palette)[look[:, 0]] == module.GREY
+    assert grey.sum() == 2 * sum(f"label {i % 12}" not in chosen for i in range(N)) and grey[:grey.sum()].all()      # behind the others
+    explorer.colored = [f"label {i}" for i in range(9)]
+    assert len(explorer.colored) == 7 and "At most 7" in explorer.message
+
+
+def test_the_class_that_moved_most_has_a_colour(emb):
+    label = np.array([f"big {i % 10}" for i in range(N)])
+    label[:5] = "small"
+    arrays = {"a": emb["a"], "b": emb["b"].copy()}
+    arrays["b"][:5] = np.random.default_rng(1).normal(size=(5, 8))
+    C = eg.compare(eg.Embeddings(arrays, labels=label), "a", "b", n_neighbors=10)
+    assert module.colored_labels(C)[0] == "small"
 
 
 def test_null_draws_are_the_tests_own(R):
     for i in (0, 5, 77):
         assert np.allclose(module.null_draws(R, i), R.null_distribution[i], rtol=1e-4, atol=1e-8)
+
+
+# A comparison and its questions
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_questions(C, emb, drawing):
+    explorer = DatumExplorer(C, emb, drawing=drawing)
+    assert explorer.question == "bulk" and explorer.message == "" and explorer.sort_by == "score"
+    assert C.verdict in unescaped(explorer._head.value)
+    assert dict(explorer._controls["question"].options) == {module.QUESTIONS["bulk"] + " (recommended)": "bulk", module.QUESTIONS["features"]: "features",
+                                                           module.QUESTIONS["paired"]: "paired"}
+    assert explorer._order.tolist() == C.order.tolist() and explorer.selected == C.order[0]
+    for question in ("paired", "features", "bulk"):
+        explorer._controls["question"].value = question
+        explorer.selected = 5
+        assert explorer.question == question
+        agrees(explorer, 5)
+        assert set(explorer._order) == set(range(N))
+        explorer.only_rejected, explorer.reject_by = True, "p"
+        assert set(explorer._order) == set(np.flatnonzero(C.pvalues[question] <= 0.05))
+        explorer.only_rejected = False
+        assert f"{(C.pvalues[question] <= 0.05).mean():.1%}" in explorer._said.value
+    explorer.question = "truth"
+    assert explorer.question == "bulk" and "'truth'" in explorer.message
+
+
+def test_most_data_moved_is_said_beside_the_number(C):
+    explorer, words = DatumExplorer(C), "most data moved by this question: rank, or give reruns"
+    for question, values in C.pvalues.items():
+        explorer.question = question
+        assert (words in explorer._said.value) == ((values <= explorer.alpha).mean() >= 0.5)
+    explorer.question = "paired"
+    explorer.alpha = float(np.quantile(C.pvalues["paired"], 0.6))
+    assert words in explorer._said.value
+    explorer.alpha = float(np.quantile(C.pvalues["paired"], 0.4))
+    assert words not in explorer._said.value
+
+
+def test_diagnosis_where_the_fit_is_not_trusted(C):
+    from dataclasses import replace
+    bad = replace(C, fit=replace(C.fit, share=0.7))
+    for null in ("bulk", "paired"):
+        shown = DatumExplorer(replace(bad, null=null))
+        assert unescaped(shown._head.value).count("the bulk is hardly a bulk") == 1
+    assert "hardly a bulk" not in DatumExplorer(replace(C, fit=replace(C.fit, share=0.0, tail=1.0, core=1.0)))._head.value
+
+
+def unescaped(html):
+    from html import unescape
+    return unescape(html)
+
+
+def test_before_and_after(emb):
+    "Only the model after has what was gained, in tables, lines and legend."
+    graph = np.zeros((30, 30))
+    graph[np.arange(30), (np.arange(30) + 1) % 30] = 1
+    graph = graph + graph.T
+    before, after = graph.copy(), graph.copy()
+    before[0, 10] = before[10, 0] = after[0, 20] = after[20, 0] = 1
+    import scipy.sparse as sp
+    R = eg.datum_test({"old": sp.csr_array(before), "new": sp.csr_array(after)}, "old", "new", n_components=4, n_resamples=99)
+    explorer = DatumExplorer(R, drawing="browser")
+    explorer.selected = 0
+    near = explorer._near
+    assert list(near["gained"].numbers) == [20] and near["gained"].caption.startswith("only in new: 1")
+    assert list(near["lost"].numbers) == [10] and near["lost"].caption.startswith("only in old: 1") and sorted(near["kept"].numbers) == [1, 29]
+    arrow = explorer._points.overlay["lines"][-1]
+    plane, D = explorer._plane, R.displacement[0]
+    assert np.allclose([arrow["x1"] - arrow["x0"], arrow["y1"] - arrow["y0"]], D @ plane, atol=1e-6)
+    assert np.allclose(D, R.explain(0).contributions.sum(0))
+    names = [entry["name"] for entry in explorer._points.legend]
+    assert "neighbour only in old" in names and "only in new" in names
+    assert explorer.title() == "From old to new" and ("old", "before") in explorer._controls["show"].options
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_embeddings_and_two_names(emb, drawing):
+    explorer = DatumExplorer(emb, "a", "c", drawing=drawing)
+    assert explorer.busy and explorer.result is None and explorer._working in explorer.children
+    assert explorer.wait().message == "" and not explorer.busy
+    direct = eg.compare(emb, "a", "c")
+    assert np.array_equal(explorer.result.score, direct.score) and explorer.selected == direct.order[0]
+    agrees(explorer, explorer.selected)
+    with pytest.raises(ValueError, match="no model 'z'"):
+        DatumExplorer(emb, "a", "z")
+    with pytest.raises(TypeError, match="two model names"):
+        DatumExplorer(emb, "a")
+
+
+def test_cancel_the_first_comparison(emb, monkeypatch):
+    started, go_on, real = threading.Event(), threading.Event(), eg.compare
+
+    def slow(*arguments, **options):
+        started.set()
+        assert go_on.wait(30)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(eg, "compare", slow)
+    explorer = DatumExplorer(emb, "a", "c")
+    assert started.wait(10)
+    thread = explorer._job.thread
+    explorer._cancel.click()
+    assert not explorer.busy and "Cancelled" in explorer.message and explorer.result is None
+    go_on.set()
+    thread.join(30)
+    assert explorer.run().wait().result is not None and explorer.message == ""
+
+
+def test_run_is_compare(C, emb):
+    explorer = DatumExplorer(C, emb)
+    explorer.n_neighbors, explorer.models_b = 7, ("e",)
+    assert "Run the test" in explorer.message and explorer.run().wait().message == ""
+    assert np.array_equal(explorer.result.score, eg.compare(emb, "a", "e", n_neighbors=7, n_components=6).score)
+    explorer.models_a, explorer.models_b = ("a", "b"), ("c", "d")
+    assert explorer.run().wait().result.null == "replicates" and explorer.question == "replicates" and explorer.message == ""
+    for i in (0, 11):
+        explorer.selected = i
+        assert fact(explorer._card.value, "p") == float(f"{explorer.result.pvalue[i]:.4g}")
+
+
+def test_a_loaded_comparison(C, tmp_path):
+    explorer = DatumExplorer(eg.Comparison.load(C.save(tmp_path / "c.npz")))
+    assert explorer.message == "" and explorer._controls["n_neighbors"].disabled
+    explorer.selected = 5
+    agrees(explorer, 5)
+    assert "give them as" in explorer.run().message
+
+
+def test_copies_share_a_result(emb):
+    rows = np.r_[np.arange(N), 4, 9]
+    both = eg.Embeddings({name: emb[name][rows] for name in "ac"}, ids=np.arange(len(rows)) * 10 + 1, data=[f"text {i}" for i in range(N + 2)])
+    C = eg.compare(both, "a", "c", n_neighbors=10)
+    explorer = DatumExplorer(C)
+    explorer.selected = N + 1
+    html = explorer._card.value
+    assert f'data-datum="{N + 1}"' in html and "no model tells it from 91" in html and fact(html, "p") == float(f"{C.pvalue[9]:.4g}")
+    explorer.n_neighbors = 8
+    assert explorer.run().wait().result.n == N + 2 and explorer.message == ""
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_filters_fade_the_points(C, emb, drawing):
+    explorer = DatumExplorer(C, emb, drawing=drawing)
+    before = explorer._points.faded if drawing == "browser" else explorer._points.value
+    assert before in (b"", before)
+    explorer.search = "odd"
+    if drawing == "browser":
+        faded, rows = (np.frombuffer(value, kind) for value, kind in ((explorer._points.faded, np.uint8), (explorer._points.rows, np.int32)))
+        assert np.array_equal(faded == 0, rows % 2 == 1)
+        explorer.color_by = "nothing"
+        assert np.array_equal(np.frombuffer(explorer._points.faded, np.uint8) == 0, np.frombuffer(explorer._points.rows, np.int32) % 2 == 1)
+    else:
+        assert explorer._points.value != before
+    explorer.search = ""
+    explorer.color_by = "label"
+    assert (explorer._points.faded if drawing == "browser" else explorer._points.value) == before
+
+
+def test_text_in_table_and_tooltip(C, emb):
+    explorer = DatumExplorer(C, emb, drawing="browser")
+    at = [column["name"] for column in explorer._table.columns].index("text")
+    assert [row[at] for row in explorer._table.rows] == [emb.data[i] for i in explorer._table.numbers]
+    points = explorer._points
+    rows = np.frombuffer(points.rows, np.int32)
+    for i in (0, 57, len(rows) - 1):                                       # as the page reads it
+        name = points.names[i * len(points.names) // len(rows)]
+        assert emb.data[rows[i]] in name and str(emb.ids[rows[i]]) in name
+
+
+def controls(widget):
+    "Everything in a widget that can be set or pressed."
+    import ipywidgets
+    kinds = (ipywidgets.Button, ipywidgets.Text, ipywidgets.Dropdown, ipywidgets.SelectMultiple, ipywidgets.Checkbox, ipywidgets.IntText, ipywidgets.FloatText)
+    if isinstance(widget, kinds):
+        yield widget
+    for child in getattr(widget, "children", ()):
+        yield from controls(child)
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_every_control_has_a_sentence(C, emb, M, drawing):
+    for explorer in (DatumExplorer(C, emb, drawing=drawing), ManifoldExplorer(M, emb, drawing=drawing)):
+        found = list(controls(explorer))
+        assert len(found) > 15
+        for control in found:
+            assert control.tooltip and control.tooltip.endswith(".") and len(control.tooltip.split()) >= 3, control.description
+        if isinstance(explorer, DatumExplorer):
+            assert all(column["help"].endswith((".", "?")) for column in module.table_columns(explorer._seen))
+
+
+NASTY = '<img src=x onerror="alert(1)">$x_1$&amp;'
+
+
+def test_nothing_is_read_as_html(emb):
+    "Ids, labels, texts, model names, metadata: whatever a reader's data hold."
+    nasty = eg.Embeddings({NASTY + name: emb[name] for name in "abcd"}, ids=[f"{NASTY}{i}" for i in range(N)], data=[f"{NASTY} text {i}" for i in range(N)],
+                          labels=[f"{NASTY}{i % 3}" for i in range(N)])
+    a, b, *_ = nasty.models
+    C = eg.compare(nasty, a, b, n_neighbors=10)
+    for result in (C, eg.datum_test(nasty, a, b, n_neighbors=10, n_components=6, n_resamples=99)):
+        for drawing in DRAWINGS:
+            explorer = DatumExplorer(result, nasty, drawing=drawing)
+            explorer._tabs.selected_index = 1
+            explorer.selected, explorer.basket = 3, (1, 2)
+            assert explorer.message == ""
+            harmless(explorer)
+        harmless_html(explorer.static(most=2).to_html())
+    M = eg.model_manifold(eg.model_distance(eg.omnibus(nasty, n_components=8, n_neighbors=10)))
+    for drawing in DRAWINGS:
+        atlas = ManifoldExplorer(M, nasty, metadata={NASTY: dict(zip(nasty.models, [1.0, 2.0, 3.0, 5.0])), NASTY + "2": dict.fromkeys(nasty.models, NASTY)}, drawing=drawing)
+        atlas.color_by, atlas.size_by, atlas.pair, atlas.metric = NASTY + "2", NASTY, (a, b), NASTY
+        atlas._find()
+        atlas.wait()
+        atlas._tabs.selected_index = 1
+        atlas.correlate().wait()
+        harmless(atlas)
+        atlas.pair = (a,)
+        harmless(atlas)
+    harmless_html(atlas.static().to_html())
+
+
+def harmless(widget):
+    import ipywidgets
+    if isinstance(widget, ipywidgets.HTML):
+        harmless_html(widget.value)
+    if hasattr(widget, "columns") and hasattr(widget, "rows"):
+        for row in widget.rows:
+            for column, cell in zip(widget.columns, row):
+                if column.get("html"):
+                    harmless_html(cell)
+    for child in getattr(widget, "children", ()):
+        harmless(child)
+
+
+def harmless_html(html):
+    assert not re.search(r"<img src=x|<script", html), html[:300]
+    assert not re.search(r"<[^>]*\sonerror=(?![^<]*&quot;)", html)
 
 
 # Any modality
@@ -440,21 +711,12 @@ def large():
 
 
 @pytest.mark.parametrize("drawing", DRAWINGS)
-def test_quick_at_ten_thousand(large, drawing):
-    "Processor time, so that other work on the machine does not count."
-    DatumExplorer(large, drawing=drawing).selected = 1                     # libraries that load when used
-    start = time.process_time(), time.perf_counter()
+def test_ten_thousand(large, drawing):
+    "What goes to the page does not grow with the data."
     explorer = DatumExplorer(large, drawing=drawing)
-    first, first_wall = time.process_time() - start[0], time.perf_counter() - start[1]
-    seconds = []
-    for i in np.random.default_rng(0).integers(0, large.n, 30).tolist():
-        start = time.process_time(), time.perf_counter()
+    for i in np.random.default_rng(0).integers(0, large.n, 5).tolist():
         explorer.selected = i
-        seconds.append((time.process_time() - start[0], time.perf_counter() - start[1]))
-        assert explorer._table.selected == i
-    used, wall = np.median(seconds, axis=0)
-    print(f"{drawing}: first display {first:.2f} s ({first_wall:.2f} by the clock); selection {used * 1000:.0f} ms ({wall * 1000:.0f} by the clock), median of 30")
-    assert first <= 2 and used <= 0.150
+        assert explorer._table.selected == i and f'data-datum="{i}"' in explorer._card.value
     if drawing == "browser":
         assert len(np.frombuffer(explorer._points.rows, np.int32)) == 2 * 4000 and len(explorer._table.rows) == explorer.page_size
 
@@ -499,13 +761,22 @@ def test_impossible_pairs(atlas, pair, words):
     assert atlas.pair == ("a", "b") and words in atlas.message
 
 
-def test_open_pair(atlas, O):
+def test_open_pair(atlas, emb):
     assert "two models first" in atlas.open_pair().message
     atlas.pair = ("a", "d")
     atlas.open_pair(7).wait()
-    direct = eg.datum_test(O, "a", "d")
-    assert np.array_equal(atlas.opened.result.pvalue, direct.pvalue) and atlas.opened.selected == 7 and atlas._place.children == (atlas.opened,)
+    direct = eg.compare(emb, "a", "d", n_neighbors=10)
+    assert np.array_equal(atlas.opened.result.score, direct.score) and atlas.opened.selected == 7 and atlas._place.children == (atlas.opened,)
     agrees(atlas.opened, 7)
+
+
+def test_open_pair_of_graphs(M, emb):
+    O = eg.omnibus({name: eg.data_kernel(emb[name], 10).graph for name in "abcd"}, n_components=8)
+    atlas = ManifoldExplorer(M, O)
+    atlas.pair = ("a", "d")
+    opened = atlas.open_pair(7).wait().opened
+    assert atlas.message == "" and np.array_equal(opened.result.pvalue, eg.datum_test(O, "a", "d").pvalue)
+    agrees(opened, 7)
 
 
 def test_other_distances(atlas, O):
@@ -584,14 +855,12 @@ def test_hundred_models():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(100, 5))
     M = eg.model_manifold(np.linalg.norm(points[:, None] - points, axis=2), models=[f"model {i}" for i in range(100)])
-    start = time.process_time()
     atlas = ManifoldExplorer(M, metadata={"x": points[:, 0]})
-    assert time.process_time() - start < 2 and len(atlas._models.rows) == atlas.page_size
+    assert len(atlas._models.rows) == atlas.page_size
     atlas.page = 8
     assert "page 9 of 9" in atlas._where.value and len(atlas._models.rows) == 4
-    start = time.process_time()
     atlas.pair = ("model 3", "model 99")
-    assert time.process_time() - start < 0.15
+    assert "model 99" in atlas._pair.value
     atlas._tabs.selected_index = 1
     assert "Dendrogram of 100 models" in atlas._tree.value
 
