@@ -273,7 +273,7 @@ def comparison_table(C: Comparison) -> Any:
 # %% ../nbs/40_comparison.ipynb #1a1c8c6c
 def explained(C: Comparison, i_or_id: Any) -> Attribution:
     "The neighbours gained and lost by a datum (row number or id), each with its exact share of the displacement."
-    found = C.test.explain(int(C.place[C.row(i_or_id)]))
+    found = C.test.explain(C.test.ids[C.place[C.row(i_or_id)]])
     rows = C.rows[found.neighbors]
     return replace(found, neighbors=rows, ids=C.ids[rows], data=None if C.data is None else [C.data[j] for j in rows])
 
@@ -286,7 +286,7 @@ def neighbors_of(C: Comparison, i_or_id: Any) -> Any:
     pandas.DataFrame
         As `DatumTest.neighbors` has it: neighbor, id, change ('lost', 'gained', 'kept'), share, similarities, text.
     """
-    table = C.test.neighbors(int(C.place[C.row(i_or_id)]))
+    table = C.test.neighbors(C.test.ids[C.place[C.row(i_or_id)]])
     table["neighbor"] = C.rows[table["neighbor"].to_numpy()]
     table["id"] = C.ids[table["neighbor"].to_numpy()]
     if C.data is not None and all(isinstance(C.data[j], str) for j in table["neighbor"]):
@@ -314,7 +314,7 @@ def verdict_of(C: Comparison, alpha: float = 0.05) -> str:
         parts.append(f"With so few runs there are {ways} relabellings: at most {ways} alpha of the data can be rejected; "
                      "more runs find more.")
     if C.n_copies:
-        parts.append(f"{C.n_copies:,} data are copies that no model tells apart; each shares the result of its first.")
+        parts.append(f"Copies that no model tells apart: {C.n_copies:,}; each shares the result of its first.")
     return " ".join(parts)
 
 

@@ -160,6 +160,15 @@ def test_ids_labels_texts():
     assert json.loads(json.dumps(C.summary())) == C.summary() and set(C.pvalues) <= set(QUESTIONS)
 
 
+@pytest.mark.parametrize("ids", [np.arange(1, 2000, 10), np.arange(200)[::-1], 10 ** 12 + np.arange(200)])
+def test_integer_ids_are_ids(ids):
+    emb = world(n=200, swapped=8)
+    plain, named = eg.compare(emb, "a", "b", **FAST), eg.compare(eg.Embeddings(emb, ids=ids), "a", "b", **FAST)
+    for row in (3, 100):
+        assert (named.explain(int(ids[row])).neighbors == plain.explain(row).neighbors).all()
+        assert set(named.neighbors(int(ids[row]))["id"]) == set(ids[plain.neighbors(row)["neighbor"]].tolist())
+
+
 def test_rejections_and_levels():
     C = eg.compare(world(swapped=20, noise=0.15), "a", "b", **FAST)
     by = {name: C.rejected(0.05, name).sum() for name in ("fdr_bh", "storey", "bonferroni", None)}
