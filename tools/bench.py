@@ -251,6 +251,69 @@ def population_whole(n, p, k, d, m):
     return whole, rss() - before, told(expected, took, whole)
 
 
+def two_models(n, p, file=None):
+    "Two noisy views of the same points as Embeddings, or as float16 arrays on disk, made once."
+    import numpy as np
+    import embgeo_nb as eg
+    if file is None:
+        return eg.Embeddings(dict(zip("ab", views(n, p, clusters=400))))
+    paths = [OUT / f"{file}_{n}_{p}_{name}.npy" for name in "ab"]
+    if not all(path.is_file() for path in paths):
+        arrays = [np.lib.format.open_memmap(path, "w+", "f2", (n, p)) for path in paths]
+        for start in range(0, n, 50_000):
+            for Y, part in zip(arrays, views(min(50_000, n - start), p, clusters=400, seed=start)):
+                Y[start:start + len(part)] = part
+    return [np.load(path, mmap_mode="r") for path in paths]
+
+
+def compare_ours(n, p, k=32):
+    "All of `compare`, with what it was estimated to take."
+    import embgeo_nb as eg
+    emb = two_models(n, p)
+    expected = eg.estimate_cost(n, p, n_neighbors=k, stages=("kernel", "frame", "paired", "features", "linear"), n_resamples=999, refuse=False)
+    eg.compare(emb.rows(range(600)), "a", "b", n_neighbors=k)                                        # libraries loaded, threads started
+    before = fresh_peak()
+    C, took = seconds(lambda: eg.compare(emb, "a", "b", n_neighbors=k))
+    return took, rss() - before, {"expected total": float(expected.total_seconds), "expected bytes": float(expected.peak_bytes), "measured bytes": rss(),
+                                  "moved": int(C.rejected().sum())}
+
+
+def kernels_and_test(n, p, k=32):
+    "Kernels and paired p-values of two models, by default settings."
+    import embgeo_nb as eg
+    emb = two_models(n, p)
+    eg.datum_test(emb.rows(range(600)), "a", "b", n_neighbors=k)
+    before = fresh_peak()
+    _, took = seconds(lambda: eg.datum_test(emb, "a", "b", n_neighbors=k))
+    return took, rss() - before, None
+
+
+def linear_ours(n, p):
+    "The joint frame of linear kernels, from float16 arrays on disk. File pages count as memory only while nobody else wants it."
+    import embgeo_nb as eg
+    arrays = two_models(n, p, "linear")
+    eg.linear_frame(*(Y[:1000] for Y in arrays))
+    held, before = [], fresh_peak()
+    stop = sampled(lambda: held.append(_memory("RssAnon")))
+    _, took = seconds(lambda: eg.linear_frame(*arrays))
+    stop()
+    return took, max(held), {"measured bytes": rss(), "anonymous bytes": max(held)}
+
+
+def sampled(look, every=0.2):
+    "Looks again and again until the returned function is called."
+    import threading
+    ended = threading.Event()
+
+    def work():
+        while not ended.wait(every):
+            look()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return lambda: (ended.set(), thread.join(), look())
+
+
 def told(expected, took, whole):
     "An estimate and what was measured, by stage."
     numbers = lambda by_stage: {name: float(value) for name, value in by_stage.items()}
@@ -292,6 +355,9 @@ NAMES = {
     "neighbours (20,000 x 768, k 64) | faiss": dict(ours=("neighbors_ours", dict(n=20000, p=768, k=64)), theirs=("neighbors_faiss", dict(n=20000, p=768, k=64)), kind="neighbours"),
     "neighbours (20,000 x 768, k 64) | scikit-learn": dict(ours=("neighbors_ours", dict(n=20000, p=768, k=64)), theirs=("neighbors_sklearn", dict(n=20000, p=768, k=64)), kind="neighbours"),
     "16 models of 5,000 | 64 models": dict(ours=("population_ours", dict(n=5000, k=32, d=32, m=16)), theirs=("population_ours", dict(n=5000, k=32, d=32, m=64))),
+    "compare 20,000 x 768 | kernels and paired test": dict(ours=("compare_ours", dict(n=20_000, p=768)), theirs=("kernels_and_test", dict(n=20_000, p=768))),
+    "linear frame of 1,000,000 x 768 (float16 on disk)": dict(ours=("linear_ours", dict(n=1_000_000, p=768))),
+    "compare 100,000 x 256": dict(ours=("compare_ours", dict(n=100_000, p=256))),
     "vocabulary of 20,000": dict(ours=("vocabulary_ours", dict(n=20_000, p=64, k=32, d=32))),
     "64 models of 10,000": dict(ours=("population_whole", dict(n=10_000, p=256, k=32, d=64, m=64))),
     "vocabulary of 100,000": dict(ours=("vocabulary_ours", dict(n=100_000, p=256, k=64, d=32))),
