@@ -348,19 +348,9 @@ def _set_gradient(both: nn.Parameter, word: torch.Tensor, context: torch.Tensor,
 
 # %% ../nbs/14_encoders.ipynb #73d254c9
 @torch.no_grad()
-def skipgram(
-    texts: Sequence[str],
-    dim: int = 64,
-    window: int = 10,
-    negatives: int = 5,
-    epochs: int = 5,
-    min_count: int = 5,
-    subsample: float | None = 1e-4,
-    learning_rate: float = 0.02,
-    batch_size: int = 8192,
-    unknown: str = "raise",
-    seed: int = 0,
-) -> WordVectors:
+def skipgram(texts: Sequence[str], dim: int = 64, window: int = 10, negatives: int = 5, epochs: int = 5,
+             min_count: int = 5, subsample: float | None = 1e-4, learning_rate: float = 0.02, batch_size: int = 8192,
+             unknown: str = "raise", seed: int = 0) -> WordVectors:
     """Word vectors from prediction: skip-gram with negative sampling.
 
     Parameters
@@ -645,20 +635,9 @@ def _progress(items: Iterable, what: str, show: bool) -> Iterable:
     return with_progress(items, what) if show else items
 
 # %% ../nbs/14_encoders.ipynb #75910a17
-def masked_lm(
-    texts: Sequence[str],
-    dim: int = 128,
-    layers: int = 2,
-    heads: int = 4,
-    vocab_size: int = 4000,
-    max_length: int = 64,
-    steps: int = 5000,
-    batch_size: int = 16,
-    learning_rate: float = 2e-3,
-    seed: int = 0,
-    progress: bool = False,
-    tokenizer: Any = None,
-) -> MaskedLM:
+def masked_lm(texts: Sequence[str], dim: int = 128, layers: int = 2, heads: int = 4, vocab_size: int = 4000,
+              max_length: int = 64, steps: int = 5000, batch_size: int = 16, learning_rate: float = 2e-3, seed: int = 0,
+              progress: bool = False, tokenizer: Any = None) -> MaskedLM:
     """Train a small masked language model from scratch.
 
     With the defaults and 3,000 docstrings: about four minutes on one CPU core.
