@@ -11,11 +11,13 @@ written as markdown and converted by pandoc, which quarto is built on too.
 import argparse
 import base64
 import difflib
+import importlib.util
 import os
 import posixpath
 import re
 import shutil
 import subprocess
+import sys
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -96,11 +98,18 @@ def output_markdown(output, options, image):
         size = output.get("metadata", {}).get(mime, {})
         attributes = [".figure"] + ([f"width={size['width']}"] if "width" in size else [])
         attributes += [f"#{options['label']}"] if "label" in options else []
-        attributes += [f'alt="{escape(options["fig-alt"])}"'] if "fig-alt" in options else []
+        alt = options.get("fig-alt", options.get("fig-cap", "Figure: what the code above draws."))
+        attributes.append(f'alt="{escape(alt)}"')
         return f'![{options.get("fig-cap", "")}]({image(content, mime)}){{{" ".join(attributes)}}}'
     if mime == "text/html":
-        return fence(value, "{=html}")
+        return "::: {.html-output .scroll}\n" + fence(readable(value), "{=html}") + "\n:::"
     return fence(value, "{.output}") if mime == "text/plain" else unlinked_code(value)
+
+
+def readable(html):
+    "HTML of an output for readers who hear it: an empty corner of a table is no heading, and every picture has words."
+    html = re.sub(r"<th([^>]*)>\s*</th>", r"<td\1></td>", html)
+    return re.sub(r"<img(?![^>]*\balt=)", '<img alt="A picture of the data"', html)
 
 
 def unlinked_code(markdown):
@@ -172,7 +181,9 @@ def pandoc(nb, *args, image=data_uri):
 # From markdown to linked pages
 
 def to_html(nb, *args):
-    return pandoc(nb, "--to=html5", "--standalone", "--mathml", "--toc", "--toc-depth=2", *args)
+    html = pandoc(nb, "--to=html5", "--standalone", "--mathml", "--toc", "--toc-depth=2", f"--template={TOOLS / 'page.html'}",
+                  *args)
+    return re.sub(r"(<table.*?</table>)", r'<div class="scroll">\1</div>', html, flags=re.S)
 
 
 def relink(html, rewrite):
@@ -181,16 +192,58 @@ def relink(html, rewrite):
 
 
 def navigation(current, titles):
-    "The list of chapters that stands beside each page."
-    here = posixpath.dirname(current)
-    rows = [f'<nav id="chapters"><p class="book">{escape(CONFIG.title)}</p>']
+    "The list of chapters that stands beside each page, or folded above it."
+    rows = [f'<details id="chapters" open><summary>{escape(CONFIG.title)}</summary><nav aria-label="Chapters">']
     for section, notebooks in sidebar():
         rows.append(f"<p>{escape(section)}</p><ul>")
         for page in map(page_name, notebooks):
             mark = ' aria-current="page"' if page == current else ""
-            rows.append(f'<li><a href="{posixpath.relpath(page, here or ".")}"{mark}>{escape(titles[page])}</a></li>')
+            rows.append(f'<li><a href="{from_page(page, current)}"{mark}>{escape(titles[page])}</a></li>')
         rows.append("</ul>")
-    return "\n".join(rows + ["</nav>"])
+    return "\n".join(rows + ["</nav></details>"])
+
+
+def from_page(target, current):
+    "The address of a page of the book, seen from another."
+    return posixpath.relpath(target, posixpath.dirname(current) or ".")
+
+
+def bar(current):
+    "What stands above every page: a way past it, search, and the theme."
+    root = from_page(".", current).rstrip("/") + "/"
+    return (f'<a class="skip" href="#content">To the text</a>\n<div class="bar" role="banner">'
+            f'<form id="search" role="search" hidden><input name="q" type="search" placeholder="Search the book" '
+            f'aria-label="Search the book" autocomplete="off"><ul id="found" aria-label="What was found"></ul></form>'
+            f'<button id="theme" type="button" hidden>Dark</button></div>\n'
+            f'<script src="{root}page.js" data-root="{root}"></script>')
+
+
+def turning(current, titles):
+    "The previous and the next chapter, the notebook of this one, and the version."
+    order = [page_name(notebook) for _, notebooks in sidebar() for notebook in notebooks]
+    place = order.index(current)
+    around = [(order[place - 1], "Previous: ", "prev") if place else None,
+              (order[place + 1], "Next: ", "next") if place + 1 < len(order) else None]
+    links = [f'<a rel="{rel}" href="{from_page(page, current)}">{word}{escape(titles[page])}</a>' if page else "<span></span>"
+             for page, word, rel in (one or ("", "", "") for one in around)]
+    notebook = next(name for name, page in pages().items() if page == current)
+    return (f'<nav class="turn" aria-label="Previous and next chapter">{"".join(links)}</nav>\n'
+            f'<footer>{escape(CONFIG.title)} {CONFIG.version} · <a href="{REPO}nbs/{notebook}">this page as a notebook</a> · '
+            f'<a href="{CONFIG.git_url}">source</a></footer>')
+
+
+def framed(page, current, titles):
+    "A page within the book."
+    page = re.sub("<body[^>]*>", lambda m: m[0] + "\n" + bar(current) + "\n" + navigation(current, titles), page, count=1)
+    return page.replace("<main", "<main data-pagefind-body", 1).replace("</body>", turning(current, titles) + "\n</body>", 1)
+
+
+def index_words():
+    "The search index, by pagefind where it is installed."
+    if not importlib.util.find_spec("pagefind"):
+        return print("pagefind is not installed: the pages have no search")
+    subprocess.run([sys.executable, "-m", "pagefind", "--site", str(DOCS), "--quiet"], check=True)
+    shutil.rmtree(DOCS / "pagefind" / "ui", ignore_errors=True)
 
 
 def page_links(notebook, known, anchors):
@@ -246,24 +299,26 @@ def build_docs():
         raise SystemExit(f"The sidebar and the notebooks differ: {sorted(set(listed) ^ set(known))}")
     cache = proc_nbs(n_workers=2, force=True)
     shutil.rmtree(DOCS, ignore_errors=True)
-    shutil.copytree(cache, DOCS, ignore=shutil.ignore_patterns("*.ipynb", "_*"))
-    shutil.copy(TOOLS / "page.css", DOCS)
+    shutil.copytree(cache, DOCS, ignore=shutil.ignore_patterns("*.ipynb", "_*", "data"))
+    for name in ("page.css", "page.js"):
+        shutil.copy(TOOLS / name, DOCS)
     html, titles = {}, {}
     for notebook in listed:
         nb = read_nb(cache / notebook)
         nb.frontmatter_ = next(yaml.safe_load_all(text(nb.cells[0].source)))
         titles[known[notebook]] = nb.frontmatter_["title"].replace("`", "")
-        html[notebook] = to_html(nb, f"--css={SITE}page.css", f"--css={SITE}styles.css")
+        html[notebook] = to_html(nb, f"--css={SITE}page.css", f"--css={SITE}styles.css", f"--variable=book:{CONFIG.title}")
     anchors = {known[notebook]: Links(page).anchors for notebook, page in html.items()}
     for notebook, page in html.items():
         page = relink(page, page_links(notebook, known, anchors))
-        page = re.sub("<body[^>]*>", lambda m: m[0] + "\n" + navigation(known[notebook], titles), page, count=1)
+        page = framed(page, known[notebook], titles)
         (DOCS / known[notebook]).parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(DOCS / known[notebook]) as temporary:
             temporary.write_text(page, encoding="utf-8")
         print(f"{notebook} -> _docs/{known[notebook]}")
     if broken := list(broken_links(DOCS)):
         raise SystemExit("Links that lead nowhere:\n  " + "\n  ".join(broken))
+    index_words()
     print(f"{len(html)} pages; start at {DOCS / 'index.html'}")
 
 
