@@ -16,6 +16,7 @@ import torch
 from .common import as_seed, check_count, progress
 from .contrasts import graph_products, inner_products, moderated_ratio, n_relabellings, relabellings
 from .embeddings import as_embeddings
+from .kernel import largest
 from .linear import UnitRows, column_means, joint_maps, row_blocks
 from .multiplicity import benjamini_hochberg
 from .frame import frame
@@ -42,25 +43,29 @@ def haar_columns(p: int, count: int, rng: np.random.Generator) -> np.ndarray:
 
 def group_views(Y: np.ndarray, n_groups: int, width: int, rng: np.random.Generator) -> list[UnitRows]:
     "The groups of one model: centred, rotated, cut, each with rows of unit length."
-    center, rotation = column_means(Y), haar_columns(Y.shape[1], n_groups * width, rng)
-    return [UnitRows(Y, center, rotation[:, g * width:(g + 1) * width]) for g in range(n_groups)]
+    whole = UnitRows(Y, column_means(Y), haar_columns(Y.shape[1], n_groups * width, rng))
+    groups = np.empty((n_groups, len(Y), width), np.float32)             # as large as Y itself: made once, read many times
+    for rows in row_blocks(len(Y)):
+        groups[:, rows] = whole.block(rows).reshape(-1, n_groups, width).swapaxes(0, 1)
+    return [UnitRows(group).held() for group in groups]
 
 # %% ../nbs/34_features.ipynb #339b6992
 def group_graph(
     view: UnitRows,
     n_neighbors: int,
     device: str | torch.device | None = None,
-    floats: int = 2 ** 25,         # similarities held at a time
+    rows: int = 512,               # of similarities held at a time
 ) -> sp.csr_array:                 # (n, n) float32, symmetric
     "The union graph of one group's nearest neighbours by cosine, in single precision."
     n = len(view.Y)
     X = torch.as_tensor(view.block(slice(0, n)), device=device)
-    step, found = max(1, floats // n), []
-    for start in range(0, n, step):
-        similarity = X[start:start + step] @ X.T
-        own = torch.arange(len(similarity), device=X.device)
+    room, found = torch.empty(min(rows, n), n, device=X.device), []      # fresh memory costs nearly as much as a product
+    for start in range(0, n, rows):
+        block = X[start:start + rows]
+        similarity = torch.mm(block, X.T, out=room[:len(block)])
+        own = torch.arange(len(block), device=X.device)
         similarity[own, own + start] = -torch.inf
-        found.append(similarity.topk(n_neighbors, dim=1).indices.cpu())
+        found.append(largest(similarity, n_neighbors)[1].cpu())
     columns = torch.cat(found).sort(dim=1).values.numpy().ravel()
     ones, starts = np.ones(n * n_neighbors, np.float32), np.arange(0, n * n_neighbors + 1, n_neighbors)
     directed = sp.csr_array((ones, columns, starts), shape=(n, n))

@@ -25,8 +25,9 @@ SYMMETRIZE = ("union", "intersection", "mean")
 BACKENDS = ("torch", "faiss", "faiss-approximate")
 
 # %% auto #0
-__all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'TOLERANCE', 'pair_similarity', 'full_float32', 'Nearest', 'DataKernel',
-           'as_kernel', 'data_kernel', 'check_directions', 'nearest_between', 'told_apart', 'edges_as_one']
+__all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'TOLERANCE', 'pair_similarity', 'full_float32', 'largest', 'Nearest',
+           'DataKernel', 'as_kernel', 'data_kernel', 'check_directions', 'nearest_between', 'told_apart',
+           'edges_as_one']
 
 # %% ../nbs/20_kernel.ipynb #316e379e
 def pair_similarity(
@@ -142,7 +143,7 @@ def _squared(rows: torch.Tensor) -> torch.Tensor:
 _PIECE = 2 ** 25                                        # numbers in a piece
 
 
-def _largest(scores: torch.Tensor, count: int, group: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+def largest(scores: torch.Tensor, count: int, group: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     "Values and places of the `count` largest of each row, unsorted: they lie in the `count` groups with the largest maxima."
     width = scores.shape[1] // group
     if width < 2 * count or scores.device.type != "cpu":
@@ -171,7 +172,7 @@ def _nominees(data: _Rows, own: torch.Tensor, count: int, coarse: bool) -> tuple
             scores -= data.offset[first:last]
         inside = torch.nonzero((own >= first) & (own < last)).flatten()
         scores[inside, own[inside] - first] = -torch.inf
-        found, at = _largest(scores, min(count, last - first))
+        found, at = largest(scores, min(count, last - first))
         found, at = (found.float(), at + first) if values is None else (torch.cat([values, found.float()], 1), torch.cat([places, at + first], 1))
         values, places = found, at
         if values.shape[1] > count:

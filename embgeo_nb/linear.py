@@ -23,8 +23,9 @@ class UnitRows:
     "Rows of one model, centred, rotated if asked, and scaled to unit length, a block at a time."
 
     Y: np.ndarray                                # (n, p), on disk if it is there
-    center: np.ndarray                           # (p,)
+    center: np.ndarray | float = 0.0             # (p,)
     rotation: np.ndarray | None = None           # (p, s): some columns of a rotation
+    ready: bool = False                          # whether Y is all that already
 
     @property
     def width(self) -> int:
@@ -32,12 +33,19 @@ class UnitRows:
 
     def block(self, rows: slice) -> np.ndarray:
         "Unit rows (rows, width), float32; a row at the mean stays zero."
+        if self.ready:
+            return self.Y[rows]
         own = self.Y[rows].astype(np.result_type(self.Y.dtype, np.float32)) - self.center
         largest = np.abs(own).max(1, keepdims=True)                  # squares neither overflow nor vanish
         own = (own / np.where(largest > 0, largest, 1)).astype(np.float32)
         own = own if self.rotation is None else own @ self.rotation
         length = np.linalg.norm(own, axis=1, keepdims=True)
         return own / np.where(length > 0, length, 1)
+
+    def held(self) -> UnitRows:
+        "The same, computed once and kept in memory, (n, width)."
+        rows = np.concatenate([self.block(rows) for rows in row_blocks(len(self.Y))])
+        return UnitRows(rows, ready=True)
 
 
 def row_blocks(n: int, block: int = 8192) -> Iterator[slice]:

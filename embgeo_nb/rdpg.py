@@ -326,6 +326,11 @@ def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis:
 
     for block in range(max_iter):
         X, R = _orthonormal(rest)
+        if basis and X.shape[1] and R.norm(dim=1).min() < 1e-3 * basis.longest:      # so short that rounding may have turned it back
+            X = basis.outside(X)[0]
+            apart = X.norm(dim=0) > 0.5
+            X, S = _orthonormal(X[:, apart])
+            R = S @ R[apart]
         if X.shape[1]:
             X, OX, GX, turn = applied(X)
             newest = R if turn is None else turn @ R

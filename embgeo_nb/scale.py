@@ -31,7 +31,7 @@ from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, 
                              write_manifest)
 from .fitted_nulls import latent_positions, redrawn_statistics
 from .frame import frame
-from .kernel import (METRICS, SYMMETRIZE, DataKernel, Nearest, _coarse_pays, _largest, _on_cpu, _Rows, as_kernel, check_directions, data_kernel,
+from .kernel import (METRICS, SYMMETRIZE, DataKernel, Nearest, _coarse_pays, _on_cpu, _Rows, as_kernel, largest, check_directions, data_kernel,
                               nearest_between)
 from .omnibus import Graphs, Omnibus, as_graphs, omnibus
 from .rdpg import to_torch
@@ -52,7 +52,7 @@ def machine_rates(device: str = "cpu") -> dict[str, float]:
     coarse, coarse_tall = dense.bfloat16(), tall.bfloat16()
     return {"dense": 2 * 1024 * 512 * n / _seconds(lambda: dense @ tall.T), "coarse": 2 * 1024 * 512 * n / _seconds(lambda: coarse @ coarse_tall.T),
             "thin": 2 * 128 * 16 * n / _seconds(lambda: thin @ block), "sparse": 2 * n * degree * 16 / _seconds(lambda: graph @ block),
-            "select": scores.numel() / _seconds(lambda: _largest(scores, 80)), "pairs": 512 * 2 ** 14 / _seconds(lambda: (tall[:2 ** 14].double() ** 2).sum(1)),
+            "select": scores.numel() / _seconds(lambda: largest(scores, 80)), "pairs": 512 * 2 ** 14 / _seconds(lambda: (tall[:2 ** 14].double() ** 2).sum(1)),
             "signs": 2 ** 20 / _seconds(lambda: coin_flips(0, torch.arange(64, device=device), 0, 256, 64))}
 
 

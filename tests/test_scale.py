@@ -93,7 +93,7 @@ def test_memory_mapped_rows(tmp_path):
 @pytest.mark.parametrize("count", [1, 7, 90])
 def test_largest_by_groups(width, count):
     scores = torch.as_tensor(np.random.default_rng(0).integers(0, 300, (20, width)).astype("f4"))
-    values, places = kernel_module._largest(scores, count)
+    values, places = kernel_module.largest(scores, count)
     assert (values.sort(1, descending=True).values == scores.topk(count).values).all()
     assert (scores.gather(1, places) == values).all()
     assert all(len(set(row)) == count for row in places.tolist())
