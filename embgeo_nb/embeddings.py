@@ -22,7 +22,8 @@ from .inputs import (as_column, as_ids, by_position, frame_column, frame_vectors
 from .readers import read_vectors
 
 # %% auto #0
-__all__ = ['as_matrix', 'nonfinite_rows', 'zero_rows', 'collapse_of', 'Embeddings', 'taken', 'as_embeddings', 'row_numbers']
+__all__ = ['as_matrix', 'nonfinite_rows', 'zero_rows', 'collapse_of', 'as_bits', 'Embeddings', 'taken', 'as_embeddings',
+           'row_numbers']
 
 # %% ../nbs/10_embeddings.ipynb #d803dde3
 def as_matrix(
@@ -90,6 +91,19 @@ def collapse_of(
         rows = rows[lengths[:, 0] > 0] / lengths[lengths > 0][:, None]
         one_way = rows.shape[1] > 1 and np.sqrt(((rows - rows.mean(0)) ** 2).sum(1).mean()) < 1e-4
     return "its rows all point in nearly the same direction" if one_way else None
+
+# %% ../nbs/10_embeddings.ipynb #b1750a02
+def as_bits(
+    values: Any,            # (..., p) whole numbers of one byte, signed or not, in whatever `as_matrix` takes
+    name: str = "Y",
+) -> np.ndarray:            # (..., 8 p) uint8, each 0 or 1
+    "The bits that are packed into bytes; of bits that never were, each with seven zeros before it, which changes no distance."
+    array = to_array(values, name)
+    whole = array.dtype.kind in "biuf" and (array.dtype.kind == "b" or np.array_equal(array, np.rint(array)))
+    if not whole or array.size and (array.min() < -128 or array.max() > 255):
+        raise ValueError(f"{name} must hold bytes (whole numbers in -128..255) or bits for metric='hamming'; "
+                         f"got {array.dtype}, not all of them such numbers.")
+    return np.unpackbits((array.astype(np.int16) & 255).astype(np.uint8), axis=-1)
 
 # %% ../nbs/10_embeddings.ipynb #393231e2
 @dataclass(frozen=True, eq=False)
