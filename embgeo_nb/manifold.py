@@ -467,6 +467,82 @@ class ModelManifold:
         return (f"<p><b>Map of {len(self.models)} models</b>: {self.n_components} coordinates showing {shares} of the positive eigenvalues; "
                 f"negative mass {self.negative_mass:.1%}</p>" + html_table(("model", *_axes(self.n_components)), rows))
 
+    def plot(self, **options: Any) -> Any:
+        "Scatter plot of the map; see `plot_manifold` for the options."
+        return _plot(self, **options)
+
+    def place(self, distances: Any) -> np.ndarray:
+        """Coordinates of models on this map, from their distances to the models that made it.
+
+        Parameters
+        ----------
+        distances : array (m,) or (q, m), or dict or pandas Series of model name to distance
+            In the order of the first `n_fitted` models. A dict may hold further models; they are not used.
+
+        Returns
+        -------
+        ndarray of shape (c,) or (q, c)
+        """
+        return _place(self, distances)
+
+    def add(self, name: Any, distances: Any) -> ModelManifold:
+        """This map with one more model on it; the others stay where they are.
+
+        The other order, `M.add(distances, name)`, is understood as well.
+
+        Parameters
+        ----------
+        name : str
+            A new name.
+        distances : array (m,), or dict or pandas Series of model name to distance
+            From the new model to those that made the map, in the kind and frame of the map's own distances.
+
+        Returns
+        -------
+        ModelManifold
+            With the new model last.
+        """
+        return _add(self, distances, name)
+
+    def correlate(self, metric: Any, seed: int | np.random.Generator = 0, n_permutations: int = 9999,
+                  method: str = "pearson", groups: Sequence | Mapping[str, Any] | None = None,
+                  unseen: bool = False) -> Association:
+        """Whether models that are close perform alike, and whether performance can be predicted from the place on the
+        map.
+
+        Parameters
+        ----------
+        metric : sequence of m numbers, dict or pandas Series of model name to number, or (m, m) distance matrix
+            What the models can do. What has names (also a ModelDistance or a square DataFrame) is read by name. A
+            matrix (differences of another kind) gets the Mantel test only.
+        seed : int or numpy.random.Generator
+            For the permutations.
+        n_permutations : int, default 9999
+        method : {'pearson', 'spearman'}
+            Correlation of the distances in the Mantel test; 'spearman' asks for any increasing relation.
+        groups : sequence of m labels, or dict or pandas Series of model name to label, optional
+            Families of models, or kinds. Where they are given, both tests respect them: whole families are permuted
+            among each other and members within, and a whole family is left out at a time.
+        unseen : bool, default False
+            Make the map anew without the models that are left out, and place them on it: what a prediction would be
+            for models that arrive after the map. By default they take part in the map, and only their metric is
+            unknown.
+
+        Returns
+        -------
+        Association
+
+        Raises
+        ------
+        ValueError
+            If the metric does not fit the models, does not vary, or too few models are left for the regression.
+
+        References
+        ----------
+        Mantel (1967), Cancer Research 27; Winkler et al. (2015), NeuroImage 123, for the grouped permutations.
+        """
+        return _correlate(self, metric, seed, n_permutations, method, groups, unseen)
+
 
 def _axes(c: int) -> list[str]:
     return [f"x{axis + 1}" for axis in range(c)]
@@ -621,12 +697,9 @@ def _names(models: Sequence[str] | None, m: int) -> tuple[str, ...]:
 
 # %% ../nbs/50_manifold.ipynb #848eddff
 def _plot(self: ModelManifold, **options: Any) -> Any:
-    "Scatter plot of the map; see `plot_manifold` for the options."
+    "The code of `ModelManifold.plot`."
     from embgeo_nb.plot import plot_manifold
     return plot_manifold(self, **options)
-
-
-ModelManifold.plot = _plot
 
 # %% ../nbs/50_manifold.ipynb #d815a869
 @dataclass(frozen=True, eq=False)
@@ -739,17 +812,7 @@ def _rows_of(names: Sequence[Any], models: Sequence[str], what: str) -> list[int
 
 # %% ../nbs/50_manifold.ipynb #d4bdd433
 def _place(self: ModelManifold, distances: Any) -> np.ndarray:
-    """Coordinates of models on this map, from their distances to the models that made it.
-
-    Parameters
-    ----------
-    distances : array (m,) or (q, m), or dict or pandas Series of model name to distance
-        In the order of the first `n_fitted` models. A dict may hold further models; they are not used.
-
-    Returns
-    -------
-    ndarray of shape (c,) or (q, c)
-    """
+    "The code of `ModelManifold.place`."
     delta = _distances_to(self, distances)
     if self.n_steps:
         delta = _along_new_joins(delta, self.distances[:self.n_fitted, :self.n_fitted], self.n_steps)
@@ -775,22 +838,7 @@ def _distances_to(self: ModelManifold, distances: Any) -> np.ndarray:
 
 
 def _add(self: ModelManifold, distances: Any, name: Any) -> ModelManifold:
-    """This map with one more model on it; the others stay where they are.
-
-    `M.add(name, distances)`, as `O.add_model(name, model)`, is understood as well.
-
-    Parameters
-    ----------
-    distances : array (m,), or dict or pandas Series of model name to distance
-        From the new model to those that made the map, in the kind and frame of the map's own distances.
-    name : str
-        A new name.
-
-    Returns
-    -------
-    ModelManifold
-        With the new model last.
-    """
+    "The code of `ModelManifold.add`."
     if isinstance(distances, str) and not isinstance(name, str):
         distances, name = name, distances
     if not isinstance(name, str) or name in self.models:
@@ -807,9 +855,6 @@ def _add(self: ModelManifold, distances: Any, name: Any) -> ModelManifold:
     known[m, :self.n_fitted] = known[:self.n_fitted, m] = delta
     spread = None if self.covariances is None else np.concatenate([self.covariances, np.full((1, c, c), np.nan)])
     return replace(self, coordinates=np.vstack([self.coordinates, placed]), distances=known, models=(*self.models, name), covariances=spread)
-
-
-ModelManifold.place, ModelManifold.add = _place, _add
 
 # %% ../nbs/50_manifold.ipynb #1eab7bf3
 def distances_from(O: Omnibus, model: Any, kind: str = "frobenius", relative: bool = False, device: Any = None) -> dict[str, float]:
@@ -932,38 +977,7 @@ def _permutations(groups: np.ndarray | None, m: int, count: int, rng: np.random.
 # %% ../nbs/50_manifold.ipynb #0cf8a3f4
 def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator = 0, n_permutations: int = 9999,
                method: str = "pearson", groups: Sequence | Mapping[str, Any] | None = None, unseen: bool = False) -> Association:
-    """Whether models that are close perform alike, and whether performance can be predicted from the place on the map.
-
-    Parameters
-    ----------
-    metric : sequence of m numbers, dict or pandas Series of model name to number, or (m, m) distance matrix
-        What the models can do. What has names (also a ModelDistance or a square DataFrame) is read by name. A matrix
-        (differences of another kind) gets the Mantel test only.
-    seed : int or numpy.random.Generator
-        For the permutations.
-    n_permutations : int, default 9999
-    method : {'pearson', 'spearman'}
-        Correlation of the distances in the Mantel test; 'spearman' asks for any increasing relation.
-    groups : sequence of m labels, or dict or pandas Series of model name to label, optional
-        Families of models, or kinds. Where they are given, both tests respect them: whole families are permuted among each
-        other and members within, and a whole family is left out at a time.
-    unseen : bool, default False
-        Make the map anew without the models that are left out, and place them on it: what a prediction would be for
-        models that arrive after the map. By default they take part in the map, and only their metric is unknown.
-
-    Returns
-    -------
-    Association
-
-    Raises
-    ------
-    ValueError
-        If the metric does not fit the models, does not vary, or too few models are left for the regression.
-
-    References
-    ----------
-    Mantel (1967), Cancer Research 27; Winkler et al. (2015), NeuroImage 123, for the grouped permutations.
-    """
+    "The code of `ModelManifold.correlate`."
     check_option("method", method, ("pearson", "spearman"))
     count, m = check_count("n_permutations", n_permutations, 1), len(self.models)
     if m < 4:
@@ -1015,9 +1029,6 @@ def _mantel(distances: np.ndarray, differences: np.ndarray, method: str, permuta
     fixed, moving = sides
     batches = np.array_split(permutations, max(1, permutations.size * len(fixed) // 2 ** 21))
     return np.concatenate([np.einsum("ij,bij->b", fixed, moving[batch[:, :, None], batch[:, None]]) / 2 for batch in batches])
-
-
-ModelManifold.correlate = _correlate
 
 # %% ../nbs/50_manifold.ipynb #20e6df43
 def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components: int = 2, seed: int = 0, **options: Any) -> Any:
