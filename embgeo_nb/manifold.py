@@ -23,7 +23,7 @@ from .omnibus import Omnibus, as_graphs, omnibus, place_model
 # %% auto #0
 __all__ = ['DISTANCES', 'KINDS', 'DistanceKind', 'ModelDistance', 'model_distance', 'random_halves', 'unrelated_distance',
            'ModelManifold', 'model_manifold', 'any_axes', 'ModelTree', 'model_tree', 'by_model', 'distances_from',
-           'Association', 'associate']
+           'Association', 'grouped_permutations', 'associate']
 
 # %% ../nbs/50_manifold.ipynb #f085e81b
 @dataclass(frozen=True)
@@ -44,6 +44,9 @@ DISTANCES = {   # (kind, relative)
     ("frobenius", True): DistanceKind("2 |Z_s - Z_r|_F / (|Z_s|_F + |Z_r|_F)", metric=True, euclidean=True, upper_bound=2.0),
     ("spectral", False): DistanceKind("|Z_s - Z_r|_2 / sqrt(n)", metric=True, euclidean=False),
     ("spectral", True): DistanceKind("2 |Z_s - Z_r|_2 / (|Z_s|_2 + |Z_r|_2)", metric=False, euclidean=False, upper_bound=2.0),
+    ("edges", False): DistanceKind("|A_s - A_r|_F / sqrt(n), of the graphs", metric=True, euclidean=True, compares="neighbors"),
+    ("linear", False): DistanceKind("|K_s - K_r|_F, of linear kernels, |K|_F = 1", metric=True, euclidean=True, upper_bound=2 ** 0.5,
+                                    invariances=("rotation", "scaling", "translation"), compares="embeddings"),
     ("knn", False): DistanceKind("1 - mean share of common neighbours", metric=True, euclidean=False, upper_bound=1.0, compares="neighbors"),
     ("cka", False): DistanceKind("sqrt(2 - 2 CKA), linear", metric=True, euclidean=True, upper_bound=2 ** 0.5,
                                  invariances=("rotation", "scaling", "translation"), compares="embeddings"),
@@ -93,6 +96,12 @@ def _knn(kernels: Sequence[DataKernel]) -> np.ndarray:
     return np.stack([1 - np.asarray(A.directed.minimum(B.directed).sum(1)).ravel() / A.n_neighbors for A, B in combinations(kernels, 2)])
 
 
+def _edges(graphs: Sequence[Any]) -> np.ndarray:
+    "Number of edges not in common (weights squared), for every pair of models and every datum: (pairs, n)."
+    own = [np.asarray(graph.power(2).sum(1)).ravel() for graph in graphs]
+    return np.stack([own[s] + own[r] - 2 * np.asarray(graphs[s].multiply(graphs[r]).sum(1)).ravel() for s, r in combinations(range(len(own)), 2)])
+
+
 def _unit(Y: np.ndarray, norm: Callable[[np.ndarray], float]) -> np.ndarray:
     "Centred, and of norm one; zero if all rows are the same."
     Y = Y - Y.mean(0)
@@ -117,6 +126,15 @@ def _cka(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return _chords(_symmetric((np.linalg.norm(X.T @ Y) ** 2 for X, Y in combinations(unit, 2)), len(unit)))
 
 
+def _linear(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    unit = []
+    for Y in arrays:
+        length = np.linalg.norm(Y := Y - Y.mean(0), axis=1, keepdims=True)
+        Y = Y / np.where(length > 0, length, 1)
+        unit.append(Y / max(np.linalg.norm(Y.T @ Y) ** 0.5, 1e-300))
+    return _chords(_symmetric((np.linalg.norm(X.T @ Y) ** 2 for X, Y in combinations(unit, 2)), len(unit)))
+
+
 def _rsa(arrays: Sequence[np.ndarray]) -> np.ndarray:
     from scipy.spatial.distance import pdist
     from scipy.stats import rankdata
@@ -133,7 +151,7 @@ def _procrustes(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return _chords(_symmetric((orthogonal_procrustes(X, Y)[1] for X, Y in combinations(unit, 2)), len(unit)))
 
 
-_OF_EMBEDDINGS = {"cka": _cka, "rsa": _rsa, "procrustes": _procrustes}
+_OF_EMBEDDINGS = {"linear": _linear, "cka": _cka, "rsa": _rsa, "procrustes": _procrustes}
 
 # %% ../nbs/50_manifold.ipynb #7fbce95f
 @dataclass(frozen=True, eq=False)
@@ -232,11 +250,11 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
     Parameters
     ----------
     O : Omnibus
-        All the models that are to be compared, embedded jointly. The kinds that need no frame ('knn', 'cka', 'rsa',
-        'procrustes') also take embeddings, and 'knn' a dict of DataKernels.
-    kind : {'frobenius', 'spectral', 'knn', 'cka', 'rsa', 'procrustes'}
-        Root-mean-square displacement of a datum, or the largest one along a single direction; or a baseline. What each
-        claims to be is in `DISTANCES`.
+        All the models that are to be compared, embedded jointly. The kinds that need no frame (all but the first two)
+        also take embeddings, and 'knn' and 'edges' a dict of DataKernels.
+    kind : {'frobenius', 'spectral', 'edges', 'linear', 'knn', 'cka', 'rsa', 'procrustes'}
+        Root-mean-square displacement of a datum, or the largest one along a single direction; the graphs edge by edge;
+        the linear kernels; or a baseline. What each claims to be is in `DISTANCES`.
     relative : bool, default False
         Divide by the mean of the two models' own norms, of the same kind. The result is between 0 and 2. Only
         'frobenius' and 'spectral' have this option.
@@ -303,6 +321,9 @@ def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[
             pair = omnibus(O.graphs.select((O.models[s], O.models[r])), n_components=O.n_components, tol=O.tol)
             matrices[:, s, r] = matrices[:, r, s] = [_of_positions(pair.positions[:, rows], kind, relative)[0, 1] for rows in subsets]
         return matrices
+    if kind == "edges":
+        apart = _edges([graph.astype(np.float64) for graph in _graphs(O).values()])
+        return np.stack([_symmetric(np.sqrt(np.maximum(apart[:, rows].mean(1), 0)), len(_graphs(O))) for rows in subsets])
     if kind == "knn":
         kernels = list(_kernels(O).values())
         if len({kernel.n_neighbors for kernel in kernels}) > 1:
@@ -322,6 +343,11 @@ def _embeddings(O: Any, kind: str) -> Embeddings:
     if emb is None:
         raise ValueError(f"{kind} needs embeddings, but this was made from graphs." + (" Use refit=False." if "refit" in kind else " Give `model_distance` the embeddings."))
     return emb
+
+
+def _graphs(O: Any) -> Mapping[str, Any]:
+    "Symmetric sparse graphs of all models."
+    return (O.graphs if isinstance(O, Omnibus) else as_graphs(O)).graphs
 
 
 def _kernels(O: Any) -> Mapping[str, DataKernel]:
@@ -348,7 +374,7 @@ def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
     settings = dict(O.graphs.settings) if isinstance(O, Omnibus) else dict(n_neighbors=32)
     settings["n_neighbors"] = max(1, round(settings["n_neighbors"] * len(rows) / emb.n))
     kernels = {name: data_kernel(Y[rows], **settings) for name, Y in emb.arrays.items()}
-    return kernels if kind == "knn" else omnibus(kernels, n_components=min(O.n_components, len(rows)), tol=O.tol)
+    return kernels if kind in ("knn", "edges") else omnibus(kernels, n_components=min(O.n_components, len(rows)), tol=O.tol)
 
 # %% ../nbs/50_manifold.ipynb #0b5dd0cd
 def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, n_permutations: int = 9,
@@ -397,6 +423,9 @@ def _of_pair(O: Any, kind: str, relative: bool) -> Callable[[str, str, np.ndarra
             pair = omnibus(two, n_components=O.n_components, tol=O.tol)
             return float(_of_positions(pair.positions, kind, relative)[0, 1])
         return apart
+    if kind == "edges":
+        graphs = _graphs(O)
+        return lambda a, b, order: np.sqrt(((graphs[a] - graphs[b][order][:, order]).power(2)).sum() / graphs[a].shape[0])
     if kind == "knn":
         directed = {name: kernel.directed for name, kernel in _kernels(O).items()}
         return lambda a, b, order: 1 - directed[a].multiply(directed[b][order][:, order]).sum() / directed[a].sum()
@@ -962,7 +991,7 @@ def _map_without(distances: np.ndarray, out: np.ndarray, c: int) -> np.ndarray:
     return X
 
 
-def _permutations(groups: np.ndarray | None, m: int, count: int, rng: np.random.Generator) -> np.ndarray:
+def grouped_permutations(groups: np.ndarray | None, m: int, count: int, rng: np.random.Generator) -> np.ndarray:
     "`count` random permutations of m models, (count, m), that respect the groups: blocks of one size, and within blocks."
     if groups is None:
         return rng.permuted(np.tile(np.arange(m), (count, 1)), axis=1)
@@ -996,7 +1025,7 @@ def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator
         if groups.shape != (m,) or len(np.unique(groups)) < 2:
             raise ValueError(f"groups must be {m} labels, one per model, of at least two groups; got shape {groups.shape}.")
     seed = int(seed.integers(2 ** 62)) if isinstance(seed, np.random.Generator) else check_count("seed", seed, 0)
-    permutations = _permutations(groups, m, count, np.random.default_rng(seed))
+    permutations = grouped_permutations(groups, m, count, np.random.default_rng(seed))
     mantel = _mantel(self.distances, differences, method, np.vstack([np.arange(m), permutations]))
     if values.ndim == 2:
         r_squared, predictions = None, None
