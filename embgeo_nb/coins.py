@@ -95,8 +95,10 @@ def padded(graph: sp.csr_array, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return inside, np.where(inside, start[:, None] + column, 0)
 
 
-def differing_edges(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    "Observed signs (g, width) and vectors |w| z~ / 2, (g, width, d), of some data, padded with zeros to a common width."
+def differing_edges(difference: sp.csr_array, rows: np.ndarray,
+                    loadings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Observed signs (g, width) and vectors |w| z~ / 2, (g, width, d), of some data, padded with zeros to a common
+    width."""
     inside, at = padded(difference, rows)
     weights = torch.as_tensor(np.where(inside, difference.data[at], 0), dtype=torch.float32, device=loadings.device)
     neighbors = torch.as_tensor(difference.indices[at].astype(np.int64), device=loadings.device)
@@ -137,7 +139,8 @@ def signs_at_a_time(device: torch.device) -> int:
     return FLOATS if device.type == "cpu" else 8 * FLOATS
 
 
-def flip_pvalues(difference: sp.csr_array, loadings: torch.Tensor, keys: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
+def flip_pvalues(difference: sp.csr_array, loadings: torch.Tensor, keys: np.ndarray, n_resamples: int,
+                 seed: int) -> np.ndarray:
     "Exact sign-flip p-values of all data, whose coins are those of their keys."
     counts = np.diff(difference.indptr)
     pvalues, rows = enumerated_pvalues(difference, loadings, n_resamples)
@@ -151,8 +154,9 @@ def flip_pvalues(difference: sp.csr_array, loadings: torch.Tensor, keys: np.ndar
     pvalues[rows] = (1 + hits[rows]) / (n_resamples + 1)
     return pvalues
 
-
-def enumerated_pvalues(difference: sp.csr_array, loadings: torch.Tensor, n_resamples: int) -> tuple[np.ndarray, np.ndarray]:
+# %% ../nbs/94_coins.ipynb #b405b4e6
+def enumerated_pvalues(difference: sp.csr_array, loadings: torch.Tensor,
+                       n_resamples: int) -> tuple[np.ndarray, np.ndarray]:
     "p-values (n,) of the data whose patterns are no more than the flips would be, and the rows that are left."
     counts = np.diff(difference.indptr)
     pvalues, few = np.ones(len(counts)), int(np.floor(np.log2(n_resamples + 1))) + 1
@@ -163,8 +167,18 @@ def enumerated_pvalues(difference: sp.csr_array, loadings: torch.Tensor, n_resam
     return pvalues, np.flatnonzero(counts > few)
 
 
-def _flip_batch(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor, keys: np.ndarray, seed: int, done: int, step: int,
-                hits: np.ndarray, pvalues: np.ndarray) -> None:
+def _all_patterns(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor, count: int) -> np.ndarray:
+    "Exact p-values from all 2^(count - 1) sign patterns with the first sign fixed."
+    observed, vectors = differing_edges(difference, rows, loadings)
+    places = torch.arange(count, device=loadings.device)
+    bits = (torch.arange(2 ** (count - 1), device=loadings.device)[:, None] >> places) & 1
+    patterns = (1.0 - 2.0 * bits.flip(1)).to(vectors)                 # the last bit is always 0: the first sign is +
+    reached = _reached(observed, vectors)
+    return (flipped_statistics(patterns[None], vectors) >= reached).double().mean(1).cpu().numpy()
+
+# %% ../nbs/94_coins.ipynb #ef923c28
+def _flip_batch(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor, keys: np.ndarray, seed: int,
+                done: int, step: int, hits: np.ndarray, pvalues: np.ndarray) -> None:
     "`step` more draws for some data: counts their hits, and sets p = h / l where the h-th one falls."
     observed, vectors = differing_edges(difference, rows, loadings)
     reached = _reached(observed, vectors)
@@ -175,12 +189,3 @@ def _flip_batch(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tens
     total = total[:, -1].cpu().numpy()
     hits[rows] = total
     pvalues[rows] = np.where(total >= HITS, HITS / (done + at), pvalues[rows])
-
-
-def _all_patterns(difference: sp.csr_array, rows: np.ndarray, loadings: torch.Tensor, count: int) -> np.ndarray:
-    "Exact p-values from all 2^(count - 1) sign patterns with the first sign fixed."
-    observed, vectors = differing_edges(difference, rows, loadings)
-    bits = (torch.arange(2 ** (count - 1), device=loadings.device)[:, None] >> torch.arange(count, device=loadings.device)) & 1
-    patterns = (1.0 - 2.0 * bits.flip(1)).to(vectors)                 # the last bit is always 0: the first sign is +
-    reached = _reached(observed, vectors)
-    return (flipped_statistics(patterns[None], vectors) >= reached).double().mean(1).cpu().numpy()

@@ -124,9 +124,11 @@ class Corpus:
                 raise ValueError(f"rows is a mask of shape {rows.shape}, but the corpus has {self.n} documents")
             rows = np.flatnonzero(rows)
         if rows.dtype.kind not in "iu" or rows.ndim != 1:
-            raise TypeError(f"rows must be one-dimensional, of integers or truth values; got {rows.dtype} of shape {rows.shape}")
+            raise TypeError(f"rows must be one-dimensional, of integers or truth values; got {rows.dtype} of shape "
+                            f"{rows.shape}")
         if rows.size and not -self.n <= rows.min() <= rows.max() < self.n:
-            raise ValueError(f"rows must lie between 0 and {self.n - 1}, but they reach from {rows.min()} to {rows.max()}")
+            raise ValueError(f"rows must lie between 0 and {self.n - 1}, but they reach from {rows.min()} to "
+                             f"{rows.max()}")
         return Corpus([self.ids[i] for i in rows], [self.texts[i] for i in rows], self.labels[rows])
 
     def without(self, label) -> Corpus:
@@ -198,7 +200,8 @@ class Corpus:
         return f"Corpus of {self.n:,} documents: {shown}" if counts else "Corpus of 0 documents"
 
 # %% ../nbs/12_corpora.ipynb #5446dcf2
-_SKIPPED = {"test", "tests", "testing", "conftest", "setup", "backends", "distutils", "f2py", "sphinxext", "tensorboard", "externals"}
+_SKIPPED = {"test", "tests", "testing", "conftest", "setup", "backends", "distutils", "f2py", "sphinxext",
+            "tensorboard", "externals"}
 
 
 def _public_modules(package: str) -> list[str]:
@@ -261,7 +264,7 @@ def _read_package(package: str) -> list[tuple[str, str]]:
                 names[text] = name
     return sorted((name, text) for text, name in names.items())
 
-
+# %% ../nbs/12_corpora.ipynb #7ede4bec
 _CHILD = """\
 import json, os, runpy, sys
 package, source, target, sys.path[:] = json.loads(sys.argv[1])
@@ -272,31 +275,38 @@ os._exit(0)  # the work is done; some libraries crash while being unloaded
 """
 
 
+def _start_reader(package: str, place: Path) -> tuple[Any, subprocess.Popen]:
+    "A process that writes what `_read_package` finds to place.json, and its complaints to place.log"
+    source = importlib.util.find_spec("embgeo_nb.corpora").origin
+    order = json.dumps([package, source, f"{place}.json", sys.path])
+    log = open(f"{place}.log", "wb")
+    return log, subprocess.Popen([sys.executable, "-c", _CHILD, order], cwd=place.parent,
+                                 env={**os.environ, "PYTHONHASHSEED": "0", "MPLBACKEND": "Agg"},
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
+
+# %% ../nbs/12_corpora.ipynb #73bcd0cf
 def _read_packages(packages: Sequence[str], timeout: float = 300) -> dict[str, list[tuple[str, str]]]:
     "`_read_package` for several packages, each in a fresh interpreter, side by side"
-    source = importlib.util.find_spec("embgeo_nb.corpora").origin
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "MPLBACKEND": "Agg"}
-    found = {}
     with tempfile.TemporaryDirectory() as folder:
-        started = []
-        for i, package in enumerate(packages):
-            order = json.dumps([package, source, os.path.join(folder, f"{i}.json"), sys.path])
-            log = open(os.path.join(folder, f"{i}.log"), "wb")
-            started.append((package, log, subprocess.Popen(
-                [sys.executable, "-c", _CHILD, order], env=environment, cwd=folder,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)))
+        started = [(package, *_start_reader(package, Path(folder, str(i)))) for i, package in enumerate(packages)]
         try:
-            for i, (package, log, child) in enumerate(started):
-                if child.wait(timeout) != 0:
-                    last = Path(log.name).read_text(errors="replace").strip().splitlines()[-1:]
-                    raise RuntimeError(f"the docstrings of {package!r} could not be read (exit status {child.returncode}): {''.join(last)}")
-                found[package] = [tuple(pair) for pair in json.loads(Path(folder, f"{i}.json").read_text(encoding="utf-8"))]
+            return {package: _what_was_read(package, log, child, Path(folder, str(i)), timeout)
+                    for i, (package, log, child) in enumerate(started)}
         finally:
             for _, log, child in started:
                 child.kill()
                 child.wait()
                 log.close()
-    return found
+
+
+def _what_was_read(package: str, log: Any, child: subprocess.Popen, place: Path,
+                   timeout: float) -> list[tuple[str, str]]:
+    "What a process wrote, once it has ended; an error with its last words if it broke"
+    if child.wait(timeout) != 0:
+        last = Path(log.name).read_text(errors="replace").strip().splitlines()[-1:]
+        raise RuntimeError(f"the docstrings of {package!r} could not be read (exit status {child.returncode}): "
+                           f"{''.join(last)}")
+    return [tuple(pair) for pair in json.loads(Path(f"{place}.json").read_text(encoding="utf-8"))]
 
 # %% ../nbs/12_corpora.ipynb #83859cfb
 _DROPPED_LINE = re.compile(r"^\s*(\.\. [\w:-]+::.*|:[\w-]+:(\s.*)?|[-=~^*#+\" ]{3,}|\.\. \[\w+\])\s*$")
@@ -332,7 +342,8 @@ def _without_names(text: str, packages: Sequence[str]) -> str:
     "The text without the packages' names (anywhere) and import aliases (as whole words)"
     aliases = [re.escape(alias) for package in packages for alias in _ALIASES.get(package, ())]
     names = [re.escape(package) for package in packages]
-    pattern = re.compile("|".join([rf"\b(?:{'|'.join(aliases)})\b\.?"] * bool(aliases) + [rf"(?:{'|'.join(names)})\.?"]), re.I)
+    pattern = re.compile("|".join([rf"\b(?:{'|'.join(aliases)})\b\.?"] * bool(aliases)
+                                  + [rf"(?:{'|'.join(names)})\.?"]), re.I)
     before = None
     while text != before:   # until stable: taking a name out could put another together
         before, text = text, pattern.sub("", text)
@@ -380,7 +391,8 @@ def docstrings(
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise ImportError(f"package {package!r} is not installed; install it or leave it out of packages")
-    texts = {p: {n: _without_names(_plain(d), packages) for n, d in pairs} for p, pairs in _read_packages(packages).items()}
+    texts = {p: {n: _without_names(_plain(d), packages) for n, d in pairs}
+             for p, pairs in _read_packages(packages).items()}
     owners: dict[str, set[str]] = {}
     for package, named in texts.items():
         for text in named.values():
@@ -478,7 +490,8 @@ def _of_dataset(dataset: Any) -> Corpus:
 def optional_data(name: str, required: bool = False) -> Path | None:
     """Where an optional data file is, or None where it is not.
 
-    Looked for in the folder named by the environment variable ``EMBGEO_DATA`` if it is set, else in ``shared/data`` in the
+    Looked for in the folder named by the environment variable ``EMBGEO_DATA`` if it is set, else in ``shared/data`` in
+    the
     working directory and in the folders around it.
 
     Parameters
@@ -501,5 +514,6 @@ def optional_data(name: str, required: bool = False) -> Path | None:
     folders = [Path(chosen)] if chosen else [folder / "shared" / "data" for folder in (Path.cwd(), *Path.cwd().parents)]
     found = next((folder / name for folder in folders if (folder / name).is_file()), None)
     if found is None and required:
-        raise FileNotFoundError(f"{name} is not there; set the environment variable EMBGEO_DATA to the folder that holds it")
+        raise FileNotFoundError(f"{name} is not there; set the environment variable EMBGEO_DATA to the folder that "
+                                f"holds it")
     return found

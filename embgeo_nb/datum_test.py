@@ -16,8 +16,10 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .coins import FLOATS, SLACK, coin_flips, differing_edges, flip_pvalues, flipped_statistics, id_keys, in_batches, key_order, put_back
-from .common import as_seed, check_count, check_level, check_option, html_table, need, progress, row_of, versions
+from .coins import (FLOATS, SLACK, coin_flips, differing_edges, flip_pvalues, flipped_statistics, id_keys,
+                             in_batches, key_order, put_back)
+from .common import (as_seed, check_count, check_level, check_option, html_table, need, progress, row_of,
+                              versions)
 from .fitted_nulls import independent_pvalues, resampled_statistics
 from .frame import Frame, displaced, frame, frame_of, relative_length
 from .kernel import edges_as_one, pair_similarity, told_apart
@@ -57,11 +59,13 @@ class DatumTest:
     settings : dict
         n_neighbors, metric and symmetrize, where the graphs were made here.
     outside : float or None
-        Share of fitted edge probabilities outside [0, 1], for the nulls that fit a model: where it is large, they do not hold.
+        Share of fitted edge probabilities outside [0, 1], for the nulls that fit a model: where it is large, they do
+        not hold.
     frame_models : tuple of str
         Further models that joined the frame by name. The null is then conditional on them.
     groups : (tuple of str, tuple of str) or None
-        The models of the two groups, where groups of models were compared. `models` then names the groups, and `graphs` holds their mean graphs.
+        The models of the two groups, where groups of models were compared. `models` then names the groups, and `graphs`
+        holds their mean graphs.
     """
 
     statistic: np.ndarray = field(repr=False)
@@ -117,27 +121,32 @@ class DatumTest:
 
     @cached_property
     def by_id(self) -> tuple[sp.csr_array, np.ndarray, np.ndarray, np.ndarray | None]:
-        "What the coins see, in the order of the keys, whatever that of the rows: differing edges, loadings, keys (n,); and that order (None where rows are in it)."
+        """What the coins see, in the order of the keys, whatever that of the rows: differing edges, loadings, keys
+        (n,); and that order (None where rows are in it)."""
         keys = id_keys(self.ids)
         order = key_order(keys)
         difference, loadings = self.difference, self.frame.loadings
         if order is not None:
             difference, loadings, keys = reordered(difference, order), loadings[order], keys[order]
             difference.sort_indices()
-        difference, loadings = edges_as_one(difference, torch.as_tensor(loadings), copies_of(self.graphs, *self.models, order))
+        difference, loadings = edges_as_one(difference, torch.as_tensor(loadings),
+                                            copies_of(self.graphs, *self.models, order))
         return difference, loadings.numpy(), keys, order
 
     @property
     def smallest_pvalue(self) -> np.ndarray | float | None:
-        "The smallest p-value that was attainable: one number, for `paired` one per datum, None for closed forms without such a bound."
+        """The smallest p-value that was attainable: one number, for `paired` one per datum, None for closed forms
+        without such a bound."""
         if self.null != "paired":
             return self.smallest if self.smallest or self.n_resamples is None else 1 / (self.n_resamples + 1)
         patterns = 2.0 ** (1 - np.maximum(self.n_differing, 1))
-        return patterns if self.method == "tail" else np.where(patterns * (self.n_resamples + 1) >= 1, patterns, 1 / (self.n_resamples + 1))
+        return patterns if self.method == "tail" else np.where(patterns * (self.n_resamples + 1) >= 1, patterns,
+                                                               1 / (self.n_resamples + 1))
 
     @cached_property
     def local_effect(self) -> np.ndarray:
-        "Length of the displacement less the mean displacement of the datum's neighbours in either model, relative to its position, (n,)."
+        """Length of the displacement less the mean displacement of the datum's neighbours in either model, relative to
+        its position, (n,)."""
         first, second = (self.graphs[name] for name in self.models)
         either = sp.csr_array(first + second, dtype=np.float64)
         degree = either.sum(1)
@@ -150,10 +159,12 @@ class DatumTest:
         if self.null != "paired":
             return self.resampled
         difference, loadings, keys, order = self.by_id
-        flips, counts, loadings = np.zeros((self.n, 999), np.float32), np.diff(difference.indptr), torch.as_tensor(loadings, dtype=torch.float32)
+        flips, counts = np.zeros((self.n, 999), np.float32), np.diff(difference.indptr)
+        loadings = torch.as_tensor(loadings, dtype=torch.float32)
         for batch in in_batches(counts, np.flatnonzero(counts), FLOATS // 999):
             vectors = differing_edges(difference, batch, loadings)[1]
-            flips[batch] = flipped_statistics(coin_flips(self.seed, torch.as_tensor(keys[batch]), 0, 999, vectors.shape[1]), vectors).numpy()
+            flips[batch] = flipped_statistics(coin_flips(self.seed, torch.as_tensor(keys[batch]), 0, 999,
+                                                         vectors.shape[1]), vectors).numpy()
         return put_back(flips, order)
 
     def flips(self, i_or_id: Any, count: int = 999) -> np.ndarray:
@@ -164,23 +175,89 @@ class DatumTest:
         if not self.n_differing[i]:
             return np.zeros(count)
         vectors = differing_edges(difference, row, torch.as_tensor(loadings, dtype=torch.float32))[1]
-        return flipped_statistics(coin_flips(self.seed, torch.as_tensor(keys[row]), 0, count, vectors.shape[1]), vectors)[0].numpy().astype(float)
+        return flipped_statistics(coin_flips(self.seed, torch.as_tensor(keys[row]), 0, count, vectors.shape[1]),
+                                  vectors)[0].numpy().astype(float)
 
     def rejected(self, alpha: float = 0.05, correction: str | None = "fdr_bh") -> np.ndarray:
-        """Which data moved, (n,) bool, at level `alpha`: by q-value ('fdr_bh' or 'storey'), Bonferroni ('bonferroni') or raw p (None)."""
+        """Which data moved, (n,) bool, at level `alpha`: by q-value ('fdr_bh' or 'storey'), Bonferroni ('bonferroni')
+        or raw p (None)."""
         check_option("correction", correction, ("fdr_bh", "storey", "bonferroni", None))
         check_level("alpha", alpha)
-        adjusted = {"fdr_bh": lambda: self.qvalue, "storey": lambda: storey_qvalues(self.pvalue), "bonferroni": lambda: self.pvalue * self.n, None: lambda: self.pvalue}
+        adjusted = {"fdr_bh": lambda: self.qvalue, "storey": lambda: storey_qvalues(self.pvalue),
+                    "bonferroni": lambda: self.pvalue * self.n, None: lambda: self.pvalue}
         return adjusted[correction]() <= alpha
 
     def explain(self, i_or_id: Any) -> Attribution:
-        "Why a datum (row number or id) moved: the neighbours it gained and lost, each with its exact share of the displacement."
+        """Why a datum (row number or id) moved: the neighbours it gained and lost, each with its exact share of the
+        displacement."""
         return attribute(self.difference, row_of(i_or_id, self.ids), self.frame.loadings, self.ids, self.data)
 
+    def neighbors(self, i_or_id: Any) -> Any:
+        """All neighbours of a datum (row number or id) in either model, in the models' own spaces.
+
+        Returns
+        -------
+        pandas.DataFrame
+            neighbor (row number), id, change ('gained': only the second model has the edge; 'lost': only the first; or
+            'kept'), share of the
+            displacement (0 for the kept), the cosine or other similarity in each model where the embeddings are known
+            (of a
+            group its mean), and text if known. Gained and lost by share, then the kept by similarity in the first
+            model.
+        """
+        return _neighbor_table(self, i_or_id)
+
+    @cached_property
+    def cumulants(self) -> np.ndarray:
+        "kappa_1 to kappa_4 of every datum's T under the flips, and |K|^2, (n, 5)."
+        return _flip_cumulants(self)
+
+    def detectable(self, alpha: float = 0.05, power: float = 0.8) -> np.ndarray:
+        """The effect that the paired test would find with probability `power` at level `alpha`, (n,).
+
+        In units of `effect`: length of the displacement relative to the datum's position. Infinite where so few edges
+        differ that no displacement is significant. One test at a time: for a false discovery rate use a smaller
+        `alpha`.
+
+        Raises
+        ------
+        ValueError
+            For another null than 'paired'.
+        """
+        return _detectable_effect(self, alpha, power)
+
+    def global_test(self, n_resamples: int = 199, seed: int | np.random.Generator = 0,
+                    alpha: float = 0.05) -> GlobalTest:
+        """Test the pair as a whole, by flipping all differing edges together, and bound the number of data that moved.
+
+        Parameters
+        ----------
+        n_resamples : int, default 199
+        seed : int or numpy.random.Generator
+        alpha : float, default 0.05
+            1 - alpha is the confidence of `n_moved`; at least 1 / (n_resamples + 1).
+
+        Returns
+        -------
+        GlobalTest
+
+        Raises
+        ------
+        ValueError
+            For another null than 'paired', or too few resamples for `alpha`.
+
+        References
+        ----------
+        Meinshausen & Rice (2006), Annals of Statistics 34, for the bound; the chapter's proof for dependent data.
+        """
+        return _tested_as_a_whole(self, n_resamples, seed, alpha)
+
     def to_frame(self) -> Any:
-        "A pandas DataFrame of all data, moved most first: datum (row number), id, effect, local_effect, statistic, pvalue, qvalue, label and text if known."
+        """A pandas DataFrame of all data, moved most first: datum (row number), id, effect, local_effect, statistic,
+        pvalue, qvalue, label and text if known."""
         pandas = need("pandas", "plot")
-        columns = {"datum": np.arange(self.n), "id": self.ids, "effect": self.effect, "local_effect": self.local_effect, "statistic": self.statistic,
+        columns = {"datum": np.arange(self.n), "id": self.ids, "effect": self.effect, "local_effect": self.local_effect,
+                   "statistic": self.statistic,
                    "pvalue": self.pvalue, "qvalue": self.qvalue, "n_differing": self.n_differing}
         if self.labels is not None:
             columns["label"] = self.labels
@@ -191,9 +268,12 @@ class DatumTest:
     def _repr_html_(self) -> str:
         top = np.lexsort((np.arange(self.n), self.pvalue, -self.effect))[:5]
         rows = [(self.ids[i], f"{self.effect[i]:.3g}", f"{self.pvalue[i]:.2g}", f"{self.qvalue[i]:.2g}") for i in top]
-        made = ", ".join(f"{name} {value}" for name, value in {**self.settings, "n_components": self.n_components, "seed": self.seed}.items())
-        return (f"<p><b>{escape(self.models[0])} against {escape(self.models[1])}</b>, {self.n:,} data, null: {self.null} ({made}). "
-                f"At 5 %: {(self.pvalue <= 0.05).mean():.1%} of the data rejected, {self.rejected().sum():,} at a false discovery rate of 0.05. "
+        settings = {**self.settings, "n_components": self.n_components, "seed": self.seed}
+        made = ", ".join(f"{name} {value}" for name, value in settings.items())
+        return (f"<p><b>{escape(self.models[0])} against {escape(self.models[1])}</b>, {self.n:,} data, null: "
+                f"{self.null} ({made}). "
+                f"At 5 %: {(self.pvalue <= 0.05).mean():.1%} of the data rejected, {self.rejected().sum():,} at a "
+                f"false discovery rate of 0.05. "
                 f"Moved most:</p>" + html_table(("id", "effect", "p", "q"), rows))
 
     def plot(self, **options: Any) -> Any:
@@ -201,15 +281,16 @@ class DatumTest:
         from embgeo_nb.plot import plot_test
         return plot_test(self, **options)
 
-
+# %% ../nbs/30_datum_test.ipynb #7646f36e
 def moved_most_first(table: Any) -> Any:
     "A DataFrame of data, sorted by effect, then p-value."
     return table.iloc[np.lexsort((table["datum"], table["pvalue"], -table["effect"]))].reset_index(drop=True)
 
 # %% ../nbs/30_datum_test.ipynb #b40cc034
-def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int | str | None = None, n_neighbors: int = 32,
-               metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None,
-               seed: int | np.random.Generator = 0, device: str | torch.device | None = None, tol: float = 1e-4, method: str | None = None,
+def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int | str | None = None,
+               n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
+               n_resamples: int | None = None, seed: int | np.random.Generator = 0,
+               device: str | torch.device | None = None, tol: float = 1e-4, method: str | None = None,
                frame_models: Sequence[str] | None = None) -> DatumTest:
     """Test, datum by datum, whether two models represent the data differently.
 
@@ -227,14 +308,17 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     n_neighbors, metric, symmetrize, device
         As in `data_kernel`; without effect on graphs that are given.
     n_resamples : int, optional
-        `paired`: the most flips a datum may take (9,999); `bootstrap`, `single-copy`: draws (199). None for these defaults.
+        `paired`: the most flips a datum may take (9,999); `bootstrap`, `single-copy`: draws (199). None for these
+        defaults.
     seed : int or numpy.random.Generator
-        Same seed, same p-values, whatever the block size, the device, or the order of the rows (data keep their coins with their ids).
+        Same seed, same p-values, whatever the block size, the device, or the order of the rows (data keep their coins
+        with their ids).
     tol : float, default 1e-4
         Residual of the frame's eigenpairs relative to their eigenvalues.
     method : {'flips', 'tail', 'full', 'sparse'}, optional
-        `paired`: 'flips' (exact, the default), or 'tail' (a curve with the flips' first four moments; resolves p-values far below
-        1/n_resamples, as many data need). `independent`: 'full' (the default) or 'sparse' (edges only, for large n).
+        `paired`: 'flips' (exact, the default), or 'tail' (a curve with the flips' first four moments; resolves p-values
+        far below 1/n_resamples, as many data need). `independent`: 'full' (the default) or 'sparse' (edges only, for
+        large n).
     frame_models : sequence of str, optional
         Names of further models that join the pair's frame. The null is then conditional on these models, too.
 
@@ -264,45 +348,28 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     if isinstance(emb, Omnibus):
         n_components, emb = emb.n_components if n_components is None else n_components, emb.graphs
     given = as_graphs(emb, n_neighbors, metric, symmetrize, device, frame_of(a, b, frame_models))
-    keys = id_keys(given.ids)
-    order = key_order(keys)
-    graphs, keys = (given, keys) if order is None else (given.arranged(order), keys[order])
+    graphs, keys, order = _by_key(given)
     difference = difference_graph(graphs, a, b)
-    n_resamples = check_count("n_resamples", (9999 if null == "paired" else 199) if n_resamples is None else n_resamples, 19)
-    seed = as_seed(seed)
+    most = (9999 if null == "paired" else 199) if n_resamples is None else n_resamples
+    n_resamples, seed = check_count("n_resamples", most, 19), as_seed(seed)
     coordinates = frame(graphs.mean, n_components, tol, device=device)
     D = displaced(difference, coordinates)
-    statistic = (D ** 2).sum(1)
-    outside = resampled = None
+    statistic, outside, resampled = (D ** 2).sum(1), None, None
     if null == "paired":
-        loadings = torch.as_tensor(coordinates.loadings, dtype=torch.float32, device=device)
-        flipped, loadings = edges_as_one(difference, loadings, copies_of(given, a, b, order))
-        pvalue = flip_pvalues(flipped, loadings, keys, n_resamples, seed) if method == "flips" else tail_pvalues(flipped, loadings, n_resamples)
+        kinds = copies_of(given, a, b, order)
+        pvalue = _paired_pvalues(difference, coordinates, keys, kinds, method, n_resamples, seed, device)
     elif null == "independent":
         pvalue, outside = independent_pvalues(statistic, coordinates, graphs.mean if method == "sparse" else None)
-        n_resamples = None
     else:
-        if null == "single-copy":
-            warnings.warn("null='single-copy' is the published code's test. It is not valid (it rejects far too often) and is here for comparison only.", stacklevel=2)
-        resampled, outside = resampled_statistics(graphs[a], coordinates, null, n_resamples, seed, device)
+        resampled, outside = _resampled(graphs[a], coordinates, null, n_resamples, seed, device)
         pvalue = (1 + (resampled >= statistic[:, None] * (1 - SLACK)).sum(1)) / (n_resamples + 1)
     effect, differing = relative_length(np.sqrt(statistic), coordinates), np.diff(difference.indptr).astype(np.int64)
-    statistic, pvalue, effect, D, differing = (put_back(values, order) for values in (statistic, pvalue, effect, D, differing))
-    coordinates = Frame(put_back(coordinates.center, order), put_back(coordinates.loadings, order), coordinates.eigenvalues)
-    return DatumTest(statistic, pvalue, benjamini_hochberg(pvalue), effect, D, differing, (a, b), null, method, coordinates.n_components, n_resamples, seed,
-                     given.settings, outside, versions(), given, coordinates, resampled if resampled is None else put_back(resampled, order),
-                     frame_models=tuple(frame_models or ()))
+    return _as_given(order, given, (statistic, pvalue, effect, D, differing), coordinates, resampled,
+                     models=(a, b), null=null, method=method,
+                     n_resamples=n_resamples if null != "independent" else None,
+                     seed=seed, outside=outside, frame_models=tuple(frame_models or ()))
 
-
-def copies_of(graphs: Graphs, a: str, b: str, order: np.ndarray | None) -> np.ndarray | None:
-    "Which data neither model tells apart, as `edges_as_one` takes it, in the order of the coins; None where there are none."
-    kinds = told_apart([graphs.kernels[name] for name in (a, b)]) if graphs.kernels else None
-    if kinds is None:
-        return None
-    _, first, inverse = np.unique(kinds if order is None else kinds[order], return_index=True, return_inverse=True)
-    return first[inverse]                                     # named by the first of them: whatever the order of the rows
-
-
+# %% ../nbs/30_datum_test.ipynb #2dc5da7f
 def _method(null: str, method: str | None) -> str | None:
     "The way p-values are computed: the null's default, or a checked choice."
     known = METHODS.get(null, ())
@@ -312,80 +379,109 @@ def _method(null: str, method: str | None) -> str | None:
         raise ValueError(f"method must be {' or '.join(map(repr, known)) or 'None'} for null={null!r}; got {method!r}.")
     return method
 
-# %% ../nbs/30_datum_test.ipynb #731cb184
-def _neighbors(self: DatumTest, i_or_id: Any) -> Any:
-    """All neighbours of a datum (row number or id) in either model, in the models' own spaces.
+# %% ../nbs/30_datum_test.ipynb #84e61a6a
+def copies_of(graphs: Graphs, a: str, b: str, order: np.ndarray | None) -> np.ndarray | None:
+    """Which data neither model tells apart, as `edges_as_one` takes it, in the order of the coins; None where there are
+    none."""
+    kinds = told_apart([graphs.kernels[name] for name in (a, b)]) if graphs.kernels else None
+    if kinds is None:
+        return None
+    _, first, inverse = np.unique(kinds if order is None else kinds[order], return_index=True, return_inverse=True)
+    # named by the first of them: whatever the order of the rows
+    return first[inverse]
 
-    Returns
-    -------
-    pandas.DataFrame
-        neighbor (row number), id, change ('gained': only the second model has the edge; 'lost': only the first; or 'kept'), share of the
-        displacement (0 for the kept), the cosine or other similarity in each model where the embeddings are known (of a
-        group its mean), and text if known. Gained and lost by share, then the kept by similarity in the first model.
-    """
-    pandas, i = need("pandas", "plot"), row_of(i_or_id, self.ids)
-    first, second = (sp.csr_array(self.graphs[name])[[i]].toarray()[0] for name in self.models)
+
+def _paired_pvalues(difference: sp.csr_array, coordinates: Frame, keys: np.ndarray, kinds: np.ndarray | None,
+                    method: str, n_resamples: int, seed: int, device: str | torch.device | None) -> np.ndarray:
+    "p-values (n,) of the coins, edges to copies of one datum taken as one (`copies_of`)."
+    loadings = torch.as_tensor(coordinates.loadings, dtype=torch.float32, device=device)
+    flipped, loadings = edges_as_one(difference, loadings, kinds)
+    if method == "flips":
+        return flip_pvalues(flipped, loadings, keys, n_resamples, seed)
+    return tail_pvalues(flipped, loadings, n_resamples)
+
+# %% ../nbs/30_datum_test.ipynb #dae0d348
+def _resampled(graph: sp.csr_array, coordinates: Frame, null: str, n_resamples: int, seed: int,
+               device: str | torch.device | None) -> tuple[np.ndarray, float]:
+    "As `resampled_statistics`, with a warning before the null that is not valid."
+    if null == "single-copy":
+        warnings.warn("null='single-copy' is the published code's test. It is not valid (it rejects far too often) "
+                      "and is here for comparison only.", stacklevel=3)
+    return resampled_statistics(graph, coordinates, null, n_resamples, seed, device)
+
+
+def _by_key(given: Graphs) -> tuple[Graphs, np.ndarray, np.ndarray | None]:
+    "Graphs and keys in the order of the keys, so that the order of the rows plays no part; and that order."
+    keys = id_keys(given.ids)
+    order = key_order(keys)
+    return (given, keys, None) if order is None else (given.arranged(order), keys[order], order)
+
+
+def _as_given(order: np.ndarray | None, given: Graphs, found: Sequence[np.ndarray], coordinates: Frame,
+              resampled: np.ndarray | None, **made: Any) -> DatumTest:
+    "The result with its data in the order in which they were given, and not in that of their keys."
+    statistic, pvalue, effect, displacement, differing = (put_back(values, order) for values in found)
+    coordinates = Frame(put_back(coordinates.center, order), put_back(coordinates.loadings, order),
+                        coordinates.eigenvalues)
+    return DatumTest(statistic, pvalue, benjamini_hochberg(pvalue), effect, displacement, differing,
+                     n_components=coordinates.n_components, settings=given.settings, versions=versions(), graphs=given,
+                     frame=coordinates, resampled=resampled if resampled is None else put_back(resampled, order),
+                     **made)
+
+# %% ../nbs/30_datum_test.ipynb #731cb184
+def _neighbor_table(R: DatumTest, i_or_id: Any) -> Any:
+    "What `DatumTest.neighbors` returns."
+    pandas, i = need("pandas", "plot"), row_of(i_or_id, R.ids)
+    first, second = (sp.csr_array(R.graphs[name])[[i]].toarray()[0] for name in R.models)
     near = np.flatnonzero(first + second)
-    explained = self.explain(i_or_id)
-    share = np.zeros(self.n)
+    explained = R.explain(i_or_id)
+    share = np.zeros(R.n)
     share[explained.neighbors] = explained.share
     change = np.where(second[near] > first[near], "gained", np.where(second[near] < first[near], "lost", "kept"))
-    table = pandas.DataFrame({"neighbor": near, "id": self.ids[near], "change": change, "share": share[near]})
-    emb, metric = self.graphs.emb, self.settings.get("metric")
+    table = pandas.DataFrame({"neighbor": near, "id": R.ids[near], "change": change, "share": share[near]})
+    emb, metric = R.graphs.emb, R.settings.get("metric")
     by = np.zeros(len(near))
     if emb is not None and metric:
-        for name, group in zip(self.models, self.groups or [(name,) for name in self.models]):
-            found = [pair_similarity(torch.as_tensor(emb[run][[i]]), torch.as_tensor(emb[run][near]), metric).numpy() for run in group]
+        for name, group in zip(R.models, R.groups or [(name,) for name in R.models]):
+            found = [pair_similarity(torch.as_tensor(emb[run][[i]]), torch.as_tensor(emb[run][near]), metric).numpy()
+                     for run in group]
             table[f"similarity in {name}"] = np.mean(found, axis=0)
-        by = table[f"similarity in {self.models[0]}"].to_numpy()
-    if self.data is not None and all(isinstance(self.data[j], str) for j in near):
-        table["text"] = [self.data[j] for j in near]
+        by = table[f"similarity in {R.models[0]}"].to_numpy()
+    if R.data is not None and all(isinstance(R.data[j], str) for j in near):
+        table["text"] = [R.data[j] for j in near]
     return table.iloc[np.lexsort((-by, -table["share"], table["change"] == "kept"))].reset_index(drop=True)
 
-
-DatumTest.neighbors = _neighbors
-
 # %% ../nbs/30_datum_test.ipynb #a85493b8
-def _detectable(self: DatumTest, alpha: float = 0.05, power: float = 0.8) -> np.ndarray:
-    """The effect that the paired test would find with probability `power` at level `alpha`, (n,).
-
-    In units of `effect`: length of the displacement relative to the datum's position. Infinite where so few edges differ that
-    no displacement is significant. One test at a time: for a false discovery rate use a smaller `alpha`.
-
-    Raises
-    ------
-    ValueError
-        For another null than 'paired'.
-    """
+def _detectable_effect(R: DatumTest, alpha: float, power: float) -> np.ndarray:
+    "What `DatumTest.detectable` returns."
     from scipy.stats import norm
-    if self.null != "paired":
-        raise ValueError(f"detectable is known for null='paired' only; this is {self.null!r}.")
+    if R.null != "paired":
+        raise ValueError(f"detectable is known for null='paired' only; this is {R.null!r}.")
     check_level("alpha", alpha), check_level("power", power)
-    mean, variance, *_, size = self.cumulants.T
+    mean, variance, *_, size = R.cumulants.T
     low, high = mean.copy(), mean + 50 * np.sqrt(variance) + 1e-300
     for _ in range(60):
         middle = (low + high) / 2
-        above = pearson_tail(middle, self.cumulants) > alpha
+        above = pearson_tail(middle, R.cumulants) > alpha
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     beyond, z = high - mean, norm.ppf(power)
     half = beyond + 2 * z ** 2 * np.divide(size, mean, out=np.zeros_like(mean), where=mean > 0)
-    squared = half + np.sign(z) * np.sqrt(np.maximum(half ** 2 - beyond ** 2 + z ** 2 * variance, 0))     # below 1/2 the smaller root
-    squared = np.maximum(squared, 0) if power > alpha else np.zeros_like(squared)                          # alpha is what no displacement has
-    possible = 2.0 ** (1 - np.maximum(self.n_differing, 1)) <= alpha
-    return np.where(possible, relative_length(np.sqrt(squared), self.frame), np.inf)
+    # below 1/2 the smaller root
+    squared = half + np.sign(z) * np.sqrt(np.maximum(half ** 2 - beyond ** 2 + z ** 2 * variance, 0))
+    # alpha is what no displacement has
+    squared = np.maximum(squared, 0) if power > alpha else np.zeros_like(squared)
+    possible = 2.0 ** (1 - np.maximum(R.n_differing, 1)) <= alpha
+    return np.where(possible, relative_length(np.sqrt(squared), R.frame), np.inf)
 
 
-def _cumulants(self: DatumTest) -> np.ndarray:
-    "kappa_1 to kappa_4 of every datum's T under the flips, and |K|^2, (n, 5)."
-    difference, loadings, _, order = self.by_id
-    found, counts, loadings = np.zeros((self.n, 5)), np.diff(difference.indptr), torch.as_tensor(loadings, dtype=torch.float32)
+def _flip_cumulants(R: DatumTest) -> np.ndarray:
+    "What `DatumTest.cumulants` holds."
+    difference, loadings, _, order = R.by_id
+    found, counts = np.zeros((R.n, 5)), np.diff(difference.indptr)
+    loadings = torch.as_tensor(loadings, dtype=torch.float32)
     for batch in in_batches(counts, np.flatnonzero(counts), 2 ** 16):
         found[batch] = chaos_cumulants(differing_edges(difference, batch, loadings)[1])
     return put_back(found, order)
-
-
-DatumTest.detectable, DatumTest.cumulants = _detectable, cached_property(_cumulants)
-DatumTest.cumulants.__set_name__(DatumTest, "cumulants")
 
 # %% ../nbs/30_datum_test.ipynb #bf537f9c
 @dataclass(frozen=True, eq=False)
@@ -395,7 +491,8 @@ class GlobalTest:
     Attributes
     ----------
     statistic : float
-        How surprising the number of displaced data is, as a number of decimal places (-log10 of the smallest Poisson tail).
+        How surprising the number of displaced data is, as a number of decimal places (-log10 of the smallest Poisson
+        tail).
     pvalue : float
         Exact under exchangeability of all edges, at least 1 / (n_resamples + 1).
     n_moved : int
@@ -410,12 +507,13 @@ class GlobalTest:
     alpha: float
     null_distribution: np.ndarray = field(repr=False)
 
-
-_STEPS = np.r_[0.5:4:0.5, 4:10, 10:32:3]    # z: in standard deviations
+# %% ../nbs/30_datum_test.ipynb #da1c8b73
+_LEVELS = np.r_[0.5:4:0.5, 4:10, 10:32:3]    # z: in standard deviations
 
 
 def _exceeding(R: DatumTest, n_resamples: int, seed: int | np.random.Generator) -> np.ndarray:
-    "How many data exceed each z, (1 + n_resamples, z): first of the pair itself, then with all its differing edges flipped."
+    """How many data exceed each z, (1 + n_resamples, z): first of the pair itself, then with all its differing edges
+    flipped."""
     difference, loadings, _, order = R.by_id
     edges, rng = sp.csr_array(sp.triu(difference)), np.random.default_rng(seed)
     mean, variance = (R.cumulants if order is None else R.cumulants[order]).T[:2]
@@ -426,44 +524,24 @@ def _exceeding(R: DatumTest, n_resamples: int, seed: int | np.random.Generator) 
         flipped = sp.csr_array((edges.data * signs, edges.indices, edges.indptr), shape=edges.shape)
         D = (flipped @ loadings + flipped.T @ loadings) / 2
         z = np.sort(((D ** 2).sum(1) - mean) / deviation)
-        return len(z) - np.searchsorted(z, _STEPS - 1e-9)
+        return len(z) - np.searchsorted(z, _LEVELS - 1e-9)
 
     draws = (rng.choice([-1.0, 1.0], edges.nnz) for _ in progress(range(n_resamples), "joint flips"))
     return np.array([count(np.ones(edges.nnz)), *map(count, draws)])
 
-
-def _global_test(self: DatumTest, n_resamples: int = 199, seed: int | np.random.Generator = 0, alpha: float = 0.05) -> GlobalTest:
-    """Test the pair as a whole, by flipping all differing edges together, and bound the number of data that moved.
-
-    Parameters
-    ----------
-    n_resamples : int, default 199
-    seed : int or numpy.random.Generator
-    alpha : float, default 0.05
-        1 - alpha is the confidence of `n_moved`; at least 1 / (n_resamples + 1).
-
-    Returns
-    -------
-    GlobalTest
-
-    Raises
-    ------
-    ValueError
-        For another null than 'paired', or too few resamples for `alpha`.
-
-    References
-    ----------
-    Meinshausen & Rice (2006), Annals of Statistics 34, for the bound; the chapter's proof for dependent data.
-    """
+# %% ../nbs/30_datum_test.ipynb #05436b9f
+def _tested_as_a_whole(R: DatumTest, n_resamples: int, seed: int | np.random.Generator, alpha: float) -> GlobalTest:
+    "What `DatumTest.global_test` returns."
     from scipy.special import gammainc
-    if self.null != "paired":
-        raise ValueError(f"global_test belongs to null='paired'; this is {self.null!r}.")
+    if R.null != "paired":
+        raise ValueError(f"global_test belongs to null='paired'; this is {R.null!r}.")
     n_resamples = check_count("n_resamples", n_resamples, 19)
     check_level("alpha", alpha)
     rank = int(np.floor(alpha * (n_resamples + 1) + 1e-9))
     if rank < 1:
-        raise ValueError(f"n_resamples must be at least {int(np.ceil(1 / alpha)) - 1} for alpha={alpha}; got {n_resamples}.")
-    counts = _exceeding(self, n_resamples, seed)
+        raise ValueError(f"n_resamples must be at least {int(np.ceil(1 / alpha)) - 1} for alpha={alpha}; got "
+                         f"{n_resamples}.")
+    counts = _exceeding(R, n_resamples, seed)
     tail = lambda r: np.where(r > 0, gammainc(np.maximum(r, 1), counts.mean(0)), 1.0)      # P(Poisson >= r)
     surprise = tail(counts).min(1)
     pvalue = (surprise <= surprise[0]).mean()
@@ -471,6 +549,3 @@ def _global_test(self: DatumTest, n_resamples: int = 199, seed: int | np.random.
     n_moved = int((counts[0] - (usual.sum(0) - 1)).max())
     places = -np.log10(np.maximum(surprise, 1e-300))
     return GlobalTest(float(places[0]), float(pvalue), max(n_moved, 0), alpha, places[1:])
-
-
-DatumTest.global_test = _global_test

@@ -73,8 +73,8 @@ def _count(texts: Sequence[str], min_count: int) -> _Counted:
     totals = Counter(word for document in documents for word in document)
     words = tuple(sorted(word for word, count in totals.items() if count >= min_count))
     if len(words) < 2:
-        raise ValueError(f"only {len(words)} words occur at least min_count={min_count} times in the {len(texts)} texts; "
-                         "give more texts or lower min_count")
+        raise ValueError(f"only {len(words)} words occur at least min_count={min_count} times in the {len(texts)} "
+                         "texts; give more texts or lower min_count")
     number = {word: i for i, word in enumerate(words)}
     coded = [np.array([number[w] for w in document if w in number], dtype=np.int64) for document in documents]
     document = np.repeat(np.arange(len(coded)), [len(c) for c in coded])
@@ -135,7 +135,8 @@ class WordVectors:
         lost = np.flatnonzero(~np.any(Y, axis=1))
         if lost.size and self.unknown == "raise":
             shown = "; ".join(f"texts[{i}] = {texts[i][:40]!r}" for i in lost[:3])
-            raise ValueError(f"{lost.size} of {len(texts)} texts have no word that this encoder knows, and so no embedding: {shown}. "
+            raise ValueError(f"{lost.size} of {len(texts)} texts have no word that this encoder knows, and so no "
+                             f"embedding: {shown}. "
                              "Leave them out, or train with unknown='mean' to give them the mean of the training texts")
         Y[lost] = self.mean
         return Y
@@ -176,17 +177,20 @@ def _pool(rows: list[list[int]], vectors: np.ndarray, weights: np.ndarray) -> np
     "(n, dim): the weighted mean of each row's word vectors, zero where there are none"
     lengths = [len(row) for row in rows]
     columns = np.fromiter((i for row in rows for i in row), np.int64, sum(lengths))
-    bags = sparse.csr_array((weights[columns], columns, np.concatenate([[0], np.cumsum(lengths)])), shape=(len(rows), len(vectors)))
+    bags = sparse.csr_array((weights[columns], columns, np.concatenate([[0], np.cumsum(lengths)])),
+                            shape=(len(rows), len(vectors)))
     totals = np.asarray(bags.sum(axis=1)).ravel()
     return (bags @ vectors) / np.where(totals > 0, totals, 1)[:, None]
 
 
-def _word_vectors(kind: str, counted: _Counted, vectors: np.ndarray, seed: Any, n_texts: int, unknown: str) -> WordVectors:
+def _word_vectors(kind: str, counted: _Counted, vectors: np.ndarray, seed: Any, n_texts: int,
+                  unknown: str) -> WordVectors:
     "The finished encoder; words whose vector is zero are as good as unknown and are dropped"
     known = np.flatnonzero(np.any(vectors, axis=1))
     total = counted.weights[counted.stream]
     share = np.bincount(counted.document, total)[counted.document]   # each document weighs one
-    mean = np.bincount(counted.stream, total / share, minlength=len(vectors)) @ vectors / len(np.unique(counted.document))
+    mean = np.bincount(counted.stream, total / share,
+                       minlength=len(vectors)) @ vectors / len(np.unique(counted.document))
     return WordVectors(kind, tuple(counted.words[i] for i in known), vectors[known].astype(np.float64),
                        counted.weights[known], mean, seed, n_texts, unknown)
 
@@ -211,10 +215,12 @@ def _one_thread():
     finally:
         torch.set_num_threads(threads)
 
-
+# %% ../nbs/14_encoders.ipynb #738e93d8
 def _neighbours(counted: _Counted, window: int, keep: np.ndarray | None = None):
-    "For each distance up to `window`: the pairs of words (earlier, later) that far apart in one text, after dropping words"
-    stream, document = (counted.stream, counted.document) if keep is None else (counted.stream[keep], counted.document[keep])
+    "For each distance up to `window`: the pairs of words (earlier, later) that far apart in one text, some left out"
+    stream, document = counted.stream, counted.document
+    if keep is not None:
+        stream, document = stream[keep], document[keep]
     for distance in range(1, window + 1):
         together = np.flatnonzero(document[:-distance] == document[distance:])
         yield together, together + distance, stream
@@ -227,7 +233,22 @@ def _subsampled(counted: _Counted, threshold: float | None, rng: np.random.Gener
     ratio = threshold * counted.counts.sum() / counted.counts
     return np.flatnonzero(rng.random(len(counted.stream)) < (np.sqrt(ratio) + ratio)[counted.stream])
 
+# %% ../nbs/14_encoders.ipynb #2832756e
+def _positive_information(counted: _Counted, window: int, keep: np.ndarray | None, shift: float,
+                          smoothing: float) -> sparse.csr_array:
+    "The matrix PPMI(w, c), (V, V)"
+    size = len(counted.words)
+    pairs = sparse.csr_array((size, size))
+    for first, second, stream in _neighbours(counted, window, keep):
+        pairs += sparse.coo_array((np.ones(len(first)), (stream[first], stream[second])), shape=(size, size)).tocsr()
+    pairs = (pairs + pairs.T).tocoo()
+    word = np.asarray(pairs.sum(axis=1)).ravel()
+    context = word**smoothing / (word**smoothing).sum()
+    information = np.log(pairs.data / word[pairs.row] / context[pairs.col]) - math.log(shift)
+    positive = information > 0
+    return sparse.csr_array((information[positive], (pairs.row[positive], pairs.col[positive])), shape=(size, size))
 
+# %% ../nbs/14_encoders.ipynb #2c7c0625
 def ppmi(
     texts: Sequence[str],
     dim: int = 128,
@@ -289,20 +310,14 @@ def ppmi(
     counted, rng = _count(texts, min_count), np.random.default_rng(seed)
     size = len(counted.words)
     if dim >= size:
-        raise ValueError(f"dim must be smaller than the vocabulary, but dim={dim} and {size} words occur {min_count} times or more")
-    pairs = sparse.csr_array((size, size))
-    for first, second, stream in _neighbours(counted, window, _subsampled(counted, subsample, rng)):
-        pairs += sparse.coo_array((np.ones(len(first)), (stream[first], stream[second])), shape=(size, size)).tocsr()
-    pairs = (pairs + pairs.T).tocoo()
-    word = np.asarray(pairs.sum(axis=1)).ravel()
-    context = word**smoothing / (word**smoothing).sum()
-    information = np.log(pairs.data / word[pairs.row] / context[pairs.col]) - math.log(shift)
-    positive = information > 0
-    matrix = sparse.csr_array((information[positive], (pairs.row[positive], pairs.col[positive])), shape=(size, size))
+        raise ValueError(f"dim must be smaller than the vocabulary, but dim={dim} and {size} words occur {min_count} "
+                         f"times or more")
+    matrix = _positive_information(counted, window, _subsampled(counted, subsample, rng), shift, smoothing)
     with _one_thread():
         left, values, _ = svds(matrix, k=dim, v0=rng.standard_normal(size))
     left, values = left[:, ::-1], np.maximum(values[::-1], 0)          # largest first
-    left = left * np.sign(left[np.abs(left).argmax(axis=0), np.arange(dim)])   # a sign that does not depend on the solver
+    # a sign that does not depend on the solver
+    left = left * np.sign(left[np.abs(left).argmax(axis=0), np.arange(dim)])
     return _word_vectors("ppmi", counted, left * values**exponent, seed, len(texts), unknown)
 
 # %% ../nbs/14_encoders.ipynb #2434bc82
@@ -313,24 +328,29 @@ def _pairs(counted: _Counted, window: int, subsample: float | None, rng: np.rand
     found = []
     for distance, (first, second, stream) in enumerate(_neighbours(counted, window, keep), start=1):
         forward, back = width[first] >= distance, width[second] >= distance
-        found += [np.stack([stream[first], stream[second]], 1)[forward], np.stack([stream[second], stream[first]], 1)[back]]
+        found += [np.stack([stream[first], stream[second]], 1)[forward],
+                  np.stack([stream[second], stream[first]], 1)[back]]
     return torch.from_numpy(rng.permutation(np.concatenate(found)))
 
+# %% ../nbs/14_encoders.ipynb #b9cc6818
+def _set_gradient(both: nn.Parameter, word: torch.Tensor, context: torch.Tensor, drawn: torch.Tensor,
+                  negatives: int) -> None:
+    "The gradient of the loss, written out, at words and contexts (2, V, dim), for a batch of pairs and noise words"
+    (words, contexts), (words_grad, contexts_grad) = both, both.grad
+    x, y, z = words[word], contexts[context], contexts[drawn]
+    # derivatives of the loss by x·y and by x·z
+    true = (torch.sigmoid((x * y).sum(1, keepdim=True)) - 1) / len(word)
+    false = torch.sigmoid(x @ z.T) * (negatives / len(drawn) / len(word))
+    both.grad.zero_()
+    words_grad.index_add_(0, word, true * y + false @ z)
+    contexts_grad.index_add_(0, context, true * x)
+    contexts_grad.index_add_(0, drawn, false.T @ x)
 
+# %% ../nbs/14_encoders.ipynb #73d254c9
 @torch.no_grad()
-def skipgram(
-    texts: Sequence[str],
-    dim: int = 64,
-    window: int = 10,
-    negatives: int = 5,
-    epochs: int = 5,
-    min_count: int = 5,
-    subsample: float | None = 1e-4,
-    learning_rate: float = 0.02,
-    batch_size: int = 8192,
-    unknown: str = "raise",
-    seed: int = 0,
-) -> WordVectors:
+def skipgram(texts: Sequence[str], dim: int = 64, window: int = 10, negatives: int = 5, epochs: int = 5,
+             min_count: int = 5, subsample: float | None = 1e-4, learning_rate: float = 0.02, batch_size: int = 8192,
+             unknown: str = "raise", seed: int = 0) -> WordVectors:
     """Word vectors from prediction: skip-gram with negative sampling.
 
     Parameters
@@ -380,24 +400,16 @@ def skipgram(
     noise = np.cumsum(counted.counts**0.75)
     both = nn.Parameter(torch.from_numpy(((rng.random((2, size, dim)) - 0.5) / math.sqrt(dim)).astype(np.float32)))
     both.grad = torch.zeros_like(both)
-    (words, contexts), (words_grad, contexts_grad) = both, both.grad
     optimizer = torch.optim.Adam([both], lr=learning_rate, fused=True)
     with _one_thread():
         for epoch in range(epochs):
             batches = _pairs(counted, window, subsample, rng).split(batch_size)
             for i, (word, context) in enumerate(batch.T for batch in batches):
                 drawn = torch.from_numpy(np.searchsorted(noise, rng.random(n_noise) * noise[-1], side="right"))
-                x, y, z = words[word], contexts[context], contexts[drawn]
-                # derivatives of the loss by x·y and by x·z
-                true = (torch.sigmoid((x * y).sum(1, keepdim=True)) - 1) / len(word)
-                false = torch.sigmoid(x @ z.T) * (negatives / n_noise / len(word))
-                both.grad.zero_()
-                words_grad.index_add_(0, word, true * y + false @ z)
-                contexts_grad.index_add_(0, context, true * x)
-                contexts_grad.index_add_(0, drawn, false.T @ x)
+                _set_gradient(both, word, context, drawn, negatives)
                 optimizer.param_groups[0]["lr"] = learning_rate * max(0.02, 1 - (epoch + i / len(batches)) / epochs)
                 optimizer.step()
-    return _word_vectors("skipgram", counted, words.numpy(), seed, len(texts), unknown)
+    return _word_vectors("skipgram", counted, both[0].numpy(), seed, len(texts), unknown)
 
 # %% ../nbs/14_encoders.ipynb #6090667a
 _PAD, _UNK, _MASK = 0, 1, 2
@@ -408,7 +420,8 @@ def _train_tokenizer(texts: Sequence[str], vocab_size: int):
     try:
         from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
     except ImportError as e:
-        raise ImportError('the masked language model needs the tokenizers library: pip install "embgeo_nb[text]"') from e
+        raise ImportError('the masked language model needs the tokenizers library: pip install '
+                          '"embgeo_nb[text]"') from e
     tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Sequence([
         normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()])
@@ -512,7 +525,8 @@ class MaskedLM:
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
         texts = _as_texts(texts)
-        parts = [(i, ids[a: a + self.max_length]) for i, ids in enumerate(self._encode(texts)) for a in range(0, len(ids), self.max_length)]
+        parts = [(i, ids[a: a + self.max_length]) for i, ids in enumerate(self._encode(texts))
+                 for a in range(0, len(ids), self.max_length)]
         parts.sort(key=lambda part: len(part[1]))        # alike lengths together: little padding
         total, pieces = torch.zeros(len(texts), self.dim, dtype=torch.float64), torch.zeros(len(texts), 1)
         with _one_thread():
@@ -529,7 +543,8 @@ class MaskedLM:
         encoded = [e.ids for e in self.tokenizer.encode_batch(texts)]
         empty = [i for i, ids in enumerate(encoded) if not ids]
         if empty:
-            raise ValueError(f"{len(empty)} of {len(texts)} texts are empty and have no embedding, e.g. texts[{empty[0]}]; leave them out")
+            raise ValueError(f"{len(empty)} of {len(texts)} texts are empty and have no embedding, e.g. "
+                             f"texts[{empty[0]}]; leave them out")
         return encoded
 
     @torch.inference_mode()
@@ -575,12 +590,14 @@ class MaskedLM:
         -------
         float
         """
-        ids = np.concatenate([ids[: min(max_pieces or self.max_length, self.max_length)] for ids in self._encode(_as_texts(texts))])
+        ids = np.concatenate([ids[: min(max_pieces or self.max_length, self.max_length)]
+                              for ids in self._encode(_as_texts(texts))])
         frequency = (self.counts + 1) / (self.counts + 1).sum()
         return float(np.exp(-np.log(frequency[ids]).mean()))
 
     def __repr__(self) -> str:
-        return (f"masked_lm encoder: {self.dim} dimensions, {len(self.network.blocks)} layers, {len(self.counts):,} word pieces, "
+        return (f"masked_lm encoder: {self.dim} dimensions, {len(self.network.blocks)} layers, {len(self.counts):,} "
+                f"word pieces, "
                 f"trained on {self.n_texts:,} texts with seed {self.seed}")
 
 
@@ -588,20 +605,39 @@ def _padded(batch: Sequence[list[int]]) -> torch.Tensor:
     return nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in batch], batch_first=True, padding_value=_PAD)
 
 # %% ../nbs/14_encoders.ipynb #e681fe39
-def masked_lm(
-    texts: Sequence[str],
-    dim: int = 128,
-    layers: int = 2,
-    heads: int = 4,
-    vocab_size: int = 4000,
-    max_length: int = 64,
-    steps: int = 5000,
-    batch_size: int = 16,
-    learning_rate: float = 2e-3,
-    seed: int = 0,
-    progress: bool = False,
-    tokenizer: Any = None,
-) -> MaskedLM:
+def _train(network: _Transformer, stream: torch.Tensor, size: int, max_length: int, steps: int, batch_size: int,
+           learning_rate: float, generator: torch.Generator, progress: bool) -> np.ndarray:
+    "Train a network on windows of a stream of word pieces; the losses, (steps,)"
+    tables = [network.pieces.weight, network.places.weight]
+    others = [p for p in network.parameters() if all(p is not table for table in tables)]
+    optimizer = torch.optim.AdamW([{"params": others}, {"params": tables}], lr=learning_rate, betas=(0.9, 0.98),
+                                  weight_decay=0.01, fused=True)
+    losses = np.zeros(steps)
+    with _one_thread(), torch.enable_grad():
+        for step in _progress(range(steps), "training", progress):
+            rate = learning_rate * min((step + 1) / (0.06 * steps), 1 - step / steps)
+            for group, factor in zip(optimizer.param_groups, (1, 3)):
+                group["lr"] = factor * rate
+            start = torch.randint(len(stream) - max_length, (batch_size, 1), generator=generator)
+            pieces = stream[start + torch.arange(max_length)]
+            hidden, asked = _hide(pieces, size, generator)
+            loss = F.cross_entropy(network.scores(network(hidden)[asked]), pieces[asked])
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            losses[step] = loss.item()
+    return losses
+
+
+def _progress(items: Iterable, what: str, show: bool) -> Iterable:
+    "The items, with a progress bar where one is wanted and tqdm is installed"
+    return with_progress(items, what) if show else items
+
+# %% ../nbs/14_encoders.ipynb #75910a17
+def masked_lm(texts: Sequence[str], dim: int = 128, layers: int = 2, heads: int = 4, vocab_size: int = 4000,
+              max_length: int = 64, steps: int = 5000, batch_size: int = 16, learning_rate: float = 2e-3, seed: int = 0,
+              progress: bool = False, tokenizer: Any = None) -> MaskedLM:
     """Train a small masked language model from scratch.
 
     With the defaults and 3,000 docstrings: about four minutes on one CPU core.
@@ -648,7 +684,8 @@ def masked_lm(
     """
     recipe = {name: value for name, value in locals().items() if name not in ("texts", "progress", "tokenizer")}
     texts = _as_texts(texts)
-    _positive(dim=dim, layers=layers, heads=heads, vocab_size=vocab_size, max_length=max_length, steps=steps, batch_size=batch_size)
+    _positive(dim=dim, layers=layers, heads=heads, vocab_size=vocab_size, max_length=max_length, steps=steps,
+              batch_size=batch_size)
     if dim % heads:
         raise ValueError(f"dim must be a multiple of heads; got dim={dim} and heads={heads}")
     tokenizer = _train_tokenizer(texts, vocab_size) if tokenizer is None else tokenizer
@@ -660,31 +697,10 @@ def masked_lm(
     with torch.random.fork_rng(devices=[]):       # initial weights are drawn from the global generator: lend it a seed
         torch.random.manual_seed(seed)
         network = _Transformer(size, dim, layers, heads, max_length)
-    tables = [network.pieces.weight, network.places.weight]
-    others = [p for p in network.parameters() if all(p is not table for table in tables)]
-    optimizer = torch.optim.AdamW([{"params": others}, {"params": tables}], lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-    losses = np.zeros(steps)
-    with _one_thread(), torch.enable_grad():
-        for step in _progress(range(steps), "training", progress):
-            rate = learning_rate * min((step + 1) / (0.06 * steps), 1 - step / steps)
-            for group, factor in zip(optimizer.param_groups, (1, 3)):
-                group["lr"] = factor * rate
-            start = torch.randint(len(stream) - max_length, (batch_size, 1), generator=generator)
-            pieces = stream[start + torch.arange(max_length)]
-            hidden, asked = _hide(pieces, size, generator)
-            loss = F.cross_entropy(network.scores(network(hidden)[asked]), pieces[asked])
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            losses[step] = loss.item()
+    losses = _train(network, stream, size, max_length, steps, batch_size, learning_rate, generator, progress)
     tenths = tuple(float(part.mean()) for part in np.array_split(losses, min(10, steps)))
-    return MaskedLM(tokenizer, network.eval().requires_grad_(False), np.bincount(stream, minlength=size), tenths, recipe, seed, len(texts))
-
-
-def _progress(items: Iterable, what: str, show: bool) -> Iterable:
-    "The items, with a progress bar where one is wanted and tqdm is installed"
-    return with_progress(items, what) if show else items
+    return MaskedLM(tokenizer, network.eval().requires_grad_(False), np.bincount(stream, minlength=size), tenths,
+                    recipe, seed, len(texts))
 
 # %% ../nbs/14_encoders.ipynb #39c2d785
 @dataclass(frozen=True, eq=False, repr=False)
@@ -747,7 +763,8 @@ def sentence_transformer(model: Any, batch_size: int = 32, device: str | None = 
         name = "/".join(Path(model).parts[-2:])
         model = SentenceTransformer(str(model), device=device)
     elif not callable(getattr(model, "encode", None)):
-        raise TypeError(f"model must be a name, a folder or an object with a method `encode`; got {type(model).__name__}")
+        raise TypeError(f"model must be a name, a folder or an object with a method `encode`; got "
+                        f"{type(model).__name__}")
     return SentenceEncoder(model, name, batch_size)
 
 # %% ../nbs/14_encoders.ipynb #1b7211a9
@@ -791,7 +808,8 @@ def embed(encoders: Mapping[str, Callable], corpus: Any, progress: bool = True):
 
 # %% ../nbs/14_encoders.ipynb #ac49b3cc
 def ablation(
-    train: Callable[..., Callable], corpus: Any, label: Any, seeds: Iterable[int] = (0,), progress: bool = True, **options: Any,
+    train: Callable[..., Callable], corpus: Any, label: Any, seeds: Iterable[int] = (0,), progress: bool = True,
+    **options: Any,
 ) -> dict[str, Callable]:
     """Encoders trained on a corpus and on the corpus without one label.
 
@@ -822,7 +840,8 @@ def ablation(
     """
     sets, seeds = {"full": corpus, "ablated": corpus.without(label)}, tuple(seeds)
     runs = [(name, seed) for name in sets for seed in seeds]
-    return {f"{name}-{seed}": train(sets[name].texts, seed=seed, **options) for name, seed in _progress(runs, "training", progress)}
+    return {f"{name}-{seed}": train(sets[name].texts, seed=seed, **options)
+            for name, seed in _progress(runs, "training", progress)}
 
 # %% ../nbs/14_encoders.ipynb #65653907
 def _text_hash(text: str) -> bytes:
@@ -838,8 +857,9 @@ def _versions() -> dict[str, str]:
             found[package] = version(package)
     return found
 
-
-def store_embeddings(path: str | os.PathLike, corpus: Any, embeddings: Mapping[str, Any], recipe: Mapping[str, Any]) -> Path:
+# %% ../nbs/14_encoders.ipynb #9161b8dd
+def store_embeddings(path: str | os.PathLike, corpus: Any, embeddings: Mapping[str, Any],
+                     recipe: Mapping[str, Any]) -> Path:
     """Store embeddings of a corpus for `stored_embeddings`, in half precision and without pickle.
 
     Parameters
@@ -866,7 +886,8 @@ def store_embeddings(path: str | os.PathLike, corpus: Any, embeddings: Mapping[s
     for name in embeddings:
         array = np.asarray(embeddings[name])
         if array.ndim != 2 or len(array) != len(corpus.ids):
-            raise ValueError(f"embeddings[{name!r}] must have one row for each of the {len(corpus.ids)} documents; its shape is {array.shape}")
+            raise ValueError(f"embeddings[{name!r}] must have one row for each of the {len(corpus.ids)} documents; its "
+                             f"shape is {array.shape}")
         if not np.all(np.abs(array) < 65504):
             raise ValueError(f"embeddings[{name!r}] has values that half precision cannot hold; rescale it")
         arrays[f"model:{name}"] = array.astype(np.float16)
@@ -878,7 +899,7 @@ def store_embeddings(path: str | os.PathLike, corpus: Any, embeddings: Mapping[s
                             recipe=json.dumps({**recipe, "versions": _versions()}), **arrays)
     return path
 
-
+# %% ../nbs/14_encoders.ipynb #1e4140a8
 @dataclass(frozen=True, eq=False, repr=False)
 class StoredEmbeddings:
     """Stored embeddings, matched with a corpus; made by `stored_embeddings`.
@@ -909,9 +930,10 @@ class StoredEmbeddings:
 
     def __repr__(self) -> str:
         n, lost = len(self.corpus.ids), len(self.unmatched)
-        return f"Stored embeddings by {', '.join(self.arrays)}: {n:,} of {n + lost:,} documents match" + ("" if lost else ", all of them")
+        whole = "" if lost else ", all of them"
+        return f"Stored embeddings by {', '.join(self.arrays)}: {n:,} of {n + lost:,} documents match{whole}"
 
-
+# %% ../nbs/14_encoders.ipynb #01b4bd7d
 def stored_embeddings(corpus: Any, path: str | os.PathLike, missing: str = "drop") -> StoredEmbeddings:
     """Read stored embeddings of the documents of a corpus, matched by identifier *and* text.
 
@@ -936,14 +958,17 @@ def stored_embeddings(corpus: Any, path: str | os.PathLike, missing: str = "drop
     if missing not in ("drop", "raise"):
         raise ValueError(f"missing must be 'drop' or 'raise'; got {missing!r}")
     with np.load(path, allow_pickle=False) as file:
-        stored = {name: (row, digest) for row, (name, digest) in enumerate(zip(file["ids"].tolist(), file["hashes"].tolist()))}
+        names, digests = file["ids"].tolist(), file["hashes"].tolist()
+        stored = {name: (row, digest) for row, (name, digest) in enumerate(zip(names, digests))}
         rows = [stored.get(name, (-1, b"")) for name in corpus.ids]
         match = np.array([digest == _text_hash(text) for (_, digest), text in zip(rows, corpus.texts)], dtype=bool)
         unmatched = tuple(name for name, found in zip(corpus.ids, match) if not found)
         if unmatched and (missing == "raise" or not match.any()):
-            raise ValueError(f"{len(unmatched)} of {len(corpus.ids)} documents are not stored in {Path(path).name} with this text, e.g. {unmatched[0]!r}; "
+            raise ValueError(f"{len(unmatched)} of {len(corpus.ids)} documents are not stored in {Path(path).name} "
+                             f"with this text, e.g. {unmatched[0]!r}; "
                              "other versions of the packages have other docstrings")
         take = np.array([row for row, _ in rows], dtype=int)[match]
-        arrays = {key.removeprefix("model:"): file[key][take].astype(np.float32) for key in file.files if key.startswith("model:")}
+        arrays = {key.removeprefix("model:"): file[key][take].astype(np.float32) for key in file.files
+                  if key.startswith("model:")}
         recipe = json.loads(str(file["recipe"]))
     return StoredEmbeddings(corpus.select(match), arrays, unmatched, recipe)

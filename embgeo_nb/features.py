@@ -16,7 +16,7 @@ import torch
 from .common import as_seed, check_count, progress
 from .contrasts import graph_products, inner_products, moderated_ratio, n_relabellings, relabellings
 from .embeddings import as_embeddings
-from .kernel import largest
+from .kernel import largest_in_rows
 from .linear import UnitRows, column_means, joint_maps, row_blocks
 from .multiplicity import benjamini_hochberg
 from .frame import frame
@@ -65,7 +65,7 @@ def group_graph(
         similarity = torch.mm(block, X.T, out=room[:len(block)])
         own = torch.arange(len(block), device=X.device)
         similarity[own, own + start] = -torch.inf
-        found.append(largest(similarity, n_neighbors)[1].cpu())
+        found.append(largest_in_rows(similarity, n_neighbors)[1].cpu())
     columns = torch.cat(found).sort(dim=1).values.numpy().ravel()
     ones, starts = np.ones(n * n_neighbors, np.float32), np.arange(0, n * n_neighbors + 1, n_neighbors)
     directed = sp.csr_array((ones, columns, starts), shape=(n, n))

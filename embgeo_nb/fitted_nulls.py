@@ -29,7 +29,8 @@ def weighted_chi2_sf(
     certain = q <= 1e-100 * unit
     possible = ~certain & (scale > 0)
     q, w = np.where(possible, q / unit, 1.0), np.where(possible[:, None], weights / unit[:, None], 1.0)
-    low, high = -w.shape[1] / (2 * q) - 1, np.full(len(q), 0.5)          # K' runs from below q to infinity on (low, high)
+    # K' runs from below q to infinity on (low, high)
+    low, high = -w.shape[1] / (2 * q) - 1, np.full(len(q), 0.5)
     for _ in range(80):
         t = (low + high) / 2
         above = (w / (1 - 2 * t[:, None] * w)).sum(1) > q
@@ -45,16 +46,13 @@ def weighted_chi2_sf(
     tail = np.where(near_mean, ndtr(-skewness / 6), tail)
     return np.where(possible, np.clip(tail, 0, 1), certain.astype(float))
 
-
-def _fitted(coordinates: Frame, rows: slice) -> np.ndarray:
-    "Fitted edge probabilities of some rows with all data, not clipped."
-    return (coordinates.center[rows] * np.sign(coordinates.eigenvalues)) @ coordinates.center.T
-
-
-def independent_pvalues(statistic: np.ndarray, coordinates: Frame, mean: sp.csr_array | None = None, block: int = 512) -> tuple[np.ndarray, float | None]:
+# %% ../nbs/96_fitted_nulls.ipynb #8dcae00b
+def independent_pvalues(statistic: np.ndarray, coordinates: Frame, mean: sp.csr_array | None = None,
+                        block: int = 512) -> tuple[np.ndarray, float | None]:
     """p-values under two independent draws from the pooled fit, and the share of fitted probabilities outside [0, 1].
 
-    With the mean graph the sparse form (1'), which never looks at a pair of data without an edge, and does not know that share.
+    With the mean graph the sparse form (1'), which never looks at a pair of data without an edge, and does not know
+    that share.
     """
     if mean is not None:
         return weighted_chi2_sf(statistic, _sparse_weights(coordinates, mean)), None
@@ -72,6 +70,11 @@ def independent_pvalues(statistic: np.ndarray, coordinates: Frame, mean: sp.csr_
         weights[start:start + block] = np.linalg.eigvalsh(cov[:len(p)])
     return weighted_chi2_sf(statistic, np.maximum(weights, 0)), outside / n ** 2
 
+
+def _fitted(coordinates: Frame, rows: slice) -> np.ndarray:
+    "Fitted edge probabilities of some rows with all data, not clipped."
+    return (coordinates.center[rows] * np.sign(coordinates.eigenvalues)) @ coordinates.center.T
+
 # %% ../nbs/96_fitted_nulls.ipynb #39fcb886
 def _sparse_weights(coordinates: Frame, mean: sp.csr_array) -> np.ndarray:
     "Eigenvalues of (1'), (n, d), non-negative."
@@ -80,25 +83,30 @@ def _sparse_weights(coordinates: Frame, mean: sp.csr_array) -> np.ndarray:
     for rows in in_batches(counts, np.flatnonzero(counts), 2 ** 21 // d):
         at = np.concatenate([np.arange(mean.indptr[i], mean.indptr[i + 1]) for i in rows])
         owner, neighbors = np.repeat(np.arange(len(rows)), counts[rows]), mean.indices[at]
-        fitted = ((coordinates.center[rows] * np.sign(coordinates.eigenvalues))[owner] * coordinates.center[neighbors]).sum(1)
+        fitted = ((coordinates.center[rows] * np.sign(coordinates.eigenvalues))[owner]
+                  * coordinates.center[neighbors]).sum(1)
         root = np.zeros((len(rows), counts[rows].max(), d))
         column = np.concatenate([np.arange(count) for count in counts[rows]])
-        root[owner, column] = coordinates.loadings[neighbors] * np.sqrt(mean.data[at] * (1 - np.clip(fitted, 0, 1)) / 2)[:, None]
+        deviation = np.sqrt(mean.data[at] * (1 - np.clip(fitted, 0, 1)) / 2)
+        root[owner, column] = coordinates.loadings[neighbors] * deviation[:, None]
         weights[rows] = np.linalg.eigvalsh(root.transpose(0, 2, 1) @ root)
     return np.maximum(weights, 0)
 
 # %% ../nbs/96_fitted_nulls.ipynb #98dabd0d
 def resampled_statistics(graph: sp.csr_array, coordinates: Frame, null: str, n_resamples: int, seed: int,
                device: str | torch.device | None) -> tuple[np.ndarray, float]:
-    "Null distribution (n, B) of T under `bootstrap` or `single-copy`, and the share of fitted probabilities outside [0, 1]."
+    """Null distribution (n, B) of T under `bootstrap` or `single-copy`, and the share of fitted probabilities outside
+    [0, 1]."""
     d = coordinates.n_components
     source = coordinates if null == "bootstrap" else frame(graph, d, device=device)
     n, fit = len(source.center), latent_positions(source)
-    outside = sum(int(((p < 0) | (p > 1)).sum()) for p in (_fitted(source, slice(start, start + 512)) for start in range(0, n, 512)))
+    outside = sum(int(((p < 0) | (p > 1)).sum())
+                  for p in (_fitted(source, slice(start, start + 512)) for start in range(0, n, 512)))
     null_distribution = np.empty((n, n_resamples), dtype=np.float32)
     seeds = np.random.SeedSequence(seed).spawn(n_resamples)
     for at in progress(range(n_resamples), f"{null} draws"):
-        null_distribution[:, at] = redrawn_statistics(fit, np.random.default_rng(seeds[at]), graph if null == "single-copy" else None, device)
+        null_distribution[:, at] = redrawn_statistics(fit, np.random.default_rng(seeds[at]),
+                                                      graph if null == "single-copy" else None, device)
     return null_distribution, outside / n ** 2
 
 
@@ -108,7 +116,8 @@ def latent_positions(source: Frame) -> tuple[np.ndarray, tuple[int, int]]:
     return np.c_[source.center[:, positive], source.center[:, ~positive]], (int(positive.sum()), int((~positive).sum()))
 
 
-def redrawn_statistics(fit: tuple[np.ndarray, tuple[int, int]], rng: np.random.Generator, graph: sp.csr_array | None = None,
+def redrawn_statistics(fit: tuple[np.ndarray, tuple[int, int]], rng: np.random.Generator,
+                       graph: sp.csr_array | None = None,
              device: str | torch.device | None = None) -> np.ndarray:
     "T (n,) of a pair embedded jointly: two copies drawn from a fit, or a graph and one copy."
     if graph is None:

@@ -44,7 +44,8 @@ class Frame:
         return len(self.eigenvalues)
 
 
-def frame(mean_graph: Any, n_components: int | str | None = None, tol: float = 1e-4, seed: int | np.random.Generator = 0,
+def frame(mean_graph: Any, n_components: int | str | None = None, tol: float = 1e-4,
+          seed: int | np.random.Generator = 0,
           device: str | torch.device | None = None) -> Frame:
     """The frame of a comparison: the leading eigenpairs of the mean graph.
 
@@ -70,10 +71,12 @@ def frame(mean_graph: Any, n_components: int | str | None = None, tol: float = 1
 def frame_of(a: str, b: str, frame_models: Sequence[str] | None = None) -> tuple[str, ...]:
     "The models that make the frame of a pair: the two themselves, and those that join them by name."
     if isinstance(frame_models, str):
-        raise TypeError(f"frame_models must be a sequence of model names, such as [{frame_models!r}]; got {frame_models!r}.")
+        raise TypeError(f"frame_models must be a sequence of model names, such as [{frame_models!r}]; got "
+                        f"{frame_models!r}.")
     names = (a, b, *(frame_models or ()))
     if a != b and len(set(names)) < len(names):
-        raise ValueError(f"frame_models must name further models, each once, and neither of the two that are compared; got {', '.join(map(repr, names[2:]))}.")
+        raise ValueError(f"frame_models must name further models, each once, and neither of the two that are compared; "
+                         f"got {', '.join(map(repr, names[2:]))}.")
     return names
 
 # %% ../nbs/26_frame.ipynb #f7a3e1a2

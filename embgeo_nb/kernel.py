@@ -18,16 +18,16 @@ import scipy.sparse as sp
 import torch
 
 from .common import check_count, check_device, check_option, need, progress
-from .embeddings import as_matrix, zero_rows
+from .embeddings import as_bits, as_matrix, zero_rows
 
 METRICS = ("cosine", "euclidean", "inner_product")
 SYMMETRIZE = ("union", "intersection", "mean")
 BACKENDS = ("torch", "faiss", "faiss-approximate")
 
 # %% auto #0
-__all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'TOLERANCE', 'pair_similarity', 'full_float32', 'largest', 'Nearest',
-           'DataKernel', 'as_kernel', 'data_kernel', 'check_directions', 'nearest_between', 'told_apart',
-           'edges_as_one']
+__all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'TOLERANCE', 'pair_similarity', 'full_float32', 'SearchRows', 'largest_in_rows',
+           'coarse_pays', 'Nearest', 'DataKernel', 'as_kernel', 'data_kernel', 'check_directions', 'rows_on_cpu',
+           'nearest_between', 'told_apart', 'edges_as_one']
 
 # %% ../nbs/20_kernel.ipynb #316e379e
 def pair_similarity(
@@ -35,9 +35,12 @@ def pair_similarity(
     rows: torch.Tensor,      # (..., p), broadcast against `queries`
     metric: str,
 ) -> torch.Tensor:           # (...): larger is more similar
-    "Similarity of paired rows in float64, each summed on its own, so that equal pairs get equal values to the last bit."
+    """Similarity of paired rows in float64, each summed on its own, so that equal pairs get equal values to the last
+    bit."""
     queries, rows = queries.double(), rows.double()
-    if metric == "euclidean":
+    if metric == "hamming":
+        queries, rows = (torch.from_numpy(as_bits(part.cpu().numpy())).to(part) for part in (queries, rows))
+    if metric in ("euclidean", "hamming"):
         return -((queries - rows) ** 2).sum(-1)
     product = (queries * rows).sum(-1)
     return product / ((queries * queries).sum(-1) * (rows * rows).sum(-1)).sqrt() if metric == "cosine" else product
@@ -69,18 +72,29 @@ def full_float32() -> Iterator[None]:
             if not _USERS:
                 _allow(*before)
 
+# %% ../nbs/20_kernel.ipynb #85de550b
+_PIECE = 2 ** 25                                        # numbers in a piece
 
-class _Rows:
-    "The data of a kernel in pieces: exact rows in float64, and float32 rows whose `product - offset` ranks neighbours to within `error`."
+
+def _squared(rows: torch.Tensor) -> torch.Tensor:
+    "Squared lengths, a row at a time on its own."
+    return torch.cat([(part * part).sum(1) for part in rows.split(1024)])
+
+
+class SearchRows:
+    """The data of a kernel in pieces: exact rows in float64, and float32 rows whose `product - offset` ranks neighbours
+    to within `error`."""
 
     def __init__(self, Y: torch.Tensor, metric: str, device: str | torch.device):
         (self.n, p), self.Y, self.metric, self.device = Y.shape, Y, metric, torch.device(device)
         if self.device.type == "cuda" and Y.nbytes < torch.cuda.mem_get_info(self.device)[0] / 3:
-            self.Y = Y.to(self.device)                                 # once, rather than piece by piece for every batch
+            # once, rather than piece by piece for every batch
+            self.Y = Y.to(self.device)
         self.step = max(1024, min(self.n, _PIECE // p))                # rows per piece
         self.pieces = [(start, min(start + self.step, self.n)) for start in range(0, self.n, self.step)]
         room = 2 ** (26 if self.device.type == "cpu" else 28)          # scores held at a time
-        self.batch = max(16, min(1024 if self.step >= self.n else 4096, room // min(self.step, self.n)))     # every batch reads all pieces
+        # every batch reads all pieces
+        self.batch = max(16, min(1024 if self.step >= self.n else 4096, room // min(self.step, self.n)))
         self.exponent, self.room, self.kept = self._exponent(), {}, {}
         rounding = 2.0 ** -24 * (p + 8)
         self.squares = torch.cat([_squared(self.piece("exact", slice(*piece))) for piece in self.pieces])
@@ -89,7 +103,8 @@ class _Rows:
             self.longest = float(self.squares.max()) ** 0.5
             self.error, self.scale = 2 * rounding * self.longest ** 2, self.squares.sqrt()
             return
-        self.center = sum(self._unit(slice(*piece)).sum(0) for piece in self.pieces) / self.n    # distances do not change, rounding errors shrink
+        # distances do not change, rounding errors shrink
+        self.center = sum(self._unit(slice(*piece)).sum(0) for piece in self.pieces) / self.n
         squares = torch.cat([_squared(self.piece("rows", slice(*piece))) for piece in self.pieces]).double()
         self.longest, self.offset = float(squares.max()) ** 0.5, (squares / 2).float()
         self.error = 4 * rounding * self.longest ** 2 + 1e-15
@@ -112,7 +127,8 @@ class _Rows:
 
     def _unit(self, which: slice | torch.Tensor) -> torch.Tensor:
         Y = self.piece("exact", which)
-        return Y / self.squares[which].sqrt()[:, None] if self.metric == "cosine" else Y     # cosine ranks like the distance of unit rows
+        # cosine ranks like the distance of unit rows
+        return Y / self.squares[which].sqrt()[:, None] if self.metric == "cosine" else Y
 
     def rows(self, which: slice | torch.Tensor) -> torch.Tensor:
         "Rows in float32 to nominate with, (rows, p)."
@@ -134,31 +150,37 @@ class _Rows:
         with full_float32():
             return torch.mm(query, others.T, out=room[:size].view(len(query), len(others)))
 
+    def coarse(self, which: slice) -> tuple[torch.Tensor, float]:
+        "Rows in bfloat16, the offset in three more columns, and the largest length of what rounding took from a row."
+        rows = self.piece("rows", which)
+        rounded, zero = rows.bfloat16(), torch.zeros(len(rows), device=rows.device)
+        columns, rest = [rounded], zero if self.offset is None else -self.offset[which]
+        for _ in range(3):                                  # three times 8 bits
+            columns.append(rest.bfloat16()[:, None])
+            rest = rest - columns[-1][:, 0].float()
+        return torch.cat(columns, 1), max(float((part.float() - whole).norm(dim=1).max())
+                                          for part, whole in zip(rounded.split(1024), rows.split(1024)))
 
-def _squared(rows: torch.Tensor) -> torch.Tensor:
-    "Squared lengths, a row at a time on its own."
-    return torch.cat([(part * part).sum(1) for part in rows.split(1024)])
-
-
-_PIECE = 2 ** 25                                        # numbers in a piece
-
-
-def largest(scores: torch.Tensor, count: int, group: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
-    "Values and places of the `count` largest of each row, unsorted: they lie in the `count` groups with the largest maxima."
+# %% ../nbs/20_kernel.ipynb #259216c9
+def largest_in_rows(scores: torch.Tensor, count: int, group: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values and places of the `count` largest of each row, unsorted: they lie in the `count` groups with the largest
+    maxima."""
     width = scores.shape[1] // group
     if width < 2 * count or scores.device.type != "cpu":
         return scores.topk(count, dim=1, sorted=False)
     tail = scores[:, group * width:]
     among = scores[:, :group * width].view(len(scores), group, width).amax(1).topk(count, dim=1, sorted=False).indices
     places = (among[:, :, None] + width * torch.arange(group, device=scores.device)).flatten(1)
-    places = torch.cat([places, torch.arange(group * width, scores.shape[1], device=scores.device).expand(len(scores), -1)], 1)
+    beyond = torch.arange(group * width, scores.shape[1], device=scores.device)
+    places = torch.cat([places, beyond.expand(len(scores), -1)], 1)
     values = torch.cat([scores.gather(1, places[:, :count * group]), tail], 1)
     top = values.topk(count, dim=1, sorted=False)
     return top.values, places.gather(1, top.indices)
 
-
-def _nominees(data: _Rows, own: torch.Tensor, count: int, coarse: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    "`count` candidates for each of the rows numbered `own`, (rows, count), and a bound that the score of no other datum exceeds."
+# %% ../nbs/20_kernel.ipynb #d4464a20
+def _nominees(data: SearchRows, own: torch.Tensor, count: int, coarse: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """`count` candidates for each of the rows numbered `own`, (rows, count), and a bound that the score of no other
+    datum exceeds."""
     values = places = None
     rows, slack = data.piece("rows", own), data.error
     query = torch.cat([rows, torch.ones(len(rows), 3, device=rows.device)], 1).bfloat16() if coarse else rows
@@ -172,41 +194,29 @@ def _nominees(data: _Rows, own: torch.Tensor, count: int, coarse: bool) -> tuple
             scores -= data.offset[first:last]
         inside = torch.nonzero((own >= first) & (own < last)).flatten()
         scores[inside, own[inside] - first] = -torch.inf
-        found, at = largest(scores, min(count, last - first))
-        found, at = (found.float(), at + first) if values is None else (torch.cat([values, found.float()], 1), torch.cat([places, at + first], 1))
-        values, places = found, at
+        found, at = largest_in_rows(scores, min(count, last - first))
+        found, at = found.float(), at + first
+        values, places = (found, at) if values is None else (torch.cat([values, found], 1), torch.cat([places, at], 1))
         if values.shape[1] > count:
             top = values.topk(min(count, values.shape[1]), dim=1, sorted=False)
             values, places = top.values, places.gather(1, top.indices)
     worst = values.amin(1).double()
     return places, worst + slack + (2.0 ** -8 * worst.abs() if coarse else 0)
 
-
-def _coarse(self: _Rows, which: slice) -> tuple[torch.Tensor, float]:
-    "Rows in bfloat16, the offset in three more columns, and the largest length of what rounding took from a row."
-    rows = self.piece("rows", which)
-    rounded, rest = rows.bfloat16(), -self.offset[which] if self.offset is not None else torch.zeros(len(rows), device=rows.device)
-    columns = [rounded]
-    for _ in range(3):                                  # three times 8 bits
-        columns.append(rest.bfloat16()[:, None])
-        rest = rest - columns[-1][:, 0].float()
-    return torch.cat(columns, 1), max(float((part.float() - whole).norm(dim=1).max()) for part, whole in zip(rounded.split(1024), rows.split(1024)))
-
-
-_Rows.coarse = _coarse
-
-
-def _coarse_pays(n: int, p: int, device: torch.device) -> bool:
+# %% ../nbs/20_kernel.ipynb #e19b940f
+def coarse_pays(n: int, p: int, device: torch.device) -> bool:
     "Whether bfloat16 products are much faster than float32 ones here, and the product most of the work."
     if p < 256 or n < 4096:
         return False
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and any(getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("avx512_bf16", "amx_tile"))
+    return device.type == "cpu" and any(getattr(torch.cpu, f"_is_{name}_supported", bool)()
+                                        for name in ("avx512_bf16", "amx_tile"))
 
 # %% ../nbs/20_kernel.ipynb #29078904
-def _similarities(data: _Rows, own: torch.Tensor, nominees: torch.Tensor) -> torch.Tensor:
-    "Exact similarity of the rows numbered `own` with their nominees, (rows, count) float64: equal pairs get equal values."
+def _similarities(data: SearchRows, own: torch.Tensor, nominees: torch.Tensor) -> torch.Tensor:
+    """Exact similarity of the rows numbered `own` with their nominees, (rows, count) float64: equal pairs get equal
+    values."""
     if data.metric == "euclidean" or data.device.type != "cpu":
         return _gathered(data, own, nominees)
     similarity, query = torch.empty(nominees.shape, dtype=torch.float64, device=own.device), data.piece("exact", own)
@@ -214,19 +224,23 @@ def _similarities(data: _Rows, own: torch.Tensor, nominees: torch.Tensor) -> tor
         inside = (nominees >= first) & (nominees < last)
         counts = torch.cat([torch.zeros(1, dtype=torch.int64, device=own.device), inside.sum(1).cumsum(0)])
         similarity[inside] = _sampled(query, data.piece("exact", slice(first, last)), counts, nominees[inside] - first)
-    return similarity / (data.squares[own, None] * data.squares[nominees]).sqrt() if data.metric == "cosine" else similarity
+    return similarity / (data.squares[own, None]
+                         * data.squares[nominees]).sqrt() if data.metric == "cosine" else similarity
 
 
 def _sampled(query: torch.Tensor, rows: torch.Tensor, counts: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    "Some entries of `query @ rows.T`, given as those of a CSR matrix; each pair is summed on its own, wherever it stands."
+    """Some entries of `query @ rows.T`, given as those of a CSR matrix; each pair is summed on its own, wherever it
+    stands."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
-        pairs = torch.sparse_csr_tensor(counts, columns, torch.zeros(len(columns), dtype=query.dtype, device=query.device), size=(len(query), len(rows)),
+        pairs = torch.sparse_csr_tensor(counts, columns,
+                                        torch.zeros(len(columns), dtype=query.dtype, device=query.device),
+                                        size=(len(query), len(rows)),
                                         device=query.device, check_invariants=False)
         return torch.sparse.sampled_addmm(pairs, query, rows.T, beta=0.0).values()
 
 
-def _gathered(data: _Rows, own: torch.Tensor, nominees: torch.Tensor) -> torch.Tensor:
+def _gathered(data: SearchRows, own: torch.Tensor, nominees: torch.Tensor) -> torch.Tensor:
     "The same pair by pair, in steps small enough to stay in cache."
     similarity = torch.empty(nominees.shape, dtype=torch.float64, device=data.device)
     step = max(1, 2 ** 17 // (nominees.shape[1] * data.Y.shape[1]))
@@ -252,10 +266,11 @@ class Nearest(NamedTuple):
 
     def on_cpu(self) -> Nearest:
         "The same as numpy arrays."
-        return Nearest(self.neighbors.cpu().numpy(), *(tuple(part.cpu().numpy() for part in parts) for parts in self[1:]))
+        return Nearest(self.neighbors.cpu().numpy(),
+                       *(tuple(part.cpu().numpy() for part in parts) for parts in self[1:]))
 
 
-def _tied_range(data: _Rows, own: torch.Tensor, kth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _tied_range(data: SearchRows, own: torch.Tensor, kth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     "From and up to which similarity, each (rows,), a datum is tied with one of similarity `kth`."
     scale = data.scale[own]
     if data.metric == "inner_product":
@@ -268,7 +283,7 @@ def _tied_range(data: _Rows, own: torch.Tensor, kth: torch.Tensor) -> tuple[torc
     return low, torch.where(distance > 4 * slack, high, torch.inf)      # nearer than that, all are equal
 
 
-def _score(data: _Rows, own: torch.Tensor, similarity: torch.Tensor) -> torch.Tensor:
+def _score(data: SearchRows, own: torch.Tensor, similarity: torch.Tensor) -> torch.Tensor:
     "Similarities, (rows,), in the units of the scores that nominate."
     if data.metric == "cosine":
         similarity = 2 * similarity - 2                 # minus the squared distance of rows of unit length
@@ -277,8 +292,9 @@ def _score(data: _Rows, own: torch.Tensor, similarity: torch.Tensor) -> torch.Te
     return similarity / 2 + data.offset[own].double()   # the score is (|x|^2 - |x - y|^2) / 2 about the mean
 
 # %% ../nbs/20_kernel.ipynb #7b2f90a2
-def _ranked(data: _Rows, own: torch.Tensor, k: int, nominees: torch.Tensor) -> tuple[Nearest, torch.Tensor]:
-    "The k nearest among the nominees (n stands for none), and the score, (rows,), from which a datum would be tied with the k-th."
+def _ranked(data: SearchRows, own: torch.Tensor, k: int, nominees: torch.Tensor) -> tuple[Nearest, torch.Tensor]:
+    """The k nearest among the nominees (n stands for none), and the score, (rows,), from which a datum would be tied
+    with the k-th."""
     nominees = nominees.sort(dim=1).values              # by index, so that a stable sort breaks ties by index
     similarity = _similarities(data, own, nominees.clamp_max(data.n - 1)).masked_fill_(nominees == data.n, -torch.inf)
     order = similarity.sort(dim=1, descending=True, stable=True)
@@ -288,12 +304,15 @@ def _ranked(data: _Rows, own: torch.Tensor, k: int, nominees: torch.Tensor) -> t
     return Nearest(neighbors, shared, _equal(data, own, neighbors, order.values[:, :k])), _score(data, own, low)
 
 
-def _shared(own: torch.Tensor, k: int, nominees: torch.Tensor, near: torch.Tensor, nearer: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    "Edges that share: where more than k are near enough, those that are no nearer than the k-th get equal parts of what is left."
+def _shared(own: torch.Tensor, k: int, nominees: torch.Tensor, near: torch.Tensor,
+            nearer: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Edges that share: where more than k are near enough, those that are no nearer than the k-th get equal parts of
+    what is left."""
     rows = torch.nonzero(near.sum(1) > k).flatten()
     tied, left, nominees, own = (near & ~nearer)[rows], k - nearer[rows].sum(1), nominees[rows], own[rows]
     count, most = tied.sum(1), max(256, 8 * k)
-    if len(rows) and int(count.max()) > most:           # of very many, those that follow the datum: each is then chosen as often as any
+    # of very many, those that follow the datum: each is then chosen as often as any
+    if len(rows) and int(count.max()) > most:
         place = tied.cumsum(1) - 1 - (tied & (nominees < own[:, None])).sum(1, keepdim=True)
         tied = tied & (place.remainder(count[:, None]) < most)
         count = count.clamp_max(most)
@@ -301,19 +320,23 @@ def _shared(own: torch.Tensor, k: int, nominees: torch.Tensor, near: torch.Tenso
     return own[row], nominees[row, column], (left.double() / count)[row].float()
 
 
-def _equal(data: _Rows, own: torch.Tensor, neighbors: torch.Tensor, similarity: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _equal(data: SearchRows, own: torch.Tensor, neighbors: torch.Tensor,
+           similarity: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     "Pairs of a datum and a neighbour whose rows are equal to the tolerance."
     scale, neighbors = data.scale[own, None], neighbors.clamp_max(data.n - 1)
     if data.metric == "inner_product":
         similarity = similarity - (scale ** 2 + data.squares[neighbors]) / 2
     elif data.metric == "cosine":
         similarity = similarity - 1
-    row, column = torch.nonzero((1 if data.metric == "euclidean" else 2) * similarity >= -(4 * TOLERANCE * scale) ** 2, as_tuple=True)
+    row, column = torch.nonzero((1 if data.metric == "euclidean" else 2) * similarity >= -(4 * TOLERANCE * scale) ** 2,
+                                as_tuple=True)
     return own[row], neighbors[row, column]
 
 # %% ../nbs/20_kernel.ipynb #7b2f90a3
-def _neighbors_block(data: _Rows, own: torch.Tensor, k: int, coarse: bool) -> tuple[Nearest, float]:
-    "The k nearest of the rows numbered `own`: nominate, rank in float64, prove, and repair where unproven. Also the share that was proven."
+def _neighbors_block(data: SearchRows, own: torch.Tensor, k: int, coarse: bool) -> tuple[Nearest, float]:
+    """The k nearest of the rows numbered `own`: nominate, rank in float64, prove, and repair where unproven.
+
+    Also the share that was proven."""
     count = min(k + (max(32, k // 2) if coarse else 8 + k // 8), data.n - 1)
     nominees, bound = _nominees(data, own, count, coarse)
     found, floor = _ranked(data, own, k, nominees)
@@ -321,7 +344,8 @@ def _neighbors_block(data: _Rows, own: torch.Tensor, k: int, coarse: bool) -> tu
     return _repaired(data, own, k, found, unproven, floor[unproven]), 1 - len(unproven) / len(own)
 
 
-def _repaired(data: _Rows, own: torch.Tensor, k: int, found: Nearest, which: torch.Tensor, floor: torch.Tensor) -> Nearest:
+def _repaired(data: SearchRows, own: torch.Tensor, k: int, found: Nearest, which: torch.Tensor,
+              floor: torch.Tensor) -> Nearest:
     "`found` with the rows in places `which` done again among all data whose score may reach `floor`, (places,)."
     if not len(which):
         return found
@@ -334,9 +358,11 @@ def _repaired(data: _Rows, own: torch.Tensor, k: int, found: Nearest, which: tor
             parts = [tuple(map(torch.cat, zip(old, new))) for old, new in zip(parts, block[1:])]
     return Nearest(found.neighbors, *parts)
 
-
-def _among_all(data: _Rows, own: torch.Tensor, k: int, floor: torch.Tensor, room: int = 2 ** 21) -> Iterator[tuple[torch.Tensor, Nearest]]:
-    "The k nearest of the rows numbered `own` among all data whose score may reach `floor`: places in `own`, and what was found, a few rows at a time."
+# %% ../nbs/20_kernel.ipynb #f584d805
+def _among_all(data: SearchRows, own: torch.Tensor, k: int, floor: torch.Tensor,
+               room: int = 2 ** 21) -> Iterator[tuple[torch.Tensor, Nearest]]:
+    """The k nearest of the rows numbered `own` among all data whose score may reach `floor`: places in `own`, and what
+    was found, a few rows at a time."""
     row, column = _reaching(data, own, floor, 8 * room)
     if row is None:                                     # too many to hold
         half = len(own) // 2
@@ -360,11 +386,14 @@ def _among_all(data: _Rows, own: torch.Tensor, k: int, floor: torch.Tensor, room
         yield place, _ranked(data, own[place], k, nominees)[0]
         start = stop
 
-
-def _reaching(data: _Rows, own: torch.Tensor, floor: torch.Tensor, most: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    "Pairs of a place in `own` and another datum whose float32 score may stand for one of `floor` or more, sorted; None if there are too many."
+# %% ../nbs/20_kernel.ipynb #8daecc2d
+def _reaching(data: SearchRows, own: torch.Tensor, floor: torch.Tensor,
+              most: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Pairs of a place in `own` and another datum whose float32 score may stand for one of `floor` or more, sorted;
+    None if there are too many."""
     query, pairs = data.piece("rows", own), []
-    least = torch.nextafter((floor - 2 * data.error).float(), torch.tensor(-torch.inf, device=own.device, dtype=torch.float32))
+    least = torch.nextafter((floor - 2 * data.error).float(),
+                            torch.tensor(-torch.inf, device=own.device, dtype=torch.float32))
     for first, last in data.pieces:
         scores = data.products(query, data.piece("rows", slice(first, last)))
         if data.offset is not None:
@@ -386,7 +415,8 @@ def _directed(neighbors: np.ndarray, shared: sp.csr_array | None = None) -> sp.c
     n, k = neighbors.shape
     if shared is None:
         ones, kind = np.ones(n * k, dtype=np.float32), np.int32 if n * k < 2 ** 30 else np.int64
-        return sp.csr_array((ones, np.sort(neighbors, axis=1).ravel().astype(kind), np.arange(0, n * k + 1, k, dtype=kind)), shape=(n, n))
+        return sp.csr_array((ones, np.sort(neighbors, axis=1).ravel().astype(kind),
+                             np.arange(0, n * k + 1, k, dtype=kind)), shape=(n, n))
     left = np.rint(shared.sum(1)).astype(np.int64)                   # of each datum's k edges, those that are shared
     sure = np.arange(k) < k - left[:, None]                          # the nearest are not
     rows, others = np.nonzero(sure)[0].astype(shared.indices.dtype), neighbors[sure].astype(shared.indices.dtype)
@@ -398,7 +428,9 @@ def _directed(neighbors: np.ndarray, shared: sp.csr_array | None = None) -> sp.c
 def _symmetrized(directed: sp.csr_array, how: str) -> sp.csr_array:
     "Union, intersection or mean of a directed graph and its transpose."
     reverse = directed.T.tocsr()
-    graph = {"union": directed.maximum, "intersection": directed.minimum}.get(how, lambda other: (directed + other) * np.float32(0.5))(reverse)
+    graph = {"union": directed.maximum, "intersection": directed.minimum}.get(how,
+                                                                              lambda other: (directed + other)
+                                                                              * np.float32(0.5))(reverse)
     graph = sp.csr_array(graph)
     graph.sort_indices()
     return graph
@@ -492,11 +524,13 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     Parameters
     ----------
     Y : array of shape (n, p)
-        The model's embedding of the n data (numpy, torch, or anything with `__array__`). A memory-mapped array stays on disk.
+        The model's embedding of the n data (numpy, torch, or anything with `__array__`). A memory-mapped array stays on
+        disk.
     n_neighbors : int, default 32
         k, at least 1 and below n.
-    metric : {'cosine', 'euclidean', 'inner_product'}
-        Most similar means largest cosine, smallest Euclidean distance, or largest inner product.
+    metric : {'cosine', 'euclidean', 'inner_product', 'hamming'}
+        Most similar means largest cosine, smallest Euclidean distance, largest inner product, or, for codes packed into
+        bytes, eight bits to each, fewest bits that differ.
     symmetrize : {'union', 'intersection', 'mean'}
         Join two data when either chose the other, when both did, or with weight 1/2 for each choice.
     device : str or torch.device, optional
@@ -504,8 +538,8 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     batch_size : int, optional
         Rows per block. Changes memory (at most n * batch_size * 4 bytes), never the result.
     backend : {'torch', 'faiss', 'faiss-approximate'}
-        Who nominates the candidates that are then ranked exactly. The first two give the same neighbours. 'faiss-approximate'
-        searches an inverted file, may miss some, and says how many in `.recall`. faiss is an extra.
+        Who nominates the candidates that are then ranked exactly. The first two give the same neighbours.
+        'faiss-approximate' searches an inverted file, may miss some, and says how many in `.recall`. faiss is an extra.
 
     Returns
     -------
@@ -515,7 +549,8 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     Raises
     ------
     ValueError
-        If k is not in 1..n-1, an option is unknown, a device is not there, values are not finite, or a row is zero under cosine.
+        If k is not in 1..n-1, an option is unknown, a device is not there, values are not finite, or a row is zero
+        under cosine.
     TypeError
         If `Y` does not hold real numbers or `n_neighbors` is no integer.
 
@@ -531,14 +566,15 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     if device is None:
         device = Y.device if isinstance(Y, torch.Tensor) else "cpu"
     device = check_device(device)
-    Y = as_matrix(Y, "Y")
+    check_option("metric", metric, (*METRICS, "hamming"))
+    Y = as_matrix(as_bits(Y) if metric == "hamming" else Y, "Y")
     n = len(Y)
-    check_option("metric", metric, METRICS)
     check_option("symmetrize", symmetrize, SYMMETRIZE)
     check_option("backend", backend, BACKENDS)
     n_neighbors = check_count("n_neighbors", n_neighbors, 1, n - 1, f"a datum has {n - 1} others (n = {n})")
     check_directions(Y, metric)
-    data, recall = _Rows(_on_cpu(Y), metric, device if backend == "torch" else "cpu"), None
+    kind = "euclidean" if metric == "hamming" else metric           # of bits
+    data, recall = SearchRows(rows_on_cpu(Y), kind, device if backend == "torch" else "cpu"), None
     if batch_size is not None:
         data.batch = check_count("batch_size", batch_size, 1)
     if backend == "torch":
@@ -559,14 +595,22 @@ def check_directions(
                          "no cosine. Remove these data from every model, or use metric='euclidean'.")
 
 
-def nearest_between(data: _Rows, first: int, last: int, k: int, batch_size: int | None = None) -> list[Nearest]:
+def rows_on_cpu(Y: np.ndarray) -> torch.Tensor:
+    "A numpy array as a tensor that shares its memory, on disk if it is there."
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+        return torch.from_numpy(Y if all(step >= 0 for step in Y.strides) else np.ascontiguousarray(Y))
+
+# %% ../nbs/20_kernel.ipynb #9b11d3e2
+def nearest_between(data: SearchRows, first: int, last: int, k: int, batch_size: int | None = None) -> list[Nearest]:
     "The k nearest of rows first..last on the CPU, a batch at a time."
-    coarse, batch_size, blocks = _coarse_pays(data.n, data.Y.shape[1], data.device), batch_size or data.batch, []
+    coarse, batch_size, blocks = coarse_pays(data.n, data.Y.shape[1], data.device), batch_size or data.batch, []
     for start in progress(range(first, last, batch_size), "nearest neighbours", 10):
         at, stop = start, min(start + batch_size, last)
         while at < stop:
             try:
-                block, proven = _neighbors_block(data, torch.arange(at, min(at + data.batch, stop), device=data.device), k, coarse)
+                block, proven = _neighbors_block(data, torch.arange(at, min(at + data.batch, stop), device=data.device),
+                                                 k, coarse)
             except torch.OutOfMemoryError:
                 _halve(data, stop - at)
                 continue
@@ -576,26 +620,21 @@ def nearest_between(data: _Rows, first: int, last: int, k: int, batch_size: int 
     return blocks
 
 
-def _halve(data: _Rows, rows: int) -> None:
+def _halve(data: SearchRows, rows: int) -> None:
     "Half as many rows at a time from here on, said aloud; or an error where that is impossible."
     rows = min(data.batch, rows)
     if rows == 1:
-        raise MemoryError(f"{data.device} has no room for the similarities of a single row to {data.n:,} data. Use device='cpu'.")
+        raise MemoryError(f"{data.device} has no room for the similarities of a single row to {data.n:,} data. Use "
+                          f"device='cpu'.")
     data.batch = rows // 2
     data.room.clear()
     if data.device.type == "cuda":
         torch.cuda.empty_cache()
-    warnings.warn(f"{data.device} ran out of memory with {rows:,} rows at a time; it goes on with {data.batch:,}.", stacklevel=3)
-
-
-def _on_cpu(Y: np.ndarray) -> torch.Tensor:
-    "A numpy array as a tensor that shares its memory, on disk if it is there."
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
-        return torch.from_numpy(Y if all(step >= 0 for step in Y.strides) else np.ascontiguousarray(Y))
+    warnings.warn(f"{data.device} ran out of memory with {rows:,} rows at a time; it goes on with {data.batch:,}.",
+                  stacklevel=3)
 
 # %% ../nbs/20_kernel.ipynb #b4b08010
-def _faiss_neighbors(data: _Rows, k: int, approximate: bool) -> tuple[list[Nearest], float | None]:
+def _faiss_neighbors(data: SearchRows, k: int, approximate: bool) -> tuple[list[Nearest], float | None]:
     "Neighbours of all data nominated by faiss, and the recall on a sample where the search is approximate."
     faiss = need("faiss", "faiss")
     rows = np.concatenate([data.rows(slice(*piece)).cpu().numpy() for piece in data.pieces])
@@ -610,7 +649,8 @@ def _faiss_neighbors(data: _Rows, k: int, approximate: bool) -> tuple[list[Neare
         stop = min(start + 1024, data.n)
         values, places = (torch.from_numpy(part) for part in index.search(rows[start:stop], count + 1))
         places = _without_self(values, places, start)
-        enough, own = (places >= 0).all(1), torch.arange(start, stop, device="cpu")      # an approximate search may come back with fewer
+        # an approximate search may come back with fewer
+        enough, own = (places >= 0).all(1), torch.arange(start, stop, device="cpu")
         found, floor = _ranked(data, own, k, places.masked_fill(places < 0, data.n))
         floor[~enough] = -torch.inf
         if not approximate and count < data.n - 1:
@@ -622,7 +662,7 @@ def _faiss_neighbors(data: _Rows, k: int, approximate: bool) -> tuple[list[Neare
         blocks.append(_repaired(data, own, k, found, unproven, floor[unproven]).on_cpu())
     return blocks, _recall(data, np.concatenate([block.neighbors for block in blocks])) if approximate else None
 
-
+# %% ../nbs/20_kernel.ipynb #ac78a018
 def _without_self(values: torch.Tensor, places: torch.Tensor, start: int) -> torch.Tensor:
     "The nominees less the datum itself (or the last of them, where it is not among its own)."
     own = places == torch.arange(start, start + len(places), device=places.device)[:, None]
@@ -630,24 +670,28 @@ def _without_self(values: torch.Tensor, places: torch.Tensor, start: int) -> tor
     return places[~own].view(len(places), -1)
 
 
-def _recall(data: _Rows, neighbors: np.ndarray, sample: int = 256) -> float:
+def _recall(data: SearchRows, neighbors: np.ndarray, sample: int = 256) -> float:
     "Share of true neighbours found, on data spread over all."
     rows, k = np.unique(np.linspace(0, data.n - 1, min(sample, data.n)).astype(int)), neighbors.shape[1]
     own, found = torch.from_numpy(rows), 0
-    for place, block in _among_all(data, own, k, torch.full((len(own),), -torch.inf, dtype=torch.float64, device="cpu")):
-        found += sum(len(set(of) & set(true)) for of, true in zip(neighbors[rows[place]].tolist(), block.neighbors.tolist()))
+    for place, block in _among_all(data, own, k,
+                                   torch.full((len(own),), -torch.inf, dtype=torch.float64, device="cpu")):
+        found += sum(len(set(of) & set(true))
+                     for of, true in zip(neighbors[rows[place]].tolist(), block.neighbors.tolist()))
     return found / (k * len(rows))
 
 # %% ../nbs/20_kernel.ipynb #7b2f90a5
 def told_apart(kernels: Sequence[DataKernel]) -> np.ndarray | None:
-    "A number for every datum, (n,), the same for data whose rows are equal in all these models; None if every datum is told apart."
+    """A number for every datum, (n,), the same for data whose rows are equal in all these models; None if every datum
+    is told apart."""
     if not kernels or any(kernel.copy_of is None for kernel in kernels):
         return None
     kinds, number = np.unique(np.stack([kernel.copy_of for kernel in kernels]), axis=1, return_inverse=True)
     return number.ravel() if kinds.shape[1] < len(number.ravel()) else None
 
 
-def edges_as_one(difference: sp.csr_array, loadings: torch.Tensor, kinds: np.ndarray | None) -> tuple[sp.csr_array, torch.Tensor]:
+def edges_as_one(difference: sp.csr_array, loadings: torch.Tensor,
+                 kinds: np.ndarray | None) -> tuple[sp.csr_array, torch.Tensor]:
     """Differing edges of a datum to data of one kind, changed alike, as a single edge.
 
     Parameters
@@ -660,7 +704,8 @@ def edges_as_one(difference: sp.csr_array, loadings: torch.Tensor, kinds: np.nda
     Returns
     -------
     difference (n, n + r), loadings (n + r, d)
-        With the same product. The r new columns stand for the edges that were joined, each with its part of that product.
+        With the same product. The r new columns stand for the edges that were joined, each with its part of that
+        product.
     """
     if kinds is None:
         return difference, loadings

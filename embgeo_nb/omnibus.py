@@ -17,7 +17,8 @@ import torch
 from .common import html_table, need, progress, row_of
 from .embeddings import Embeddings, as_embeddings, as_matrix
 from .kernel import DataKernel, data_kernel, pair_similarity
-from .rdpg import (as_graph, column_signs, in_order, n_components_for, near_order, operator_eigenpairs, reordered,
+from .rdpg import (as_graph, column_signs, in_order, n_components_for, near_order, operator_eigenpairs,
+                            reordered,
                             start_block, to_torch, unit_of)
 
 # %% auto #0
@@ -25,59 +26,7 @@ __all__ = ['check_rank', 'Graphs', 'as_graphs', 'selected', 'Omnibus', 'omnibus'
            'place_model']
 
 # %% ../nbs/24_omnibus.ipynb #65cd7447
-def _pair_operator(mean: sp.csr_array, half: sp.csr_array, device: str | torch.device | None) -> Callable:
-    "dtype -> product, of two models in the coordinates (x_1 + x_2, x_1 - x_2) / sqrt(2): symmetric as it stands."
-    n = mean.shape[0]
-
-    def operator(dtype: torch.dtype) -> Callable:
-        A, D = to_torch(mean, device, dtype), to_torch(half, device, dtype)
-
-        def apply(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            plus, minus = X[:n].contiguous(), X[n:].contiguous()
-            return torch.cat([2 * (A @ plus) + D @ minus, D @ plus]), X
-
-        return apply
-
-    return operator
-
-
-def _reduced_operator(graphs: Sequence[sp.csr_array], mean: sp.csr_array, device: str | torch.device | None, spread: Callable | None = None) -> Callable:
-    "dtype -> product, X -> (O X, G X) of equations (3) and (4), for X = (a, b) stacked, shape (2n, columns)."
-    m, n = len(graphs), mean.shape[0]
-
-    def operator(dtype: torch.dtype) -> Callable:
-        A = to_torch(mean, device, dtype)
-        passes = _one_by_one(graphs, device, dtype)
-
-        def apply(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            a, b = X[:n].contiguous(), X[n:].contiguous()
-            both = A @ torch.cat([a, b], 1)
-            Aa, Ab = both[:, :a.shape[1]], both[:, a.shape[1]:]
-            Va = _spread(passes(), a, Aa) if spread is None else spread(a, Aa)
-            return torch.cat([m / 2 * b, Va / 2 + m * Ab]), torch.cat([Va, m * b])
-
-        return apply
-
-    return operator
-
-
-def _spread(graphs: Iterable[torch.Tensor], a: torch.Tensor, mean_a: torch.Tensor) -> torch.Tensor:
-    "V a = sum A_t (A_t - mean) a: nothing large to cancel."
-    total = torch.zeros_like(a)
-    for graph in graphs:
-        total += graph @ (graph @ a - mean_a)
-    return total
-
-
-def _one_by_one(graphs: Sequence[sp.csr_array], device: str | torch.device | None, dtype: torch.dtype) -> Callable[[], Iterable[torch.Tensor]]:
-    "A function that goes through the graphs: held on a GPU; on the CPU shared with scipy, so that memory-mapped graphs stay on disk."
-    if torch.device(device or "cpu").type == "cpu":
-        return lambda: (to_torch(graph, device, dtype) for graph in graphs)
-    held = [to_torch(graph, device, dtype) for graph in graphs]
-    return lambda: held
-
-
-def _sum(graphs: Sequence[sp.csr_array]) -> sp.csr_array:
+def _sum_of_graphs(graphs: Sequence[sp.csr_array]) -> sp.csr_array:
     "The sum of graphs, in float64: partial sums of equal numbers of graphs first, so that few large ones are added."
     stack: list[tuple[int, sp.csr_array]] = []
     for graph in graphs:
@@ -97,31 +46,60 @@ def check_rank(values: torch.Tensor | np.ndarray, d: int, what: str) -> None:
     if rank < d:
         raise ValueError(f"n_components: the {what} has only {rank} nonzero eigenvalues; got {d}.")
 
+# %% ../nbs/24_omnibus.ipynb #2daf9c41
+def _reduced_operator(graphs: Sequence[sp.csr_array], mean: sp.csr_array, device: str | torch.device | None,
+                      spread: Callable | None = None) -> Callable:
+    "dtype -> product, X -> (O X, G X) of equations (3) and (4), for X = (a, b) stacked, shape (2n, columns)."
+    m, n = len(graphs), mean.shape[0]
 
-def _omnibus_eigenpairs(graphs: Sequence[sp.csr_array], mean: sp.csr_array, d: int, tol: float, seed: int | np.random.Generator,
-                        device: str | torch.device | None, spread: Callable | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    "The d leading eigenvalues of the omnibus matrix, the shared part b of its unit eigenvectors, (n, d), and for a pair what (2) adds to it for the first model."
-    n, m, what = mean.shape[0], len(graphs), "omnibus matrix of these graphs"
-    if not mean.count_nonzero():
-        check_rank(np.zeros(0), d, what)
-    unit = unit_of(mean)
-    if unit != 1:
-        rescaled = spread and (lambda a, mean_a: spread(a, mean_a * unit) / unit ** 2)
-        values, shared, apart = _omnibus_eigenpairs([graph.astype(np.float64) / unit for graph in graphs], mean / unit, d, tol, seed, device, rescaled)
-        return values * unit, shared, apart
-    start = start_block(n, d, seed, device)
-    zero = torch.zeros_like(start)                              # all models alike to begin with
-    if m == 2 and spread is None:
-        order = near_order(mean)
-        half = reordered(_half_difference(*graphs), order)
-        values, vectors = operator_eigenpairs(_pair_operator(reordered(mean, order), half, device), torch.cat([start, zero]), d, tol)
-        check_rank(values, d, what)
-        shared, half = vectors[:n] / 2 ** 0.5, to_torch(half, device)
-        apart = torch.cat([half @ part.contiguous() for part in shared.split(16, dim=1)], 1) / values
-        return values, in_order(shared, order), in_order(apart, order)
-    values, vectors = operator_eigenpairs(_reduced_operator(graphs, mean, device, spread), torch.cat([zero, start]), d, tol)
-    check_rank(values, d, what)
-    return values, vectors[n:], None
+    def operator(dtype: torch.dtype) -> Callable:
+        A = to_torch(mean, device, dtype)
+        passes = _graph_passes(graphs, device, dtype)
+
+        def apply(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            a, b = X[:n].contiguous(), X[n:].contiguous()
+            both = A @ torch.cat([a, b], 1)
+            Aa, Ab = both[:, :a.shape[1]], both[:, a.shape[1]:]
+            Va = _spread_product(passes(), a, Aa) if spread is None else spread(a, Aa)
+            return torch.cat([m / 2 * b, Va / 2 + m * Ab]), torch.cat([Va, m * b])
+
+        return apply
+
+    return operator
+
+
+def _spread_product(graphs: Iterable[torch.Tensor], a: torch.Tensor, mean_a: torch.Tensor) -> torch.Tensor:
+    "V a = sum A_t (A_t - mean) a: nothing large to cancel."
+    total = torch.zeros_like(a)
+    for graph in graphs:
+        total += graph @ (graph @ a - mean_a)
+    return total
+
+
+def _graph_passes(graphs: Sequence[sp.csr_array], device: str | torch.device | None,
+                dtype: torch.dtype) -> Callable[[], Iterable[torch.Tensor]]:
+    """A function that goes through the graphs: held on a GPU; on the CPU shared with scipy, so that memory-mapped
+    graphs stay on disk."""
+    if torch.device(device or "cpu").type == "cpu":
+        return lambda: (to_torch(graph, device, dtype) for graph in graphs)
+    held = [to_torch(graph, device, dtype) for graph in graphs]
+    return lambda: held
+
+# %% ../nbs/24_omnibus.ipynb #a9f8b02d
+def _pair_operator(mean: sp.csr_array, half: sp.csr_array, device: str | torch.device | None) -> Callable:
+    "dtype -> product, of two models in the coordinates (x_1 + x_2, x_1 - x_2) / sqrt(2): symmetric as it stands."
+    n = mean.shape[0]
+
+    def operator(dtype: torch.dtype) -> Callable:
+        A, D = to_torch(mean, device, dtype), to_torch(half, device, dtype)
+
+        def apply(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            plus, minus = X[:n].contiguous(), X[n:].contiguous()
+            return torch.cat([2 * (A @ plus) + D @ minus, D @ plus]), X
+
+        return apply
+
+    return operator
 
 
 def _half_difference(A: sp.csr_array, B: sp.csr_array) -> sp.csr_array:
@@ -130,6 +108,37 @@ def _half_difference(A: sp.csr_array, B: sp.csr_array) -> sp.csr_array:
     half.data /= 2
     half.eliminate_zeros()
     return half
+
+# %% ../nbs/24_omnibus.ipynb #fc16776e
+def _omnibus_eigenpairs(graphs: Sequence[sp.csr_array], mean: sp.csr_array, d: int, tol: float,
+                        seed: int | np.random.Generator, device: str | torch.device | None,
+                        spread: Callable | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """The d leading eigenvalues of the omnibus matrix, the shared part b of its unit eigenvectors, (n, d), and for a
+    pair what (2) adds to it for the first model."""
+    n, m, what = mean.shape[0], len(graphs), "omnibus matrix of these graphs"
+    if not mean.count_nonzero():
+        check_rank(np.zeros(0), d, what)
+    unit = unit_of(mean)
+    if unit != 1:
+        rescaled = spread and (lambda a, mean_a: spread(a, mean_a * unit) / unit ** 2)
+        values, shared, apart = _omnibus_eigenpairs([graph.astype(np.float64) / unit for graph in graphs], mean / unit,
+                                                    d, tol, seed, device, rescaled)
+        return values * unit, shared, apart
+    start = start_block(n, d, seed, device)
+    zero = torch.zeros_like(start)                              # all models alike to begin with
+    if m == 2 and spread is None:
+        order = near_order(mean)
+        half = reordered(_half_difference(*graphs), order)
+        values, vectors = operator_eigenpairs(_pair_operator(reordered(mean, order), half, device),
+                                              torch.cat([start, zero]), d, tol)
+        check_rank(values, d, what)
+        shared, half = vectors[:n] / 2 ** 0.5, to_torch(half, device)
+        apart = torch.cat([half @ part.contiguous() for part in shared.split(16, dim=1)], 1) / values
+        return values, in_order(shared, order), in_order(apart, order)
+    values, vectors = operator_eigenpairs(_reduced_operator(graphs, mean, device, spread), torch.cat([zero, start]), d,
+                                          tol)
+    check_rank(values, d, what)
+    return values, vectors[n:], None
 
 # %% ../nbs/24_omnibus.ipynb #ecbd5413
 @dataclass(frozen=True, eq=False)
@@ -153,7 +162,7 @@ class Graphs:
     @cached_property
     def mean(self) -> sp.csr_array:
         "The mean graph."
-        total = _sum(list(self.graphs.values()))
+        total = _sum_of_graphs(list(self.graphs.values()))
         total.data /= len(self.graphs)                          # in place: fresh memory is dear
         return total
 
@@ -176,10 +185,11 @@ class Graphs:
             graph.sort_indices()
         return Graphs(graphs, self.ids[order], settings=self.settings)
 
-
+# %% ../nbs/24_omnibus.ipynb #0755772a
 def as_graphs(emb: Any, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
               device: str | torch.device | None = None, models: Sequence[str] | None = None) -> Graphs:
-    "The graphs of an analysis from embeddings, a dict of arrays, of kernels or of sparse graphs: of all its models, or of those that are named."
+    """The graphs of an analysis from embeddings, a dict of arrays, of kernels or of sparse graphs: of all its models,
+    or of those that are named."""
     emb = emb if models is None else selected(emb, models)
     if isinstance(emb, Graphs):
         return emb
@@ -191,21 +201,10 @@ def as_graphs(emb: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
         kernels = dict(emb) if all(isinstance(value, DataKernel) for value in emb.values()) else None
         return Graphs(graphs, np.arange(next(iter(sizes.values()))), None, kernels, _common_settings(emb.values()))
     emb = as_embeddings(emb)
-    kernels = {name: data_kernel(emb[name], n_neighbors, metric, symmetrize, device) for name in progress(emb.models, "data kernels")}
+    kernels = {name: data_kernel(emb[name], n_neighbors, metric, symmetrize, device)
+               for name in progress(emb.models, "data kernels")}
     return Graphs({name: kernel.graph for name, kernel in kernels.items()}, emb.ids, emb, kernels,
                   dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize))
-
-
-def selected(emb: Any, models: Sequence[str]) -> Any:
-    "Some of the models of an analysis; the others are not looked at."
-    if isinstance(emb, (Graphs, Embeddings)):
-        return emb.select(models)
-    if not isinstance(emb, Mapping):
-        raise TypeError(f"emb must be Embeddings or a mapping of model name to array, kernel or graph; got {type(emb).__name__}.")
-    for name in models:
-        if name not in emb:
-            raise ValueError(f"There is no model {name!r}; the models are {', '.join(map(str, emb))}.")
-    return {name: emb[name] for name in models}
 
 
 def _common_settings(kernels: Iterable[Any]) -> dict[str, Any]:
@@ -215,6 +214,19 @@ def _common_settings(kernels: Iterable[Any]) -> dict[str, Any]:
         return {}
     found = {name: {getattr(kernel, name) for kernel in kernels} for name in ("n_neighbors", "metric", "symmetrize")}
     return {name: values.pop() for name, values in found.items() if len(values) == 1}
+
+# %% ../nbs/24_omnibus.ipynb #15e6bb8f
+def selected(emb: Any, models: Sequence[str]) -> Any:
+    "Some of the models of an analysis; the others are not looked at."
+    if isinstance(emb, (Graphs, Embeddings)):
+        return emb.select(models)
+    if not isinstance(emb, Mapping):
+        raise TypeError(f"emb must be Embeddings or a mapping of model name to array, kernel or graph; got "
+                        f"{type(emb).__name__}.")
+    for name in models:
+        if name not in emb:
+            raise ValueError(f"There is no model {name!r}; the models are {', '.join(map(str, emb))}.")
+    return {name: emb[name] for name in models}
 
 # %% ../nbs/24_omnibus.ipynb #60d26f08
 @dataclass(frozen=True, eq=False)
@@ -265,20 +277,68 @@ class Omnibus:
         self.graphs[model]
         return self.positions[self.models.index(model)]
 
+    def displacement(self, a: str, b: str) -> np.ndarray:
+        "Z_b - Z_a, (n, d): how far each datum is moved from model a to model b."
+        difference_graph(self.graphs, a, b)
+        return self[b] - self[a]
+
+    def attribution(self, a: str, b: str, i_or_id: Any) -> Attribution:
+        """A datum's displacement from model a to model b, neighbour by neighbour (equation 5).
+
+        The datum by row number or id, as in `common.row_of`.
+        """
+        return attribute(difference_graph(self.graphs, a, b), row_of(i_or_id, self.ids), self.loadings, self.ids,
+                         self.graphs.emb and self.graphs.emb.data)
+
+    def add_model(self, name: str, model: Any, device: str | torch.device | None = None) -> Omnibus:
+        """One more model, placed in the frame that is there (the other models stay where they are).
+
+        Parameters
+        ----------
+        name : str
+            A new name.
+        model : array (n, p), DataKernel or scipy sparse graph
+            On the same data in the same order. An array gets the settings the other kernels were made with.
+
+        Returns
+        -------
+        Omnibus
+            With m + 1 models.
+        """
+        return _with_model(self, name, model, device)
+
+    def transform(self, new: Mapping[str, Any]) -> np.ndarray:
+        """Positions of data that were not there: out-of-sample extension.
+
+        Parameters
+        ----------
+        new : dict of model name to array (n_new, p_t)
+            The new data, embedded by every model of this omnibus.
+
+        Returns
+        -------
+        ndarray of shape (m, n_new, d)
+        """
+        return _positions_of_new(self, new)
+
     def _repr_html_(self) -> str:
         rows = [(name, f"{graph.nnz // 2:,}", f"{np.sqrt((own ** 2).sum(1).mean()):.3g}")
                 for (name, graph), own in zip(self.graphs.graphs.items(), self.positions)]
-        return (f"<p><b>Omnibus embedding</b> of {self.n:,} data by {len(self.models)} models in {self.n_components} dimensions; "
-                f"eigenvalues {self.eigenvalues[0]:.3g} to {self.eigenvalues[-1]:.3g}, {int((self.eigenvalues < 0).sum())} of them negative</p>"
+        return (f"<p><b>Omnibus embedding</b> of {self.n:,} data by {len(self.models)} models in {self.n_components} "
+                f"dimensions; "
+                f"eigenvalues {self.eigenvalues[0]:.3g} to {self.eigenvalues[-1]:.3g}, "
+                f"{int((self.eigenvalues < 0).sum())} of them negative</p>"
                 + html_table(("model", "edges", "root mean square position"), rows))
 
-
-def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
+# %% ../nbs/24_omnibus.ipynb #f4ea9787
+def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 32, metric: str = "cosine",
+            symmetrize: str = "union",
             device: str | torch.device | None = None, seed: int | np.random.Generator = 0, tol: float = 1e-4,
             spread: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None) -> Omnibus:
     """Joint (omnibus) embedding of the data kernels of two or more models.
 
-    The omnibus matrix is never formed; memory is that of the graphs plus O(n d) for the solver and O(m n d) for the result.
+    The omnibus matrix is never formed; memory is that of the graphs plus O(n d) for the solver and O(m n d) for the
+    result.
 
     Parameters
     ----------
@@ -293,7 +353,8 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
     tol : float, default 1e-4
         Residual of each eigenpair of the omnibus matrix, relative to its eigenvalue.
     spread : callable, optional
-        Where the graphs live elsewhere: (a, mean graph @ a) -> sum_t A_t (A_t a - mean graph @ a), as `scale.DaskEngine` has it.
+        Where the graphs live elsewhere: (a, mean graph @ a) -> sum_t A_t (A_t a - mean graph @ a), as
+        `scale.DaskEngine` has it.
 
     Returns
     -------
@@ -311,7 +372,8 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
     """
     graphs = as_graphs(emb, n_neighbors, metric, symmetrize, device)
     if len(graphs.models) < 2:
-        raise ValueError(f"emb must hold at least two models to be compared; got {len(graphs.models)}: {', '.join(graphs.models)}.")
+        raise ValueError(f"emb must hold at least two models to be compared; got {len(graphs.models)}: "
+                         f"{', '.join(graphs.models)}.")
     d = n_components_for(graphs.mean, n_components, seed, device)
     values, shared, apart = _omnibus_eigenpairs(list(graphs.graphs.values()), graphs.mean, d, tol, seed, device, spread)
     m, shared, values = len(graphs.models), shared.cpu(), values.cpu().numpy()
@@ -320,16 +382,19 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
         torch.add(shared, apart.cpu(), out=positions[0])
         torch.sub(shared, apart.cpu(), out=positions[1])
     else:
-        for own, placed in zip(positions, _place(graphs.graphs.values(), graphs.mean, shared, m / (2 * values))):
+        for own, placed in zip(positions,
+                               _positions_from_shared(graphs.graphs.values(), graphs.mean, shared, m / (2 * values))):
             own.copy_(placed)
     flat = positions.view(-1, d)
-    scale = torch.as_tensor(values).abs().sqrt() / flat.norm(dim=0) * column_signs(flat)     # unit eigenvectors, to rounding
+    # unit eigenvectors, to rounding
+    scale = torch.as_tensor(values).abs().sqrt() / flat.norm(dim=0) * column_signs(flat)
     positions, scale = positions.mul_(scale).numpy(), scale.numpy()
     center = shared.numpy() * scale
     return Omnibus(positions, values, center, m * center / values, graphs.mean, graphs, m, graphs.models, tol)
 
-
-def _place(graphs: Iterable[sp.csr_array], mean: sp.csr_array, shared: torch.Tensor, factor: np.ndarray) -> Iterable[torch.Tensor]:
+# %% ../nbs/24_omnibus.ipynb #0c924372
+def _positions_from_shared(graphs: Iterable[sp.csr_array], mean: sp.csr_array, shared: torch.Tensor,
+           factor: np.ndarray) -> Iterable[torch.Tensor]:
     "Equation (2): positions of models from the part that all models share."
     average, factor = to_torch(mean) @ shared, torch.as_tensor(factor)
     for graph in graphs:
@@ -360,14 +425,16 @@ class Attribution:
     data: list | None = field(repr=False, default=None)    # the neighbours themselves, if known
 
     def to_frame(self) -> Any:
-        "A pandas DataFrame: neighbor (row number), id, change ('gained' or 'lost'), share, contribution (d numbers), and data if known."
+        """A pandas DataFrame: neighbor (row number), id, change ('gained' or 'lost'), share, contribution (d numbers),
+        and data if known."""
         pandas = need("pandas", "plot")
         columns = {"neighbor": self.neighbors, "id": self.ids, "change": np.where(self.change > 0, "gained", "lost"),
                    "share": self.share, "contribution": list(self.contributions)}
         return pandas.DataFrame(columns if self.data is None else {**columns, "data": self.data})
 
 
-def attribute(difference: sp.csr_array, i: int, loadings: np.ndarray, ids: np.ndarray, data: Sequence | None = None) -> Attribution:
+def attribute(difference: sp.csr_array, i: int, loadings: np.ndarray, ids: np.ndarray,
+              data: Sequence | None = None) -> Attribution:
     "The displacement of datum i, taken apart by neighbour: row i of `difference / 2 @ loadings`."
     row = slice(difference.indptr[i], difference.indptr[i + 1])
     neighbors, change = difference.indices[row].astype(np.int64), difference.data[row].astype(float)
@@ -390,106 +457,71 @@ def difference_graph(graphs: Graphs, a: str, b: str) -> sp.csr_array:
     difference.sort_indices()
     return difference
 
-# %% ../nbs/24_omnibus.ipynb #6455df89
-def _displacement(self: Omnibus, a: str, b: str) -> np.ndarray:
-    "Z_b - Z_a, (n, d): how far each datum is moved from model a to model b."
-    difference_graph(self.graphs, a, b)
-    return self[b] - self[a]
-
-
-def _attribution(self: Omnibus, a: str, b: str, i_or_id: Any) -> Attribution:
-    "A datum's displacement from model a to model b, neighbour by neighbour (equation 5). The datum by row number or id, as in `common.row_of`."
-    i = row_of(i_or_id, self.ids)
-    return attribute(difference_graph(self.graphs, a, b), i, self.loadings, self.ids, self.graphs.emb and self.graphs.emb.data)
-
-
-Omnibus.displacement, Omnibus.attribution = _displacement, _attribution
-
 # %% ../nbs/24_omnibus.ipynb #5abeb633
-def _add_model(self: Omnibus, name: str, model: Any, device: str | torch.device | None = None) -> Omnibus:
-    """One more model, placed in the frame that is there (the other models stay where they are).
-
-    Parameters
-    ----------
-    name : str
-        A new name.
-    model : array (n, p), DataKernel or scipy sparse graph
-        On the same data in the same order. An array gets the settings the other kernels were made with.
-
-    Returns
-    -------
-    Omnibus
-        With m + 1 models.
-    """
-    graphs = self.graphs
+def _with_model(O: Omnibus, name: str, model: Any, device: str | torch.device | None = None) -> Omnibus:
+    "What `Omnibus.add_model` returns."
+    graphs = O.graphs
     if name in graphs.models:
         raise ValueError(f"name: there is a model {name!r} already.")
-    kernel, graph, placed = place_model(self, model, f"graph of {name!r}", device)
-    emb = kernel and graphs.emb and Embeddings({**graphs.emb.arrays, name: model}, graphs.ids, graphs.emb.data, graphs.emb.labels)
+    kernel, graph, placed = place_model(O, model, f"graph of {name!r}", device)
+    emb = kernel and graphs.emb and Embeddings({**graphs.emb.arrays, name: model}, graphs.ids, graphs.emb.data,
+                                               graphs.emb.labels)
     kernels = {**graphs.kernels, name: kernel} if graphs.kernels and kernel else None
-    return replace(self, positions=np.concatenate([self.positions, placed[None]]), models=(*self.models, name),
+    return replace(O, positions=np.concatenate([O.positions, placed[None]]), models=(*O.models, name),
                    graphs=Graphs({**graphs.graphs, name: graph}, graphs.ids, emb, kernels, graphs.settings))
 
 
-def place_model(O: Omnibus, model: Any, what: str, device: str | torch.device | None = None) -> tuple[DataKernel | None, sp.csr_array, np.ndarray]:
+def place_model(O: Omnibus, model: Any, what: str,
+                device: str | torch.device | None = None) -> tuple[DataKernel | None, sp.csr_array, np.ndarray]:
     "The kernel of a new model (if it is an array), its graph, and its positions (n, d) in the frame that is there."
     settings, kernel = O.graphs.settings, None
     if not (isinstance(model, DataKernel) or sp.issparse(model)):
         if len(settings) < 3:
-            raise TypeError("model must be a DataKernel or a sparse graph, because this analysis was made from graphs with settings unknown, or not all the same.")
+            raise TypeError("model must be a DataKernel or a sparse graph, because this analysis was made from graphs "
+                            "with settings unknown, or not all the same.")
         model = kernel = data_kernel(model, device=device, **settings)
     graph = as_graph(model, what)
     if graph.shape[0] != O.n:
         raise ValueError(f"model must be on the same {O.n} data; got {graph.shape[0]}.")
-    placed, = _place([graph], O.mean_graph, torch.as_tensor(O.center), O.frame_size / (2 * O.eigenvalues))
+    placed, = _positions_from_shared([graph], O.mean_graph, torch.as_tensor(O.center),
+                                     O.frame_size / (2 * O.eigenvalues))
     return kernel, graph, placed.numpy()
 
-
-Omnibus.add_model = _add_model
-
 # %% ../nbs/24_omnibus.ipynb #bebfc9dd
-def _transform(self: Omnibus, new: Mapping[str, Any]) -> np.ndarray:
-    """Positions of data that were not there: out-of-sample extension.
-
-    Parameters
-    ----------
-    new : dict of model name to array (n_new, p_t)
-        The new data, embedded by every model of this omnibus.
-
-    Returns
-    -------
-    ndarray of shape (m, n_new, d)
-    """
-    graphs = self.graphs
+def _positions_of_new(O: Omnibus, new: Mapping[str, Any]) -> np.ndarray:
+    "What `Omnibus.transform` returns."
+    graphs = O.graphs
     if graphs.emb is None or graphs.kernels is None:
-        raise ValueError("transform needs the embeddings of the data that are there; this omnibus was made from graphs.")
-    if set(new) != set(self.models):
-        raise ValueError(f"new must hold every model ({', '.join(self.models)}) and no other; got {', '.join(new)}.")
-    arrays = {name: as_matrix(new[name], f"new[{name!r}]") for name in self.models}
+        raise ValueError("transform needs the embeddings of the data that are there; this omnibus was made from "
+                         "graphs.")
+    if set(new) != set(O.models):
+        raise ValueError(f"new must hold every model ({', '.join(O.models)}) and no other; got {', '.join(new)}.")
+    arrays = {name: as_matrix(new[name], f"new[{name!r}]") for name in O.models}
     if graphs.settings["metric"] == "cosine" and any(not np.any(array, axis=1).all() for array in arrays.values()):
         raise ValueError("new has zero rows, which have no direction and so no cosine. Leave these data out.")
     if len({len(array) for array in arrays.values()}) > 1:
-        raise ValueError(f"new must embed the same data with every model; got {({name: len(array) for name, array in arrays.items()})} rows.")
+        raise ValueError(f"new must embed the same data with every model; got "
+                         f"{({name: len(array) for name, array in arrays.items()})} rows.")
     rows = [_rows_of_new(array, graphs.emb[name], graphs.kernels[name], name) for name, array in arrays.items()]
-    m = self.frame_size                                         # models added later are placed, but do not place
-    both = sum(row @ own for row, own in zip(rows[:m], self.positions))
-    return np.stack([(m * (row @ self.center) + both) / (2 * self.eigenvalues) for row in rows])
+    m = O.frame_size                                         # models added later are placed, but do not place
+    both = sum(row @ own for row, own in zip(rows[:m], O.positions))
+    return np.stack([(m * (row @ O.center) + both) / (2 * O.eigenvalues) for row in rows])
 
-
+# %% ../nbs/24_omnibus.ipynb #cb4e15ed
 def _rows_of_new(new: np.ndarray, old: np.ndarray, kernel: DataKernel, name: str) -> sp.csr_array:
     "Adjacency rows (n_new, n) of new data under one model, symmetrised like the kernel."
     if new.shape[1] != old.shape[1]:
-        raise ValueError(f"new[{name!r}] must have {old.shape[1]} columns like the data that are there; got {new.shape[1]}.")
+        raise ValueError(f"new[{name!r}] must have {old.shape[1]} columns like the data that are there; got "
+                         f"{new.shape[1]}.")
     new, old = torch.as_tensor(new), torch.as_tensor(np.ascontiguousarray(old))
-    kth = pair_similarity(old, old[kernel.neighbors[:, -1]], kernel.metric)     # what it takes to be among j's neighbours
+    # what it takes to be among j's neighbours
+    kth = pair_similarity(old, old[kernel.neighbors[:, -1]], kernel.metric)
     blocks = []
     for start in range(0, len(new), 16):
         sim = pair_similarity(new[start:start + 16, None], old[None], kernel.metric)
         chosen = torch.zeros(sim.shape).scatter_(1, sim.topk(kernel.n_neighbors, dim=1).indices, 1.0)
         chosen_by = (sim > kth).float()
-        row = {"union": torch.maximum, "intersection": torch.minimum, "mean": lambda a, b: (a + b) / 2}[kernel.symmetrize](chosen, chosen_by)
+        row = {"union": torch.maximum, "intersection": torch.minimum,
+               "mean": lambda a, b: (a + b) / 2}[kernel.symmetrize](chosen, chosen_by)
         blocks.append(sp.csr_array(row.numpy()))
     return sp.vstack(blocks, format="csr")
-
-
-Omnibus.transform = _transform

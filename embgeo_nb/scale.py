@@ -31,7 +31,7 @@ from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, 
                              write_manifest)
 from .fitted_nulls import latent_positions, redrawn_statistics
 from .frame import frame
-from .kernel import (METRICS, SYMMETRIZE, DataKernel, Nearest, _coarse_pays, _on_cpu, _Rows, as_kernel, largest, check_directions, data_kernel,
+from .kernel import (METRICS, SYMMETRIZE, DataKernel, Nearest, SearchRows, as_kernel, check_directions, coarse_pays, data_kernel, largest_in_rows, rows_on_cpu,
                               nearest_between)
 from .omnibus import Graphs, Omnibus, as_graphs, omnibus
 from .rdpg import to_torch
@@ -52,7 +52,7 @@ def machine_rates(device: str = "cpu") -> dict[str, float]:
     coarse, coarse_tall = dense.bfloat16(), tall.bfloat16()
     return {"dense": 2 * 1024 * 512 * n / _seconds(lambda: dense @ tall.T), "coarse": 2 * 1024 * 512 * n / _seconds(lambda: coarse @ coarse_tall.T),
             "thin": 2 * 128 * 16 * n / _seconds(lambda: thin @ block), "sparse": 2 * n * degree * 16 / _seconds(lambda: graph @ block),
-            "select": scores.numel() / _seconds(lambda: largest(scores, 80)), "pairs": 512 * 2 ** 14 / _seconds(lambda: (tall[:2 ** 14].double() ** 2).sum(1)),
+            "select": scores.numel() / _seconds(lambda: largest_in_rows(scores, 80)), "pairs": 512 * 2 ** 14 / _seconds(lambda: (tall[:2 ** 14].double() ** 2).sum(1)),
             "signs": 2 ** 20 / _seconds(lambda: coin_flips(0, torch.arange(64, device=device), 0, 256, 64))}
 
 
@@ -170,7 +170,7 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
     d = max(1, min(128, n // 8)) if n_components is None else check_count("n_components", n_components, 1, n)
     for stage in stages:
         check_option("stages", stage, STAGES)
-    rates, coarse = machine_rates(device), _coarse_pays(n, max(widths), torch.device(device))
+    rates, coarse = machine_rates(device), coarse_pays(n, max(widths), torch.device(device))
     edges, kept = 1.6 * n * k, 8.0 * 1.6 * n * k * m                          # of a union; a graph's index and weight
     vectors, both = 200 + 7 * d, 1.6 * n * k * (1 + differing * (m - 1) ** 0.5)
     embeddings = 4.0 * n * sum(widths)
@@ -542,7 +542,7 @@ def _open_files(files: Sequence[str]) -> sp.csr_array:
 # %% ../nbs/66_scale.ipynb #cd734e0c
 def _kernel_rows(start: int, path: str, rows: int, k: int, metric: str) -> list[Nearest]:
     "Neighbours of a block of rows."
-    data = _Rows(_on_cpu(np.load(path, mmap_mode="r")), metric, "cpu")
+    data = SearchRows(rows_on_cpu(np.load(path, mmap_mode="r")), metric, "cpu")
     return nearest_between(data, start, min(start + rows, data.n), k)
 
 

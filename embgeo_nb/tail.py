@@ -42,18 +42,22 @@ def pearson_sf(
 ) -> np.ndarray:            # (n,)
     "P(X >= x) under the Pearson curve with these moments (Solomon & Stephens 1978)."
     from scipy.special import betainc, betaincc
-    x, skewness, b2 = (np.array(part, dtype=float) for part in np.broadcast_arrays(x, skewness, np.asarray(kurtosis) + 3.0))
+    x, skewness, b2 = (np.array(part, dtype=float)
+                       for part in np.broadcast_arrays(x, skewness, np.asarray(kurtosis) + 3.0))
     b1 = skewness ** 2
     b2 = np.where(np.abs(2 * b2 - 3 * b1 - 6) < 1e-4, (3 * b1 + 6 - 1e-4) / 2, b2)       # off the gamma line,
     inside = lambda b2: (skewness * (b2 + 3)) ** 2 - 4 * (4 * b2 - 3 * b1) * (2 * b2 - 3 * b1 - 6)
-    b2 = np.where(np.abs(inside(b2)) < 1e-6 * (skewness * (b2 + 3)) ** 2, b2 * (1 - 1e-5), b2)   # and off the double root
+    # and off the double root
+    b2 = np.where(np.abs(inside(b2)) < 1e-6 * (skewness * (b2 + 3)) ** 2, b2 * (1 - 1e-5), b2)
     lead, c0, c1, c2 = 10 * b2 - 12 * b1 - 18, 4 * b2 - 3 * b1, skewness * (b2 + 3), 2 * b2 - 3 * b1 - 6
-    square = inside(b2)                                                                   # f'/f = -(lead x + c1) / (c0 + c1 x + c2 x^2)
+    # f'/f = -(lead x + c1) / (c0 + c1 x + c2 x^2)
+    square = inside(b2)
     with np.errstate(invalid="ignore"):
         root = np.sqrt(square)
         low, high = np.sort([(-c1 - root) / (2 * c2), (-c1 + root) / (2 * c2)], axis=0)
         width = high - low
-        at_low, at_high = (lead * low + c1) / (c2 * width), -(lead * high + c1) / (c2 * width)      # exponents of f at the roots
+        # exponents of f at the roots
+        at_low, at_high = (lead * low + c1) / (c2 * width), -(lead * high + c1) / (c2 * width)
         bounded = betaincc(at_low + 1, at_high + 1, np.clip((x - low) / width, 0, 1))
         above = betainc(-at_low - at_high - 1, at_high + 1, 1 / (1 + np.maximum(x - high, 0) / width))
         below = np.maximum(low - x, 0) / width
@@ -64,8 +68,9 @@ def pearson_sf(
         tail[complex_roots] = _pearson_four_sf(*(part[complex_roots] for part in (x, lead, c0, c1, c2, -square)))
     return tail
 
-
-def _pearson_four_sf(x: np.ndarray, lead: np.ndarray, c0: np.ndarray, c1: np.ndarray, c2: np.ndarray, square: np.ndarray) -> np.ndarray:
+# %% ../nbs/95_tail.ipynb #50e8fe08
+def _pearson_four_sf(x: np.ndarray, lead: np.ndarray, c0: np.ndarray, c1: np.ndarray, c2: np.ndarray,
+                     square: np.ndarray) -> np.ndarray:
     "Type IV: the quadratic has no real root. With x = center + width tan(u), f dx is cos(u)^power exp(-slope u) du."
     center, width = -c1 / (2 * c2), np.sqrt(square) / (2 * c2)
     power, slope = lead / c2 - 2, (lead * center + c1) / (c2 * width)
@@ -75,7 +80,8 @@ def _pearson_four_sf(x: np.ndarray, lead: np.ndarray, c0: np.ndarray, c1: np.nda
 
     def mass(low, high):
         u = (low + high)[:, None] / 2 + (high - low)[:, None] / 2 * nodes
-        return (high - low) / 2 * (np.exp(power[:, None] * np.log(np.cos(u)) - slope[:, None] * u - peak[:, None]) @ weights)
+        return (high - low) / 2 * (np.exp(power[:, None] * np.log(np.cos(u)) - slope[:, None] * u - peak[:, None])
+                                   @ weights)
 
     at, end = np.arctan((x - center) / width), np.full_like(x, np.pi / 2)
     upper = mass(at, end)
@@ -92,7 +98,8 @@ _CONDITIONED = 2 ** 10 - 1        # as many patterns as are conditioned on are n
 
 
 def tail_pvalues(difference: sp.csr_array, loadings: torch.Tensor, n_resamples: int) -> np.ndarray:
-    "p-values of the flips without flipping: all patterns where they are few, else Pearson curves with four exact moments."
+    """p-values of the flips without flipping: all patterns where they are few, else Pearson curves with four exact
+    moments."""
     counts = np.diff(difference.indptr)
     pvalues, rows = enumerated_pvalues(difference, loadings, max(n_resamples, _CONDITIONED))
     for batch in in_batches(counts, rows, 2 ** 16):
@@ -105,13 +112,14 @@ def tail_pvalues(difference: sp.csr_array, loadings: torch.Tensor, n_resamples: 
     return np.maximum(pvalues, np.where(counts > 0, 2.0 ** (1 - np.maximum(counts, 1)), 1.0))
 
 
-def _observed_chaos(difference: sp.csr_array, loadings: torch.Tensor, rows: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
+def _observed_chaos(difference: sp.csr_array, loadings: torch.Tensor,
+                    rows: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
     "T (g,) and the Gram matrices K (g, r, r) of some data, less a little slack for rounding."
     observed, vectors = differing_edges(difference, rows, loadings)
     T = ((observed[:, None].double() @ vectors.double()) ** 2).sum((1, 2))
     return (T * (1 - SLACK)).cpu().numpy(), vectors.double() @ vectors.double().mT
 
-
+# %% ../nbs/95_tail.ipynb #5237c1f5
 def conditional_tail(T: np.ndarray, K: torch.Tensor, q: int) -> np.ndarray:
     "P(T* >= T), (g,), averaged over all patterns of the q coins that carry most of the variance."
     g, r = K.shape[:2]
@@ -121,24 +129,28 @@ def conditional_tail(T: np.ndarray, K: torch.Tensor, q: int) -> np.ndarray:
     K = K.gather(1, order[:, :, None].expand(g, r, r)).gather(2, order[:, None].expand(g, r, r))
     bits = (torch.arange(2 ** (q - 1), device=K.device)[:, None] >> torch.arange(q, device=K.device)) & 1
     patterns = 1.0 - 2.0 * bits.to(K)                                     # the last bit is always 0
-    b, c = ((patterns @ K[:, :q, :q]) * patterns).sum(2), patterns @ K[:, :q, q:]      # |b|^2 (g, P), and b's products with the others
+    # |b|^2 (g, P), and b's products with the others
+    b, c = ((patterns @ K[:, :q, :q]) * patterns).sum(2), patterns @ K[:, :q, q:]
     diagonal = K[:, q:, q:].diagonal(dim1=1, dim2=2)
     rest = K[:, q:, q:] - torch.diag_embed(diagonal)
     square = rest @ rest
     own, total = square.diagonal(dim1=1, dim2=2), lambda part: part.sum((1, 2))[:, None]
-    cc, reach = (c ** 2).sum(2), c @ rest                                 # K' has first row c; its powers, block by block
+    # K' has first row c; its powers, block by block
+    cc, reach = (c ** 2).sum(2), c @ rest
     second = 2 * (own.sum(1)[:, None] + 2 * cc)
     third = 8 * (total(rest * square) + 3 * (reach * c).sum(2))
-    fourth = (48 * (2 * cc ** 2 + 4 * (reach ** 2).sum(2) + total(square ** 2)) - 96 * (cc ** 2 + ((own[:, None] + c ** 2) ** 2).sum(2))
+    fourth = (48 * (2 * cc ** 2 + 4 * (reach ** 2).sum(2) + total(square ** 2)) - 96
+              * (cc ** 2 + ((own[:, None] + c ** 2) ** 2).sum(2))
               + 32 * (total(rest ** 4) + 2 * (c ** 4).sum(2)))
     cumulants = torch.stack([b + diagonal.sum(1)[:, None], second, third, fourth], 2).flatten(0, 1).cpu().numpy()
     return pearson_tail(np.repeat(T, len(patterns)), cumulants).reshape(g, -1).mean(1)
 
-
+# %% ../nbs/95_tail.ipynb #e5bafc05
 def pearson_tail(T: np.ndarray, cumulants: np.ndarray) -> np.ndarray:
     "P(T* >= T) from cumulants (n, >= 4); where T* is constant, whether it reaches T."
     mean, variance, third, fourth = cumulants.T[:4]
     random = variance > 1e-20 * mean ** 2
     deviation = np.sqrt(np.where(random, variance, 1))
-    tail = pearson_sf((T - mean) / deviation, np.where(random, third, 0) / deviation ** 3, np.where(random, fourth, 0) / deviation ** 4)
+    tail = pearson_sf((T - mean) / deviation, np.where(random, third, 0) / deviation ** 3,
+                      np.where(random, fourth, 0) / deviation ** 4)
     return np.where(random, np.clip(tail, 0, 1), mean >= T)

@@ -1590,6 +1590,21 @@ class DatumExplorer(Explorer):
         table = self.result.to_frame()
         return table[table["datum"].isin(rows)].reset_index(drop=True)
 
+    def static(self, data: Sequence[int] | None = None, most: int = 6) -> StaticView:
+        """The explorer as a page that needs no kernel.
+
+        Parameters
+        ----------
+        data : sequence of int, optional
+            Row numbers of the data with a panel; by default the first `most` that the table lists.
+        most : int, default 6
+
+        Returns
+        -------
+        StaticView
+        """
+        return _datum_static(self, data, most)
+
 
 def _known(result: DatumTest | Comparison, emb: Any = None) -> Embeddings | None:
     "The embeddings that other comparisons can be made of, on the same data as a result."
@@ -2107,6 +2122,21 @@ class ManifoldExplorer(Explorer):
         self._start(work, lambda found: setattr(self._association, "value", f'<div class="eg-table">{found._repr_html_()}</div>'))
         return self
 
+    def static(self, pairs: Sequence[tuple[str, str]] | None = None, most: int = 6) -> StaticView:
+        """The explorer as a page that needs no kernel.
+
+        Parameters
+        ----------
+        pairs : sequence of pairs of str, optional
+            Pairs of models with a panel; by default the `most` nearest pairs.
+        most : int, default 6
+
+        Returns
+        -------
+        StaticView
+        """
+        return _manifold_static(self, pairs, most)
+
 
 def _brief_value(value: Any) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
@@ -2154,18 +2184,7 @@ def picture(made: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -
 
 
 def _datum_static(self: DatumExplorer, data: Sequence[int] | None = None, most: int = 6) -> StaticView:
-    """The explorer as a page that needs no kernel.
-
-    Parameters
-    ----------
-    data : sequence of int, optional
-        Row numbers of the data with a panel; by default the first `most` that the table lists.
-    most : int, default 6
-
-    Returns
-    -------
-    StaticView
-    """
+    "The code of `DatumExplorer.static`."
     R, alpha = self._seen, self._level()
     data = [int(i) for i in (self._order[:most] if data is None else data)]
     made, _ = test_scene(R, self.color_by, self.show, self.view, alpha, self.colored)
@@ -2173,9 +2192,6 @@ def _datum_static(self: DatumExplorer, data: Sequence[int] | None = None, most: 
     overview = (f'{self._head.value}{self._said.value}<div class="eg-two"><div>{picture({**made, "legend": made["legend"][:-3]})}</div><div>{label_image(R, alpha)}</div></div>')
     after = table_html(table_columns(R), [table_row(R, i) for i in rows], caption=f"The first {len(rows)} of {len(self._order):,} data") + table_html(*label_table(R, alpha), caption="By label")
     return StaticView(overview, {f"{R.ids[i]}: {R.measure} {R.strength[i]:.2f}, p = {R.pvalue[i]:.2g}": datum_panel(R, i, alpha) for i in data}, after)
-
-
-DatumExplorer.static = _datum_static
 
 # %% ../nbs/62_widgets.ipynb #9a000063
 def map_image(M: ModelManifold, color: Mapping[str, Any] | None, color_name: str, components: tuple[int, int]) -> str:
@@ -2186,18 +2202,7 @@ def map_image(M: ModelManifold, color: Mapping[str, Any] | None, color_name: str
 
 
 def _manifold_static(self: ManifoldExplorer, pairs: Sequence[tuple[str, str]] | None = None, most: int = 6) -> StaticView:
-    """The explorer as a page that needs no kernel.
-
-    Parameters
-    ----------
-    pairs : sequence of pairs of str, optional
-        Pairs of models with a panel; by default the `most` nearest pairs.
-    most : int, default 6
-
-    Returns
-    -------
-    StaticView
-    """
+    "The code of `ManifoldExplorer.static`."
     M = self.result
     if pairs is None:
         a, b = np.triu_indices(M.n_fitted, 1)
@@ -2216,6 +2221,3 @@ def _manifold_static(self: ManifoldExplorer, pairs: Sequence[tuple[str, str]] | 
     names = [dict(name="model", title="model"), *(dict(name=name, title=name[:14], number=True) for name in M.models[:m])]
     after = table_html(names, [[name, *(f"{value:.3g}" for value in row[:m])] for name, row in zip(M.models[:m], M.distances)], caption="Distances")
     return StaticView(overview, panels, after)
-
-
-ManifoldExplorer.static = _manifold_static

@@ -53,7 +53,7 @@ def test_data_that_do_not_fit_stay_on_the_host(bf16):
         assert (eg.data_kernel(Y, 8, device="cuda").neighbors == eg.data_kernel(Y, 8).neighbors).all()
 
 
-MUTATIONS = [(kernel_module, "_Rows.exact", "which.to(self.Y.device)].to(self.device)", "which.to(self.Y.device)]"),
+MUTATIONS = [(kernel_module, "SearchRows.exact", "which.to(self.Y.device)].to(self.device)", "which.to(self.Y.device)]"),
              (kernel_module, "_gathered", "data.Y[part.to(data.Y.device)].to(data.device)", "data.Y[part.to(data.Y.device)]"),
              (kernel_module, "_gathered", "dtype=torch.float64, device=data.device", "dtype=torch.float64"),
              (kernel_module, "nearest_between", ", device=data.device)", ")"),
@@ -72,6 +72,6 @@ def test_a_lost_device_is_noticed(place, name, old, new, monkeypatch):
     scope = dict(vars(module))
     exec("from __future__ import annotations\n" + source.replace(old, new), scope)
     monkeypatch.setattr(owner, attribute, scope[attribute])
-    with pretend_device(free=1000 if "_Rows" in name or name == "_gathered" else 2 ** 33), pytest.raises((RuntimeError, TypeError)):
+    with pretend_device(free=1000 if "SearchRows" in name or name == "_gathered" else 2 ** 33), pytest.raises((RuntimeError, TypeError)):
         K = eg.data_kernel(rows(600), 8, device="cuda")
         eg.spectral_embedding(K, 8, device="cuda")

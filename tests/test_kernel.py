@@ -410,7 +410,7 @@ def test_shared_edges_are_symmetrised(metric, symmetrize):
 @pytest.mark.parametrize("coarse", [False, True])
 def test_copies_are_alike(metric, coarse, monkeypatch):
     "Equal rows may change places: the graph stays."
-    monkeypatch.setattr(kernel_module, "_coarse_pays", lambda *args: coarse)
+    monkeypatch.setattr(kernel_module, "coarse_pays", lambda *args: coarse)
     Y, kind = groups_of_copies(of=20, groups=10)
     place = np.arange(len(Y))
     for group in range(10):
@@ -463,7 +463,7 @@ def test_very_many_copies(metric):
 
 def test_repairs_in_parts_are_the_same(monkeypatch):
     Y = with_copies()
-    data = kernel_module._Rows(torch.as_tensor(Y), "cosine", "cpu")
+    data = kernel_module.SearchRows(torch.as_tensor(Y), "cosine", "cpu")
     own, floor = torch.arange(0, 200, 3), torch.full((67,), -0.5, dtype=torch.float64)
     for room in (1, 50, 2 ** 21):
         found = {int(own[at]): row for place, block in kernel_module._among_all(data, own, 9, floor, room) for at, row in zip(place, block.neighbors)}

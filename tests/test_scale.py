@@ -37,9 +37,9 @@ def crowded(n=900, p=40, copies=True, seed=0):
 def test_coarse_nominations_give_the_same_neighbours(metric, copies, monkeypatch):
     Y, used = crowded(copies=copies), []
     fine = eg.data_kernel(Y, 12, metric).neighbors
-    monkeypatch.setattr(kernel_module, "_coarse_pays", lambda *args: True)
+    monkeypatch.setattr(kernel_module, "coarse_pays", lambda *args: True)
     coarse = kernel_module._coarse
-    monkeypatch.setattr(kernel_module._Rows, "coarse", lambda self, *args: used.append(1) or coarse(self, *args))
+    monkeypatch.setattr(kernel_module.SearchRows, "coarse", lambda self, *args: used.append(1) or coarse(self, *args))
     for batch_size in (64, 900):
         assert (eg.data_kernel(Y, 12, metric, batch_size=batch_size).neighbors == fine).all()
     assert used
@@ -49,7 +49,7 @@ def test_coarse_nominations_give_the_same_neighbours(metric, copies, monkeypatch
 def test_the_bound_of_coarse_scores_holds(metric):
     "No datum that was not nominated has an exact score above the bound."
     Y = crowded(600, 300, False)
-    data = kernel_module._Rows(torch.as_tensor(Y), metric, "cpu")
+    data = kernel_module.SearchRows(torch.as_tensor(Y), metric, "cpu")
     rows = data._unit(slice(0, 600)) - data.center
     exact = rows @ rows.T - (0 if data.offset is None else ((rows ** 2).sum(1) / 2))
     for coarse in (True, False):
@@ -65,7 +65,7 @@ def test_any_rows_in_any_order(metric, coarse):
     "Rows that are done again come in as a list of their numbers; what is proven or repaired must be the truth."
     Y = crowded(1200, 300)
     whole = eg.data_kernel(Y, 9, metric).neighbors
-    data, own = kernel_module._Rows(torch.as_tensor(Y), metric, "cpu"), torch.tensor([700, 3, 1199, 350, 351, 100])
+    data, own = kernel_module.SearchRows(torch.as_tensor(Y), metric, "cpu"), torch.tensor([700, 3, 1199, 350, 351, 100])
     (neighbors, *_), proven = kernel_module._neighbors_block(data, own, 9, coarse)
     assert (neighbors.numpy() == whole[own.numpy()]).all() and 0 <= proven <= 1
 
@@ -76,8 +76,8 @@ def test_pieces_change_nothing(metric, coarse, monkeypatch):
     Y = crowded(2500, 16)
     whole = eg.data_kernel(Y, 9, metric).neighbors
     monkeypatch.setattr(kernel_module, "_PIECE", 16)               # the least: 1,024 rows a piece
-    monkeypatch.setattr(kernel_module, "_coarse_pays", lambda *args: coarse)
-    assert len(kernel_module._Rows(torch.as_tensor(Y), metric, "cpu").pieces) == 3
+    monkeypatch.setattr(kernel_module, "coarse_pays", lambda *args: coarse)
+    assert len(kernel_module.SearchRows(torch.as_tensor(Y), metric, "cpu").pieces) == 3
     assert (eg.data_kernel(Y, 9, metric).neighbors == whole).all()
 
 
@@ -85,7 +85,7 @@ def test_memory_mapped_rows(tmp_path):
     Y = crowded()
     np.save(tmp_path / "Y.npy", Y)
     on_disk = np.load(tmp_path / "Y.npy", mmap_mode="r")
-    assert kernel_module._on_cpu(on_disk).data_ptr() == on_disk.ctypes.data                # no copy
+    assert kernel_module.rows_on_cpu(on_disk).data_ptr() == on_disk.ctypes.data                # no copy
     assert (eg.data_kernel(on_disk, 10).neighbors == eg.data_kernel(Y, 10).neighbors).all()
 
 
@@ -93,7 +93,7 @@ def test_memory_mapped_rows(tmp_path):
 @pytest.mark.parametrize("count", [1, 7, 90])
 def test_largest_by_groups(width, count):
     scores = torch.as_tensor(np.random.default_rng(0).integers(0, 300, (20, width)).astype("f4"))
-    values, places = kernel_module.largest(scores, count)
+    values, places = kernel_module.largest_in_rows(scores, count)
     assert (values.sort(1, descending=True).values == scores.topk(count).values).all()
     assert (scores.gather(1, places) == values).all()
     assert all(len(set(row)) == count for row in places.tolist())

@@ -172,8 +172,8 @@ def neighbors_share(n, p, k, device):
     "Exact neighbours, and the share of the measured rate of matrix products (of the precision that nominates) that they reach."
     import torch
     import embgeo_nb as eg
-    from embgeo_nb.kernel import _coarse_pays
-    coarse, Y = _coarse_pays(n, p, torch.device(device)), wide(n, p)
+    from embgeo_nb.kernel import coarse_pays
+    coarse, Y = coarse_pays(n, p, torch.device(device)), wide(n, p)
     square = torch.randn(8192 if device != "cpu" else 1024, 8192 if device != "cpu" else 1024, device=device).to(torch.bfloat16 if coarse else torch.float32)
     square @ square
     rate = 2 * len(square) ** 3 / seconds(lambda: square @ square, 5)[1]
