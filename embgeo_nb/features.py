@@ -44,7 +44,8 @@ def haar_columns(p: int, count: int, rng: np.random.Generator) -> np.ndarray:
 def group_views(Y: np.ndarray, n_groups: int, width: int, rng: np.random.Generator) -> list[UnitRows]:
     "The groups of one model: centred, rotated, cut, each with rows of unit length."
     whole = UnitRows(Y, column_means(Y), haar_columns(Y.shape[1], n_groups * width, rng))
-    groups = np.empty((n_groups, len(Y), width), np.float32)             # as large as Y itself: made once, read many times
+    # as large as Y itself: made once, read many times
+    groups = np.empty((n_groups, len(Y), width), np.float32)
     for rows in row_blocks(len(Y)):
         groups[:, rows] = whole.block(rows).reshape(-1, n_groups, width).swapaxes(0, 1)
     return [UnitRows(group).held() for group in groups]
@@ -59,7 +60,8 @@ def group_graph(
     "The union graph of one group's nearest neighbours by cosine, in single precision."
     n = len(view.Y)
     X = torch.as_tensor(view.block(slice(0, n)), device=device)
-    room, found = torch.empty(min(rows, n), n, device=X.device), []      # fresh memory costs nearly as much as a product
+    # fresh memory costs nearly as much as a product
+    room, found = torch.empty(min(rows, n), n, device=X.device), []
     for start in range(0, n, rows):
         block = X[start:start + rows]
         similarity = torch.mm(block, X.T, out=room[:len(block)])
@@ -177,8 +179,8 @@ def feature_test(emb: Any, a: str, b: str, n_groups: int = 4, n_neighbors: int =
 
     References
     ----------
-    Mahalanobis (1946), JRSS 109; Wolter (2007), Introduction to Variance Estimation, chapter 2; design of the statistic:
-    the chapter.
+    Mahalanobis (1946), JRSS 109; Wolter (2007), Introduction to Variance Estimation, chapter 2; design of the
+    statistic: the chapter.
     """
     emb, n_groups, seed = as_embeddings(emb), check_count("n_groups", n_groups, 2), as_seed(seed)
     if a == b:

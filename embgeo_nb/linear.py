@@ -81,7 +81,8 @@ def joint_maps(
     n_components: int,           # at most
     used: np.ndarray | None = None,   # (n,) bool: the data that make the frame, by default all
 ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    "Eigenvalues (d,) of the mean kernel, the map (width, d) of every view's unit rows to its positions (2), and alpha (m,)."
+    """Eigenvalues (d,) of the mean kernel, the map (width, d) of every view's unit rows to its positions (2), and alpha
+    (m,)."""
     C, scales = joint_gram(views, used)
     values, vectors = np.linalg.eigh(C)
     order = np.argsort(-values)[:n_components]
@@ -174,7 +175,8 @@ def linear_frame(Y_a: Any, Y_b: Any, n_components: int = 16) -> LinearFrame:
     views = tuple(UnitRows(Y, column_means(Y)) for Y in (Y_a, Y_b))
     values, maps, scales = joint_maps(views, d)
     if not scales.all():
-        raise ValueError(f"{'Y_a' if not scales[0] else 'Y_b'} has the same row for every datum: it tells nothing apart.")
+        raise ValueError(
+            f"{'Y_a' if not scales[0] else 'Y_b'} has the same row for every datum: it tells nothing apart.")
     center = np.empty((len(Y_a), len(values)))
     displacement = np.empty_like(center)
     for rows in progress(list(row_blocks(len(Y_a))), "joint positions", 10):
