@@ -425,35 +425,34 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     levels = tuple(float(level) for level in levels)
     if not levels or not all(0 < level < 1 for level in levels):
         raise ValueError(f"levels must be numbers between 0 and 1; got {levels}.")
-    seed, options = check_count("seed", seed, 0), dict(n_components=n_components, n_resamples=n_resamples,
-                                                       device=device)
+    seed = check_count("seed", seed, 0)
+    options = dict(n_components=n_components, n_resamples=n_resamples, device=device)
     kernel = dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)
     if isinstance(subject, str):
         subject = Simulation(subject)
     if isinstance(subject, Simulation):
-        n_pairs, n_reruns = check_count("n_pairs", 20 if n_pairs is None else n_pairs,
-                                        1), check_count("n_reruns", n_reruns, 2)
+        n_pairs = check_count("n_pairs", 20 if n_pairs is None else n_pairs, 1)
+        n_reruns = check_count("n_reruns", n_reruns, 2)
         runs, graphs = (lambda: _simulated(subject, nulls, n_pairs, n_reruns, kernel, seed)), None
         kernel = kernel if subject.kind == "knn" else {}
     else:
         graphs = as_graphs(subject, device=device, **kernel)
         kernel = graphs.settings
         runs, subject = (lambda: _reruns(graphs, nulls, n_pairs, seed)), graphs.models
-    pvalue, comparisons, differing, moved = ({name: [] for name in nulls} for _ in range(4))
-    d = set()
-    for name, compared, graphs_of_pair, groups, own_moved, own_seed in runs():
+    found, d = {name: [] for name in nulls}, set()
+    for name, compared, graphs_of_pair, groups, moved, own_seed in runs():
         R = _compared(graphs_of_pair, name, groups, own_seed, options)
-        pvalue[name].append(R.pvalue), comparisons[name].append(compared), differing[name].append(
-            R.n_differing), moved[name].append(own_moved)
+        found[name].append((R.pvalue, compared, R.n_differing, moved))
         d.add(R.n_components)
-    settings = {
-        **kernel, "n_components": d.pop() if len(d) == 1 else n_components, "n_resamples": n_resamples, "seed": seed
-    }
+    pvalue, compared, differing, moved = ({name: [row[at] for row in rows] for name, rows in found.items()}
+                                          for at in range(4))
+    settings = {**kernel, "n_components": d.pop() if len(d) == 1 else n_components, "n_resamples": n_resamples}
     return Calibration(
-        {name: np.array(values)
-         for name, values in pvalue.items()}, {name: tuple(values) for name, values in comparisons.items()},
+        {name: np.array(values) for name, values in pvalue.items()},
+        {name: tuple(values) for name, values in compared.items()},
         np.array(moved[nulls[0]]) if isinstance(subject, Simulation) else None,
-        {name: np.array(values) for name, values in differing.items()}, subject, levels, tolerance, settings,
+        {name: np.array(values) for name, values in differing.items()}, subject, levels, tolerance,
+        {**settings, "seed": seed},
         _checked(graphs, levels, n_components, device) if graphs and set(nulls) & set(OF_GROUPS) else None)
 
 

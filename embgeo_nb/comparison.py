@@ -42,7 +42,7 @@ QUESTIONS = {
 __all__ = ['QUESTIONS', 'SCHEMA', 'representatives', 'joint_products', 'Comparison', 'comparison_table', 'explained',
            'neighbors_of', 'verdict_of', 'prevailing_labels', 'summary_of', 'by_label', 'signature_of',
            'comparison_html', 'save_comparison', 'test_arrays', 'test_settings', 'load_comparison', 'compare',
-           'check_sides']
+           'check_not_graphs', 'check_sides']
 
 # %% ../nbs/40_comparison.ipynb #f455db15
 def representatives(
@@ -516,9 +516,7 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
     >>> compare({'before': Y, 'after': other}, 'before', 'after').order[:5].tolist()
     [2, 1, 3, 0, 4]
     """
-    if hasattr(emb, "items") and any(sp.issparse(value) or hasattr(value, "neighbors") for value in emb.values()):
-        raise TypeError(
-            "emb must hold embeddings, (n, p) arrays: the score needs them. For graphs alone use `datum_test`.")
+    check_not_graphs(emb)
     groups = check_sides(a, b)
     emb, seed = as_embeddings(emb).select([name for group in groups for name in group]), as_seed(seed)
     precision = precision_of(*emb.arrays.values())
@@ -547,6 +545,13 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
                       versions(), test)
 
 # %% ../nbs/40_comparison.ipynb #ad90bfdf
+def check_not_graphs(emb: Any) -> None:
+    "An error if what should be embeddings are graphs."
+    if hasattr(emb, "items") and any(sp.issparse(value) or hasattr(value, "neighbors") for value in emb.values()):
+        raise TypeError("emb must hold embeddings, (n, p) arrays: the score needs them. "
+                        "For graphs alone use `datum_test`.")
+
+
 def check_sides(a: Any, b: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Both sides as tuples of names; an error unless there is one model on either, or four runs together, and none is
     on both."""
