@@ -45,7 +45,7 @@ _LATER = {
     "replicates": ("RerunCheck", "replicate_test", "rerun_check"),
     "scale": ("CostEstimate", "DaskEngine", "estimate_cost", "open_graphs", "save_graphs"),
     "widgets": ("DatumExplorer", "ManifoldExplorer"),
-    "bulk": (), "cli": (), "contrasts": (), "corpora": (), "encoders": (), "plot": (), "report": (), "score": (),
+    "bulk": (), "cli": (), "contrasts": (), "corpora": (), "encoders": (), "plot": (), "report": (), "score": (), "teaching": (),
 }
 _HOME = {name: module for module, names in _LATER.items() for name in names}
 

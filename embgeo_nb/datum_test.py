@@ -508,12 +508,12 @@ class GlobalTest:
     null_distribution: np.ndarray = field(repr=False)
 
 # %% ../nbs/30_datum_test.ipynb #da1c8b73
-_LEVELS = np.r_[0.5:4:0.5, 4:10, 10:32:3]    # z: in standard deviations
+_LEVELS = np.r_[0.5:4:0.5, 4:10, 10:32:3]    # x: in standard deviations
 
 
 def _exceeding(R: DatumTest, n_resamples: int, seed: int | np.random.Generator) -> np.ndarray:
-    """How many data exceed each z, (1 + n_resamples, z): first of the pair itself, then with all its differing edges
-    flipped."""
+    """How many data exceed each level x, (1 + n_resamples, levels): first of the pair itself, then with all its
+    differing edges flipped."""
     difference, loadings, _, order = R.by_id
     edges, rng = sp.csr_array(sp.triu(difference)), np.random.default_rng(seed)
     mean, variance = (R.cumulants if order is None else R.cumulants[order]).T[:2]

@@ -94,7 +94,7 @@ def _sparse_weights(coordinates: Frame, mean: sp.csr_array) -> np.ndarray:
 
 # %% ../nbs/96_fitted_nulls.ipynb #98dabd0d
 def resampled_statistics(graph: sp.csr_array, coordinates: Frame, null: str, n_resamples: int, seed: int,
-               device: str | torch.device | None) -> tuple[np.ndarray, float]:
+                         device: str | torch.device | None) -> tuple[np.ndarray, float]:
     """Null distribution (n, B) of T under `bootstrap` or `single-copy`, and the share of fitted probabilities outside
     [0, 1]."""
     d = coordinates.n_components
@@ -118,7 +118,7 @@ def latent_positions(source: Frame) -> tuple[np.ndarray, tuple[int, int]]:
 
 def redrawn_statistics(fit: tuple[np.ndarray, tuple[int, int]], rng: np.random.Generator,
                        graph: sp.csr_array | None = None,
-             device: str | torch.device | None = None) -> np.ndarray:
+                       device: str | torch.device | None = None) -> np.ndarray:
     "T (n,) of a pair embedded jointly: two copies drawn from a fit, or a graph and one copy."
     if graph is None:
         mean, difference = sample_copies(*fit, seed=rng)

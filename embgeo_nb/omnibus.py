@@ -49,7 +49,7 @@ def check_rank(values: torch.Tensor | np.ndarray, d: int, what: str) -> None:
 # %% ../nbs/24_omnibus.ipynb #2daf9c41
 def _reduced_operator(graphs: Sequence[sp.csr_array], mean: sp.csr_array, device: str | torch.device | None,
                       spread: Callable | None = None) -> Callable:
-    "dtype -> product, X -> (O X, G X) of equations (3) and (4), for X = (a, b) stacked, shape (2n, columns)."
+    "dtype -> product, X -> (O X, G X) of equations (3) and (4), for X = (g, h) stacked, shape (2n, columns)."
     m, n = len(graphs), mean.shape[0]
 
     def operator(dtype: torch.dtype) -> Callable:
@@ -57,22 +57,22 @@ def _reduced_operator(graphs: Sequence[sp.csr_array], mean: sp.csr_array, device
         passes = _graph_passes(graphs, device, dtype)
 
         def apply(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            a, b = X[:n].contiguous(), X[n:].contiguous()
-            both = A @ torch.cat([a, b], 1)
-            Aa, Ab = both[:, :a.shape[1]], both[:, a.shape[1]:]
-            Va = _spread_product(passes(), a, Aa) if spread is None else spread(a, Aa)
-            return torch.cat([m / 2 * b, Va / 2 + m * Ab]), torch.cat([Va, m * b])
+            g, h = X[:n].contiguous(), X[n:].contiguous()
+            both = A @ torch.cat([g, h], 1)
+            Ag, Ah = both[:, :g.shape[1]], both[:, g.shape[1]:]
+            Vg = _spread_product(passes(), g, Ag) if spread is None else spread(g, Ag)
+            return torch.cat([m / 2 * h, Vg / 2 + m * Ah]), torch.cat([Vg, m * h])
 
         return apply
 
     return operator
 
 
-def _spread_product(graphs: Iterable[torch.Tensor], a: torch.Tensor, mean_a: torch.Tensor) -> torch.Tensor:
-    "V a = sum A_t (A_t - mean) a: nothing large to cancel."
-    total = torch.zeros_like(a)
+def _spread_product(graphs: Iterable[torch.Tensor], g: torch.Tensor, mean_g: torch.Tensor) -> torch.Tensor:
+    "V g = sum A_t (A_t - mean) g: nothing large to cancel."
+    total = torch.zeros_like(g)
     for graph in graphs:
-        total += graph @ (graph @ a - mean_a)
+        total += graph @ (graph @ g - mean_g)
     return total
 
 
@@ -113,14 +113,14 @@ def _half_difference(A: sp.csr_array, B: sp.csr_array) -> sp.csr_array:
 def _omnibus_eigenpairs(graphs: Sequence[sp.csr_array], mean: sp.csr_array, d: int, tol: float,
                         seed: int | np.random.Generator, device: str | torch.device | None,
                         spread: Callable | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """The d leading eigenvalues of the omnibus matrix, the shared part b of its unit eigenvectors, (n, d), and for a
+    """The d leading eigenvalues of the omnibus matrix, the shared part h of its unit eigenvectors, (n, d), and for a
     pair what (2) adds to it for the first model."""
     n, m, what = mean.shape[0], len(graphs), "omnibus matrix of these graphs"
     if not mean.count_nonzero():
         check_rank(np.zeros(0), d, what)
     unit = unit_of(mean)
     if unit != 1:
-        rescaled = spread and (lambda a, mean_a: spread(a, mean_a * unit) / unit ** 2)
+        rescaled = spread and (lambda g, mean_g: spread(g, mean_g * unit) / unit ** 2)
         values, shared, apart = _omnibus_eigenpairs([graph.astype(np.float64) / unit for graph in graphs], mean / unit,
                                                     d, tol, seed, device, rescaled)
         return values * unit, shared, apart
@@ -353,7 +353,7 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
     tol : float, default 1e-4
         Residual of each eigenpair of the omnibus matrix, relative to its eigenvalue.
     spread : callable, optional
-        Where the graphs live elsewhere: (a, mean graph @ a) -> sum_t A_t (A_t a - mean graph @ a), as
+        Where the graphs live elsewhere: (g, mean graph @ g) -> sum_t A_t (A_t g - mean graph @ g), as
         `scale.DaskEngine` has it.
 
     Returns
@@ -407,13 +407,13 @@ class Attribution:
 
     Attributes
     ----------
-    neighbors : ndarray of shape (r,), int64
+    neighbors : ndarray of shape (n_changed,), int64
         Row numbers of the neighbours that only one of the two models gives the datum.
-    change : ndarray of shape (r,)
+    change : ndarray of shape (n_changed,)
         Edge weight in the second model minus that in the first: positive is gained, negative lost.
-    contributions : ndarray of shape (r, d)
+    contributions : ndarray of shape (n_changed, d)
         Their exact parts of the displacement: they sum to it.
-    share : ndarray of shape (r,)
+    share : ndarray of shape (n_changed,)
         Each part's share of the displacement's squared length: they sum to 1.
     """
 

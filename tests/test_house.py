@@ -28,7 +28,7 @@ FLOORS = [
     ("a pair's frame, models as points", ["manifold", "frame"]),
     ("draws, answers", ["perspective", "fitted_nulls", "features"]),
     ("tests, scores", ["datum_test", "score", "bulk"]),
-    ("reruns, scales", ["multiscale", "replicates"]),
+    ("reruns, scales, a class", ["teaching", "multiscale", "replicates"]),
     ("the front door", ["calibration", "comparison"]),
     ("figures, large data", ["scale", "plot"]),
     ("pages, explorers", ["widgets", "report"]),
