@@ -49,10 +49,14 @@ _LATER = {
 }
 _HOME = {name: module for module, names in _LATER.items() for name in names}
 
-__all__ = ["DataKernel", "DatumTest", "Embeddings", "Frame", "Omnibus", "SpectralEmbedding", "data_kernel", "datum_test", "frame", "omnibus",
-           "profile_likelihood", "sample_rdpg", "spectral_embedding"]
-__all__ += list(_HOME)
-__all__ += list(_LATER)
+__all__ = [                              # in full, for tools; a test compares it with the above
+    "DataKernel", "DatumTest", "Embeddings", "Frame", "Omnibus", "SpectralEmbedding", "data_kernel", "datum_test", "frame", "omnibus",
+    "profile_likelihood", "sample_rdpg", "spectral_embedding", "Comparison", "compare", "FeatureTest", "feature_test", "LinearFrame", "linear_frame",
+    "Calibration", "Simulation", "calibrate", "ModelDistance", "ModelManifold", "ModelTree", "associate", "distances_from", "model_distance",
+    "model_manifold", "model_tree", "unrelated_distance", "MultiscaleTest", "Recommendation", "multiscale_test", "recommend", "Claim", "QueryCurve",
+    "perspective_distance", "perspective_space", "query_curve", "RerunCheck", "replicate_test", "rerun_check", "CostEstimate", "DaskEngine",
+    "estimate_cost", "open_graphs", "save_graphs", "DatumExplorer", "ManifoldExplorer", "comparison", "features", "linear", "calibration", "manifold",
+    "multiscale", "perspective", "replicates", "scale", "widgets", "bulk", "cli", "contrasts", "corpora", "encoders", "plot", "report", "score"]
 
 
 class _Callable(_ModuleType):

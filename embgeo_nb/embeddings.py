@@ -34,18 +34,19 @@ def as_matrix(
     "`values` as a finite two-dimensional floating-point numpy array, or an error that says what is wrong with it."
     array = to_array(values, name)
     if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(f"{name} must have shape (n, p) with n and p at least 1, one row per datum; got shape {array.shape}.")
+        raise ValueError(f"{name} must have shape (n, p) with n and p at least 1, one row per datum; "
+                         f"got shape {array.shape}.")
     if array.dtype.kind in "iub":
         warn_of_bits(array, name)
-        array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)      # exact up to 2^24, up to 2^53
+        array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)     # exact up to 2^24, 2^53
     if array.dtype.kind != "f":
         raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}.")
     if array.dtype.itemsize > 8 or not array.dtype.isnative:
         array = array.astype(np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="))
-    bad = nonfinite_rows(array) if finite else ()
+    bad = nonfinite_rows(array) if finite else np.array([], int)
     if len(bad):
-        raise ValueError(f"{name} has NaN or infinite values in {len(bad)} of {len(array)} rows (first: {bad[:5].tolist()}). "
-                         "Remove these data from every model (on_bad='drop' does), or embed them again.")
+        raise ValueError(f"{name} has NaN or infinite values in {len(bad)} of {len(array)} rows "
+                         f"(first: {bad[:5].tolist()}). Remove these data from every model (on_bad='drop' does), or embed them again.")
     return array
 
 # %% ../nbs/10_embeddings.ipynb #bcf39660
@@ -54,7 +55,8 @@ def nonfinite_rows(
     block: int = 65536,
 ) -> np.ndarray:            # row numbers
     "The rows with a NaN or an infinity."
-    rows = [start + np.flatnonzero(~np.isfinite(array[start:start + block]).all(axis=1)) for start in range(0, len(array), block)]
+    rows = [start + np.flatnonzero(~np.isfinite(array[start:start + block]).all(axis=1))
+            for start in range(0, len(array), block)]
     return np.concatenate(rows)
 
 
@@ -97,7 +99,7 @@ def as_bits(
     values: Any,            # (..., p) whole numbers of one byte, signed or not, in whatever `as_matrix` takes
     name: str = "Y",
 ) -> np.ndarray:            # (..., 8 p) uint8, each 0 or 1
-    "The bits that are packed into bytes; of bits that never were, each with seven zeros before it, which changes no distance."
+    "The bits that are packed into bytes; of bits that never were, each with seven zeros before it, at the same distances."
     array = to_array(values, name)
     whole = array.dtype.kind in "biuf" and (array.dtype.kind == "b" or np.array_equal(array, np.rint(array)))
     if not whole or array.size and (array.min() < -128 or array.max() > 255):
@@ -156,8 +158,8 @@ class Embeddings:
     labels: np.ndarray | None
     dropped: Mapping[Any, str] = field(repr=False)
 
-    def __init__(self, models: Mapping[str, Any], ids: Sequence | Mapping[str, Sequence] | None = None,
-                 data: Sequence | None = None, labels: Sequence | None = None, on_bad: str = "raise"):
+    def __init__(self, models: Mapping[str, Any], ids: Any = None, data: Any = None, labels: Any = None,
+                 on_bad: str = "raise") -> None:
         if not isinstance(models, Mapping):
             raise TypeError(f"models must be a mapping of model name to (n, p) array; got {type(models).__name__}.")
         if not models:
@@ -173,8 +175,8 @@ class Embeddings:
         if isinstance(ids, Mapping):
             ids, arrays = _align(arrays, ids)
         ids = np.arange(n) if ids is None else as_ids(ids, n)
-        parts = arrays, ids, _entries(data, n), _label_column(labels, n)
-        _fill(self, *(parts + ({},) if finite else _good_rows(*parts)))
+        parts: tuple = arrays, ids, _entries(data, n), _label_column(labels, n)
+        _fill(self, *((*parts, {}) if finite else _good_rows(*parts)))
         _warn_of_collapse(self.arrays)
 
     @property

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import combinations
-from typing import Any
+from typing import Any, overload, overload
 
 import numpy as np
 
@@ -193,6 +193,12 @@ class ModelDistance:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.matrix, dtype=dtype, copy=copy)
+
+    @overload
+    def __getitem__(self, key: str) -> dict[str, float]: ...
+
+    @overload
+    def __getitem__(self, key: tuple[str, str]) -> float: ...
 
     def __getitem__(self, key: str | tuple[str, str]) -> float | dict[str, float]:
         first, *second = key if isinstance(key, tuple) else (key,)
