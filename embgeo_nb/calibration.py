@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import check_count, check_option, html_table, need, progress
+from .common import check_count, check_number, check_option, html_table, need, progress
 from .multiplicity import benjamini_hochberg, storey_qvalues
 from .datum_test import NULLS, datum_test
 from .omnibus import Graphs, as_graphs
@@ -100,8 +100,7 @@ class Simulation:
         check_count("n", self.n, 20)
         for name, low, high in (("correlation", 0, 1), ("density", 0, 1), ("noise", 0, np.inf), ("moved", 0, 1),
                                 ("strength", 0, 1)):
-            if not low <= (value := getattr(self, name)) <= high:
-                raise ValueError(f"{name} must be between {low} and {high}; got {value}.")
+            check_number(name, getattr(self, name), low, high)
         if self.planted == "among" and self.kind == "knn":
             raise ValueError(
                 "planted='among' needs a kind that draws edges; for 'knn' a change of the points is a change towards "
@@ -425,6 +424,7 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     levels = tuple(float(level) for level in levels)
     if not levels or not all(0 < level < 1 for level in levels):
         raise ValueError(f"levels must be numbers between 0 and 1; got {levels}.")
+    tolerance = check_number("tolerance", tolerance, 0)
     seed = check_count("seed", seed, 0)
     options = dict(n_components=n_components, n_resamples=n_resamples, device=device)
     kernel = dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)

@@ -439,8 +439,8 @@ def load_comparison(path: str | Path) -> Comparison:
         if about["kind"] != "embgeo_nb comparison":
             raise KeyError("kind")
         return _restored(stored, about)
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, "There is no such file", error.filename) from error
     except Exception as error:
         raise ValueError(f"{path.name} is not a comparison saved by embgeo_nb, or it is damaged ({error}).") from error
 

@@ -440,6 +440,8 @@ def row_numbers(
 # %% ../nbs/10_embeddings.ipynb #5679dda8
 def _select(self: Embeddings, models: Sequence[str]) -> Embeddings:
     "The code of `Embeddings.select`."
+    if isinstance(models, str):
+        raise TypeError(f"models must be a sequence of model names, such as [{models!r}]; got {models!r}.")
     chosen = {name: self[name] for name in models}
     if not chosen:
         raise ValueError(f"models is empty; there are {', '.join(self.models)}.")

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import as_seed, check_count, progress
+from .common import as_seed, check_count, check_device, progress
 from .contrasts import graph_products, inner_products, moderated_ratio, n_relabellings, relabellings
 from .embeddings import as_embeddings
 from .kernel import largest_in_rows
@@ -183,6 +183,7 @@ def feature_test(emb: Any, a: str, b: str, n_groups: int = 4, n_neighbors: int =
     statistic: the chapter.
     """
     emb, n_groups, seed = as_embeddings(emb), check_count("n_groups", n_groups, 2), as_seed(seed)
+    check_device(device)
     if a == b:
         raise ValueError(f"The two models must differ; got {a!r} twice.")
     arrays, k = (emb[a], emb[b]), min(check_count("n_neighbors", n_neighbors, 1), emb.n - 1)

@@ -15,7 +15,7 @@ from typing import Any, overload, overload
 
 import numpy as np
 
-from .common import check_count, check_level, check_option, html_table, need, progress
+from .common import as_numbers, as_rng, check_count, check_level, check_option, html_table, need, progress
 from .embeddings import Embeddings, as_embeddings
 from .kernel import DataKernel, data_kernel
 from .omnibus import Omnibus, as_graphs, omnibus, place_model
@@ -370,7 +370,7 @@ def random_halves(n: int, count: int, seed: int | np.random.Generator, what: str
     "Random halves of n data, sorted row numbers."
     if count and n < least:
         raise ValueError(f"n_resamples: half of {n} {what} is too little to compare models on.")
-    rng = np.random.default_rng(seed)
+    rng = as_rng(seed)
     return [np.sort(rng.permutation(n)[: n // 2]) for _ in range(count)]
 
 
@@ -407,7 +407,7 @@ def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, 
     ----------
     Groeger, Wen & Brbic (2026), arXiv:2602.14486, for calibrating similarities by permutation.
     """
-    count, rng = check_count("n_permutations", n_permutations, 2), np.random.default_rng(seed)
+    count, rng = check_count("n_permutations", n_permutations, 2), as_rng(seed)
     D = model_distance(O, kind, relative, "pairwise" if kind in _NORMS else "joint")
     apart = _of_pair(O, kind, bool(relative))
     orders = [rng.permutation(D.settings["n"]) for _ in range(count)]
@@ -705,7 +705,7 @@ def _warn_of_ties(values: np.ndarray, c: int) -> None:
 # %% ../nbs/50_manifold.ipynb #e54aa51c
 def _distance_matrix(D: Any, name: str = "D", m: int | None = None) -> np.ndarray:
     "`D` as a checked (m, m) distance matrix, exactly symmetric with a zero diagonal."
-    array = np.array(D, dtype=float)
+    array = as_numbers(name, D)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or len(array) < 2 or (m and len(array) != m):
         raise ValueError(f"{name} must be a square matrix of distances between {m or 'at least two'} models; got shape {array.shape}.")
     if not np.isfinite(array).all():
@@ -1019,7 +1019,7 @@ def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator
         raise ValueError(f"An association needs at least 4 models; this map has {m}.")
     if np.isnan(self.distances).any():
         raise ValueError("Some distances between models that were added to this map are unknown; make a new map of all models first.")
-    values = np.asarray(by_model(metric, self.models, "metric"), dtype=float)
+    values = as_numbers("metric", by_model(metric, self.models, "metric"))
     if values.ndim == 2:
         differences = _distance_matrix(values, "metric", m)
     elif values.shape != (m,) or not np.isfinite(values).all():

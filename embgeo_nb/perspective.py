@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import check_count, check_option, html_table, need, progress
+from .common import as_numbers, as_rng, check_count, check_option, html_table, need, progress
 from .manifold import DistanceKind, ModelDistance, ModelManifold, any_axes, model_manifold, random_halves
 
 # %% auto #0
@@ -32,7 +32,7 @@ def _mean_responses(responses: Mapping[str, Any]) -> tuple[tuple[str, ...], np.n
         raise TypeError("responses must be a dict of model name to responses, with at least two models.")
     means, variances = {}, {}
     for name, answers in responses.items():
-        rows = [np.asarray(row, dtype=float) for row in answers]
+        rows = [as_numbers(f"responses[{name!r}]", row) for row in answers]
         odd = next((j for j, row in enumerate(rows) if row.ndim != 2 or not len(row) or not np.isfinite(row).all()), None)
         if not rows or odd is not None:
             what = "is empty" if not rows else f"has at query {odd} an array of shape {rows[odd].shape}" + ("" if np.isfinite(rows[odd]).all() else " with NaN or infinite values")
@@ -198,8 +198,10 @@ def query_curve(responses: Mapping[str, Any], metric: Any, sizes: Sequence[int],
     models, X, _ = _mean_responses(responses)
     q = X.shape[1]
     sizes = tuple(check_count("sizes", size, 1, q, f"there are {q} queries") for size in sizes)
+    if not sizes:
+        raise ValueError("sizes must hold at least one number of queries; got none.")
     check_count("repeats", repeats, 1)
-    squared, rng = _squared_by_query(X), np.random.default_rng(seed)
+    squared, rng = _squared_by_query(X), as_rng(seed)
     subsets = [[rng.permutation(q)[:size] for _ in range(1 if size == q else repeats)] for size in sizes]
     scores = np.array([[_explained(squared[rows], models, metric, groups, n_components, unseen) for rows in progress(own, f"{size} queries")]
                        * (repeats if size == q else 1) for size, own in zip(sizes, subsets)])

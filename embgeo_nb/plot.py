@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import check_count, check_level, check_option, need
+from .common import as_numbers, check_count, check_kind, check_level, check_option, need
 from .manifold import ModelManifold, ModelTree, by_model
 from .frame import frame
 
@@ -152,7 +152,7 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
     -------
     Axes
     """
-    m = len(M.models)
+    m = len(check_kind("M", M, "ModelManifold").models)
     across, up = components if M.n_components > 1 else (0, None)
     for axis in (across, up):
         if axis is not None:
@@ -287,7 +287,7 @@ def plot_tree(T: ModelTree, color: Any = None, color_name: str = "", ax: Any = N
     Axes
     """
     from scipy.cluster.hierarchy import dendrogram
-    m = len(T.models)
+    m = len(check_kind("T", T, "ModelTree").models)
     color = _per_model(color, T.models)
     drawn = dendrogram(T.linkage, no_plot=True)
     with style():
@@ -410,7 +410,7 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
     Axes
     """
     check_option("scale", scale, ("linear", "log"))
-    check_option("band", band, ("simultaneous", "pointwise", None))
+    check_option("band", band, ("simultaneous", "pointwise", None)), check_level("alpha", alpha)
     curves = _curves(pvalues, labels)
     smallest = min(values.min() for _, values in curves)
     low = 0.0 if scale == "linear" else min(smallest, alpha / 10) * 0.8
@@ -461,9 +461,9 @@ def _curves(pvalues: Any, labels: Sequence | None) -> list[tuple[str, np.ndarray
         if not 1 <= len(pvalues) <= len(PALETTE):
             raise ValueError(
                 f"pvalues: at most {len(PALETTE)} curves can be told apart, and one is needed; got {len(pvalues)}.")
-        curves = [(str(name), np.asarray(values, dtype=float)) for name, values in pvalues.items()]
+        curves = [(str(name), as_numbers(f"pvalues[{name!r}]", values)) for name, values in pvalues.items()]
     else:
-        values = np.asarray(pvalues, dtype=float)
+        values = as_numbers("pvalues", pvalues)
         if labels is not None and len(labels) != len(values):
             raise ValueError(f"labels must be one per p-value; got {len(labels)} for {len(values)}.")
         curves = [("", values)] if labels is None else [(name, values[mask]) for name, mask in _groups(labels)]
@@ -497,7 +497,7 @@ def plot_test(R: Any, labels: Sequence | None = None, alpha: float = 0.05, corre
     -------
     ndarray of two Axes
     """
-    labels = R.labels if labels is None else labels
+    labels = check_kind("R", R, "DatumTest").labels if labels is None else labels
     n_names = check_count("n_names", n_names, 0)
     if labels is not None and len(labels) != len(R.pvalue):
         raise ValueError(f"labels must be one per datum; got {len(labels)} for {len(R.pvalue)}.")
@@ -774,7 +774,7 @@ def plot_comparison(C: Comparison, alpha: float = 0.05, axes: Any = None, most: 
     ndarray of two Axes
     """
     check_level("alpha", alpha)
-    moved, most = C.rejected(alpha), check_count("most", most, 1)
+    moved, most = check_kind("C", C, "Comparison").rejected(alpha), check_count("most", most, 1)
     with style():
         if axes is None:
             axes = need("matplotlib.pyplot", "plot").subplots(1, 2, figsize=(9.2, 3.8), width_ratios=(3, 2))[1]
