@@ -455,7 +455,7 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
         {**settings, "seed": seed},
         _checked(graphs, levels, n_components, device) if graphs and set(nulls) & set(OF_GROUPS) else None)
 
-
+# %% ../nbs/42_calibration.ipynb #328d1607
 def _checked(graphs: Graphs, levels: tuple[float, ...], n_components: int | str | None,
              device: str | torch.device | None) -> RerunCheck:
     "Are these reruns of one kind? Counted at the level nearest to 5 %."
@@ -476,7 +476,7 @@ def _simulated(simulation: Simulation, nulls: tuple, n_pairs: int, n_reruns: int
             yield null, f"draw {seed + pair}", graphs if null in OF_GROUPS else graphs.select(
                 two), two, moved, seed + pair
 
-
+# %% ../nbs/42_calibration.ipynb #2ac223e3
 def _reruns(graphs: Graphs, nulls: tuple, n_pairs: int | None, seed: int) -> Iterable[tuple]:
     "Every comparison among reruns."
     m, rng = len(graphs.models), np.random.default_rng(seed)

@@ -86,7 +86,7 @@ def _join(stands: np.ndarray, i: np.ndarray, j: np.ndarray) -> None:
             b = stands[b]
         stands[max(a, b)] = min(a, b)
 
-
+# %% ../nbs/40_comparison.ipynb #e815a5e7
 def _roots(stands: np.ndarray) -> np.ndarray:
     "The root of every datum."
     while (stands[stands] != stands).any():
@@ -323,7 +323,7 @@ def verdict_of(C: Comparison, alpha: float = 0.05) -> str:
         parts.append(f"Copies that no model tells apart: {C.n_copies:,}; each shares the result of its first.")
     return " ".join(parts)
 
-
+# %% ../nbs/40_comparison.ipynb #8b60cb8b
 def prevailing_labels(C: Comparison, moved: np.ndarray) -> str:
     "Which label most of the moved data have, if one stands out."
     if C.labels is None:
@@ -444,7 +444,7 @@ def load_comparison(path: str | Path) -> Comparison:
     except Exception as error:
         raise ValueError(f"{path.name} is not a comparison saved by embgeo_nb, or it is damaged ({error}).") from error
 
-
+# %% ../nbs/40_comparison.ipynb #862e9f38
 def _restored(stored: dict[str, np.ndarray], about: dict[str, Any]) -> Comparison:
     "A comparison from its arrays and settings."
     part = lambda prefix: {name[len(prefix):]: values for name, values in stored.items() if name.startswith(prefix)}
@@ -581,7 +581,7 @@ def _two_models(emb: Embeddings, a: str, b: str, n_groups: int, n_rotations: int
     pvalues = {"paired": test.pvalue} if features is None else {"features": features.pvalue, "paired": test.pvalue}
     return views_of(emb[a], emb[b], features), pvalues, test
 
-
+# %% ../nbs/40_comparison.ipynb #7becc318
 def _two_groups(emb: Embeddings, groups: tuple[tuple[str, ...],
                                                tuple[str, ...]], n_neighbors: int, n_components: int | None, seed: int,
                 device: Any, n_resamples: int | None) -> tuple[dict, dict, DatumTest]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import combinations
-from typing import Any, overload, overload
+from typing import Any, overload
 
 import numpy as np
 

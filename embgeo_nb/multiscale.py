@@ -83,7 +83,7 @@ def _joint_forms(signs: sp.csr_array, weights: np.ndarray, loadings: Sequence[to
         K = K + form / torch.where(deviation > 0, deviation, 1.0)[:, None, None]
     return torch.as_tensor(observed, dtype=torch.float32, device=K.device), K
 
-
+# %% ../nbs/44_multiscale.ipynb #0c2b49fb
 def _joint_pvalues(differences: Sequence[sp.csr_array], loadings: Sequence[torch.Tensor], keys: np.ndarray,
                    n_resamples: int, seed: int) -> np.ndarray:
     """Sign-flip p-values of all data, in the order of their keys, over all scales jointly; flips stop at the HITS-th
@@ -99,7 +99,7 @@ def _joint_pvalues(differences: Sequence[sp.csr_array], loadings: Sequence[torch
         start += size
     return pvalues
 
-
+# %% ../nbs/44_multiscale.ipynb #4d11cfaa
 def _flip_until(observed: torch.Tensor, K: torch.Tensor, keys: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
     """p-values of a batch of data with these keys: h / l where the h-th hit falls at draw l, (1 + hits) / (B + 1) for
     those that never get there."""
@@ -252,7 +252,7 @@ def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 
     effect = np.mean([R.effect for R in tests.values()], axis=0)
     return MultiscaleTest(pvalue, benjamini_hochberg(pvalue), effect, tests, method, (a, b), n_resamples, seed)
 
-
+# %% ../nbs/44_multiscale.ipynb #35d0dbba
 def _scales(emb: Any, models: Sequence[str], n_neighbors: Sequence[int], metric: str, symmetrize: str,
             device: Any) -> dict[int, Graphs]:
     "The graphs at every scale: nested, since the neighbours of a large k begin with those of a small one."
@@ -388,7 +388,7 @@ def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64
     k, d = min((ks[i] * ds[j], ks[i], ds[j]) for i, j in np.argwhere(enough))[1:]
     return Recommendation(k, d, auc, ks, ds, reach, default)
 
-
+# %% ../nbs/44_multiscale.ipynb #36d42887
 def _exchanged(of_a: DataKernel, of_b: DataKernel, share: float, reach: int,
                seed: int) -> tuple[DataKernel, DataKernel, np.ndarray]:
     """The two kernels, where in the second some data have changed places with one of their reach-th to 2 reach-th

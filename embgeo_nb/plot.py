@@ -64,7 +64,7 @@ def _rows(ax: Any, places: Sequence[float], names: Sequence[str]) -> None:
     ax.set_yticks(places, names)
     _as_written(*(label for tick in ax.yaxis.get_major_ticks() for label in (tick.label1, tick.label2)))
 
-
+# %% ../nbs/60_plot.ipynb #abe04ae6
 def _beside(ax: Any, *handles: Any, **options: Any) -> Any:
     "A legend to the right of the axes, where no data are."
     place = dict(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, alignment="left")
@@ -111,7 +111,7 @@ def _place_labels(ax: Any, points: np.ndarray, names: Sequence[str], others: np.
                         arrowprops=dict(arrowstyle="-", color=GREY, linewidth=0.6, shrinkA=0,
                                         shrinkB=3), zorder=1).set_in_layout(False)
 
-
+# %% ../nbs/60_plot.ipynb #cc7f5ca4
 def _groups(values: Sequence, most: int = len(PALETTE)) -> list[tuple[str, np.ndarray]]:
     "(name, mask) of each group, the most frequent first; beyond `most` of them the rest together."
     values = np.asarray([str(value) for value in values])
@@ -188,7 +188,7 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
             _place_labels(ax, points[keep], [M.models[index] for index in keep], points)
     return ax
 
-
+# %% ../nbs/60_plot.ipynb #0ddcb38d
 def _per_model(values: Any, models: Sequence[str]) -> np.ndarray | None:
     if values is None:
         return None
@@ -226,7 +226,7 @@ def _ellipses(ax: Any, centers: np.ndarray, covariances: np.ndarray, level: floa
                 patches.Ellipse(center, width, height, angle=angle, facecolor="#00000010", edgecolor=GREY,
                                 linewidth=0.7, zorder=2))
 
-
+# %% ../nbs/60_plot.ipynb #f861d359
 def _label_axes(ax: Any, M: ModelManifold, across: int, up: int | None) -> None:
     name = lambda axis: f"coordinate {axis + 1}  ({M.explained[axis]:.0%} of positive eigenvalues)"
     ax.set_aspect("equal", adjustable="datalim")
@@ -443,7 +443,7 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
         _beside(ax, title=f"p ≤ {alpha:g}", handlelength=3)
     return ax
 
-
+# %% ../nbs/60_plot.ipynb #83ed7f46
 def _band_sizes(sizes: Sequence[int], most: int = 3) -> list[int]:
     "Sizes that get a band: one for all within a quarter of each other; the smallest alone if there are too many."
     kept: list[int] = []
@@ -530,7 +530,7 @@ def plot_test(R: Any, labels: Sequence | None = None, alpha: float = 0.05, corre
                           np.column_stack([R.effect, surprise])[finite], size=8)
     return np.asarray(axes)
 
-
+# %% ../nbs/60_plot.ipynb #806610d5
 def _short(text: Any, width: int) -> str:
     "`text` on one line of at most `width` characters."
     text = " ".join(str(text).split())
@@ -586,7 +586,7 @@ def plot_displacement(R: Any, n_arrows: int = 30, labels: Sequence | None = None
             _beside(ax)
     return ax
 
-
+# %% ../nbs/60_plot.ipynb #f16d2dea
 def _on_their_own(R: Any) -> tuple[np.ndarray, np.ndarray]:
     "Where each of two models (or groups) puts the data in the frame of the two, whatever else made R's: (n, d) both."
     first, second = (R.graphs[name] for name in R.models)
@@ -705,7 +705,7 @@ def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
         _beside(right, *left.get_legend_handles_labels(), title="null", handlelength=3)
     return np.asarray(axes)
 
-
+# %% ../nbs/60_plot.ipynb #c22fdf17
 def plot_sizes(table: Any, level: float = 0.05, band: tuple[float, float] | None = None, ax: Any = None) -> Any:
     """Many measured sizes as points with intervals, one row per setting.
 
@@ -827,7 +827,7 @@ def _moved_by_label(ax: Any, found: Mapping[str, Mapping[str, Any]], most: int) 
     ax.set_xticks([tick for tick in ax.get_xticks() if tick <= min(ax.get_xlim()[1], 100)])
     ax.set_title("whose data moved")
 
-
+# %% ../nbs/60_plot.ipynb #55c24c03
 def _ranked(ax: Any, C: Comparison, moved: np.ndarray, alpha: float) -> None:
     "q-values in the order of the score; values below 1e-8 are drawn there."
     rank, q = np.arange(1, C.n + 1), np.maximum(C.qvalue[C.order], 1e-8)

@@ -205,7 +205,7 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
         raise MemoryError(f"This needs about {found.peak_bytes / 1e9:.1f} GB and {found.available / 1e9:.1f} GB may be used. " + " ".join(found.advice))
     return found
 
-
+# %% ../nbs/66_scale.ipynb #d1cfa79d
 def _features_cost(n: int, p: int, k: int, d: int, rates: dict[str, float], held: float) -> tuple[float, float, float, float]:
     "The same of two models' groups of features: eight graphs in a frame, and their linear kernels, for every rotation."
     edges, rotations = 1.6 * n * k, n_rotations_for(n)
