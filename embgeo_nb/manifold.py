@@ -22,8 +22,8 @@ from .omnibus import Omnibus, as_graphs, omnibus, place_model
 
 # %% auto #0
 __all__ = ['DISTANCES', 'KINDS', 'DistanceKind', 'ModelDistance', 'model_distance', 'random_halves', 'unrelated_distance',
-           'ModelManifold', 'model_manifold', 'any_axes', 'ModelTree', 'model_tree', 'by_model', 'distances_from',
-           'Association', 'grouped_permutations', 'associate']
+           'ModelManifold', 'model_manifold', 'any_axes', 'checked_distances', 'model_names', 'ModelTree', 'model_tree',
+           'by_model', 'distances_from', 'Association', 'grouped_permutations', 'associate']
 
 # %% ../nbs/50_manifold.ipynb #f085e81b
 @dataclass(frozen=True)
@@ -629,9 +629,9 @@ def model_manifold(D: Any, n_components: int = 2, models: Sequence[str] | None =
     settings = dict(kind=D.kind, relative=D.relative, **D.settings) if isinstance(D, ModelDistance) else {}
     if models is not None and isinstance(D, ModelDistance):
         raise ValueError("models: a ModelDistance names its models itself; give `models` only with an array.")
-    distances = _distance_matrix(D)
+    distances = checked_distances(D)
     m = len(distances)
-    names = D.models if isinstance(D, ModelDistance) else _names(models, m)
+    names = D.models if isinstance(D, ModelDistance) else model_names(models, m)
     c = check_count("n_components", n_components, 1)
     isomap = check_option("method", method, ("classical", "isomap")) == "isomap"
     if isomap:
@@ -703,7 +703,7 @@ def _warn_of_ties(values: np.ndarray, c: int) -> None:
                           stacklevel=3)
 
 # %% ../nbs/50_manifold.ipynb #e54aa51c
-def _distance_matrix(D: Any, name: str = "D", m: int | None = None) -> np.ndarray:
+def checked_distances(D: Any, name: str = "D", m: int | None = None) -> np.ndarray:
     "`D` as a checked (m, m) distance matrix, exactly symmetric with a zero diagonal."
     array = as_numbers(name, D)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or len(array) < 2 or (m and len(array) != m):
@@ -724,7 +724,7 @@ def _distance_matrix(D: Any, name: str = "D", m: int | None = None) -> np.ndarra
     return array
 
 
-def _names(models: Sequence[str] | None, m: int) -> tuple[str, ...]:
+def model_names(models: Sequence[str] | None, m: int) -> tuple[str, ...]:
     names = tuple(f"model {index}" for index in range(m)) if models is None else tuple(models)
     if len(names) != m or len(set(names)) != m or not all(isinstance(name, str) for name in names):
         raise ValueError(f"models must be {m} different names, one per row of D; got {names}.")
@@ -803,11 +803,11 @@ def model_tree(D: Any, method: str = "average", models: Sequence[str] | None = N
     from scipy.spatial.distance import squareform
 
     check_option("method", method, ("average", "complete", "single", "weighted"))
-    pairs = squareform(_distance_matrix(D), checks=False)
+    pairs = squareform(checked_distances(D), checks=False)
     joins = linkage(pairs, method, optimal_ordering=True)
     with np.errstate(invalid="ignore"):
         fidelity = float(cophenet(joins, pairs)[0])
-    return ModelTree(joins, D.models if isinstance(D, ModelDistance) else _names(models, len(np.asarray(D))), method, fidelity)
+    return ModelTree(joins, D.models if isinstance(D, ModelDistance) else model_names(models, len(np.asarray(D))), method, fidelity)
 
 # %% ../nbs/50_manifold.ipynb #5963fda0
 def by_model(
@@ -1021,7 +1021,7 @@ def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator
         raise ValueError("Some distances between models that were added to this map are unknown; make a new map of all models first.")
     values = as_numbers("metric", by_model(metric, self.models, "metric"))
     if values.ndim == 2:
-        differences = _distance_matrix(values, "metric", m)
+        differences = checked_distances(values, "metric", m)
     elif values.shape != (m,) or not np.isfinite(values).all():
         raise ValueError(f"metric must be {m} finite numbers, one per model, or an ({m}, {m}) distance matrix; got shape {values.shape}.")
     else:
