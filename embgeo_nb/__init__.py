@@ -42,6 +42,7 @@ _LATER = {
     "manifold": ("ModelDistance", "ModelManifold", "ModelTree", "associate", "distances_from", "model_distance", "model_manifold", "model_tree",
                  "unrelated_distance"),
     "multiscale": ("MultiscaleTest", "Recommendation", "multiscale_test", "recommend"),
+    "over_time": ("ChangePoint", "ModelChart", "answer_chart", "change_point", "model_chart"),
     "perspective": ("Claim", "QueryCurve", "perspective_distance", "perspective_space", "query_curve"),
     "replicates": ("RerunCheck", "replicate_test", "rerun_check"),
     "scale": ("CostEstimate", "DaskEngine", "estimate_cost", "open_graphs", "save_graphs"),
