@@ -6,6 +6,8 @@ CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; print("constraints.txt" if sys.
 
 VENV := $(CURDIR)/.venv
 READY := .venv/.ready
+# Tests run in so many processes, of one thread each.
+TEST_WORKERS ?= 2
 # The venv's own jupyter kernel is found before any other of the same name.
 export PATH := $(VENV)/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -27,7 +29,7 @@ tour: $(READY)  ## Run the tour and write its report to tour_output/
 	python tools/run_notebook.py nbs/tour.ipynb tour_output
 
 test: $(READY)  ## Run every notebook and the tests (PYTEST_ARGS= for more options)
-	python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 # graspologic needs numpy < 2, and so an environment of its own.
 .venv-peers/.ready: Makefile

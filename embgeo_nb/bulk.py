@@ -71,8 +71,9 @@ def diagnosis(null: BulkNull) -> str:
     if null.spread <= 0:
         return "More than half of the data have the same score: any datum that differs from them stands out."
     if null.share >= 0.4:
-        return (f"About {null.share:.0%} of the data stand out, so the bulk is hardly a bulk: most data may have moved. "
-                "Rank by the score, or give reruns.")
+        return (
+            f"About {null.share:.0%} of the data stand out, so the bulk is hardly a bulk: most data may have moved. "
+            "Rank by the score, or give reruns.")
     if not null.trusted:
         return ("The lower half of the scores is not one kind of noise (two kinds of data, or most data moved): "
                 "rank by the score, or give reruns.")

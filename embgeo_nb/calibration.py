@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import check_count, check_option, html_table, need, progress
+from .common import check_count, check_number, check_option, html_table, need, progress
 from .multiplicity import benjamini_hochberg, storey_qvalues
 from .datum_test import NULLS, datum_test
 from .omnibus import Graphs, as_graphs
@@ -23,7 +23,8 @@ from .rdpg import symmetric_graph
 from .replicates import RerunCheck, replicate_test, rerun_check
 
 SIMULATIONS = ("block", "degree_corrected", "indefinite", "rdpg", "knn")
-OF_GROUPS = {"replicates": None, "rotation": "rotation"}      # tests of groups of reruns, and the method of `replicate_test`
+# tests of groups of reruns, and the method of `replicate_test`
+OF_GROUPS = {"replicates": None, "rotation": "rotation"}
 
 # %% auto #0
 __all__ = ['SIMULATIONS', 'OF_GROUPS', 'Simulation', 'SizeClaim', 'Calibration', 'calibrate', 'false_discoveries']
@@ -97,11 +98,14 @@ class Simulation:
         check_option("kind", self.kind, SIMULATIONS)
         check_option("planted", self.planted, ("position", "among"))
         check_count("n", self.n, 20)
-        for name, low, high in (("correlation", 0, 1), ("density", 0, 1), ("noise", 0, np.inf), ("moved", 0, 1), ("strength", 0, 1)):
-            if not low <= (value := getattr(self, name)) <= high:
-                raise ValueError(f"{name} must be between {low} and {high}; got {value}.")
+        for name, low, high in (("correlation", 0, 1), ("density", 0, 1), ("noise", 0, np.inf), ("moved", 0, 1),
+                                ("strength", 0, 1)):
+            check_number(name, getattr(self, name), low, high)
         if self.planted == "among" and self.kind == "knn":
-            raise ValueError("planted='among' needs a kind that draws edges; for 'knn' a change of the points is a change towards all data.")
+            raise ValueError(
+                "planted='among' needs a kind that draws edges; for 'knn' a change of the points is a change towards "
+                "all data."
+            )
 
     def draw(self, seed: int | np.random.Generator = 0, n_reruns: int = 1) -> tuple[dict[str, Any], np.ndarray]:
         """Draw the models.
@@ -127,17 +131,22 @@ class Simulation:
         sides = [X] * n_reruns + [Y] * n_reruns
         if self.kind == "knn":
             common = rng.normal(size=X.shape)
-            mixed = [np.sqrt(self.correlation) * common + np.sqrt(1 - self.correlation) * rng.normal(size=X.shape) for _ in names]
+            mixed = [
+                np.sqrt(self.correlation) * common + np.sqrt(1 - self.correlation) * rng.normal(size=X.shape)
+                for _ in names
+            ]
             return {name: side + self.noise * own for name, side, own in zip(names, sides, mixed)}, moved
         mixing = np.array(_MIXING[self.kind])
         mixing = mixing * (self.density / (X.mean(0) @ mixing @ X.mean(0)))
         laws = {id(side): side @ mixing @ side.T for side in sides}
         P = [laws[id(side)] for side in sides]
         if self.planted == "among" and len(rows):
-            camps = rng.permutation(np.sign(np.arange(len(rows)) % 2 - 0.5)), rng.permutation(np.sign(np.arange(len(rows)) % 2 - 0.5))
+            camps = rng.permutation(np.sign(np.arange(len(rows)) % 2 - 0.5)), rng.permutation(
+                np.sign(np.arange(len(rows)) % 2 - 0.5))
             P = [_with_camps(own, rows, camps[t >= n_reruns], self.strength) for t, own in enumerate(P)]
         if max(own.max() for own in P) > 1:
-            raise ValueError(f"density: at {self.density} some edge probabilities of kind {self.kind!r} exceed 1; lower it.")
+            raise ValueError(
+                f"density: at {self.density} some edge probabilities of kind {self.kind!r} exceed 1; lower it.")
         return dict(zip(names, _drawn(P, self.correlation, rng))), moved
 
 
@@ -155,14 +164,16 @@ def _band(level: float, tolerance: float) -> tuple[float, float]:
 
 
 def _interval(rates: np.ndarray, runs: Sequence[tuple] | None, level: float = 0.95) -> tuple[float, float]:
-    "Confidence interval of the mean rate: of independent comparisons, or of pairs `runs` of reruns by the jackknife; NaN if there are too few."
+    """Confidence interval of the mean rate: of independent comparisons, or of pairs `runs` of reruns by the jackknife;
+    NaN if there are too few."""
     from scipy.stats import t
     if runs is None:
         m, error = len(rates), rates.std(ddof=1) / np.sqrt(len(rates)) if len(rates) > 1 else np.nan
     else:
         names = sorted({run for pair in runs for run in pair})
         m = len(names)
-        without = np.array([rates[[name not in pair for pair in runs]].mean() for name in names]) if m > 2 else np.full(m, np.nan)
+        without = np.array([rates[[name not in pair for pair in runs]].mean()
+                            for name in names]) if m > 2 else np.full(m, np.nan)
         error = np.sqrt((m - 1) / m * ((without - without.mean()) ** 2).sum())
     half = t.ppf((1 + level) / 2, max(m - 1, 1)) * error
     return float(max(rates.mean() - half, 0)), float(min(rates.mean() + half, 1))
@@ -195,7 +206,9 @@ class SizeClaim:
         return "\n".join(f"{name}: {value}" for name, value in vars(self).items())
 
     def _repr_html_(self) -> str:
-        return html_table(("claim", self.statement), [(name, getattr(self, name)) for name in ("sweep", "reduction", "threshold", "measured", "verdict")])
+        return html_table(("claim", self.statement),
+                          [(name, getattr(self, name))
+                           for name in ("sweep", "reduction", "threshold", "measured", "verdict")])
 
 # %% ../nbs/42_calibration.ipynb #3dd609de
 @dataclass(frozen=True, eq=False)
@@ -246,7 +259,8 @@ class Calibration:
         return ((self.pvalue[null] <= level) & among).sum(1) / np.maximum(among.sum(1), 1)
 
     def interval(self, null: str, level: float, moved: bool = False) -> tuple[float, float]:
-        "95 % interval of the rate: over comparisons, or over reruns; NaN where there are too few, or where all comparisons use all reruns."
+        """95 % interval of the rate: over comparisons, or over reruns; NaN where there are too few, or where all
+        comparisons use all reruns."""
         if self.on_reruns and null in OF_GROUPS:
             return np.nan, np.nan
         return _interval(self.rates(null, level, moved), self.comparisons[null] if self.on_reruns else None)
@@ -258,8 +272,8 @@ class Calibration:
     def verdict(self, null: str, level: float) -> str:
         """'holds', 'rejects too often', 'conservative', or 'compatible: …' where the interval is too wide to tell.
 
-        Of tests of groups on reruns, what `check` says: 'of two kinds', 'one run is of another kind', or 'exchangeable as far
-        as … runs can tell'.
+        Of tests of groups on reruns, what `check` says: 'of two kinds', 'one run is of another kind', or 'exchangeable
+        as far as … runs can tell'.
         """
         by_rate = _verdict(self.rates(null, level).mean(), *self.interval(null, level), level, self.tolerance)
         if self.check is None or null not in OF_GROUPS:
@@ -273,11 +287,16 @@ class Calibration:
         for null in self.nulls:
             for level in self.levels:
                 rates, (low, high) = self.rates(null, level), self.interval(null, level)
-                row = {"null": null, "level": level, "rejected": rates.mean(), "low": low, "high": high, "least": rates.min(), "most": rates.max(),
-                       "sd": rates.std()}
+                row = {
+                    "null": null, "level": level, "rejected": rates.mean(), "low": low, "high": high,
+                    "least": rates.min(), "most": rates.max(), "sd": rates.std()
+                }
                 if self.moved is not None and self.moved.any():
                     row["power"] = self.rates(null, level, moved=True).mean()
-                rows.append({**row, "comparisons": len(rates), "pvalues": self.pvalue[null].size, "verdict": self.verdict(null, level)})
+                rows.append({
+                    **row, "comparisons": len(rates), "pvalues": self.pvalue[null].size,
+                    "verdict": self.verdict(null, level)
+                })
         return need("pandas", "plot").DataFrame(rows)
 
     @property
@@ -301,9 +320,13 @@ class Calibration:
             sweep = f"{count} draws of {self.subject}"
         made = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         interval = "" if np.isnan(low) else f" (95 % interval {low:.2%} to {high:.2%})"
-        return SizeClaim(f"Where nothing differs, `{null}` rejects {level:.0%} of the data at a level of {level:.0%}.", f"{sweep}; {made}",
-                     f"share of p ≤ {level:g} among a comparison's {'data' if self.moved is None or not self.moved.any() else 'unmoved data'}, mean over comparisons",
-                     f"between {bottom:.1%} and {top:.1%}", f"{self.rates(null, level).mean():.2%}{interval}", self.verdict(null, level))
+        return SizeClaim(
+            f"Where nothing differs, `{null}` rejects {level:.0%} of the data at a level of {level:.0%}.",
+            f"{sweep}; {made}",
+            f"share of p ≤ {level:g} among a comparison's "
+            f"{'data' if self.moved is None or not self.moved.any() else 'unmoved data'}, mean over comparisons",
+            f"between {bottom:.1%} and {top:.1%}", f"{self.rates(null, level).mean():.2%}{interval}",
+            self.verdict(null, level))
 
     def _claim_of_one_kind(self, null: str) -> SizeClaim:
         own, g = self.check, len(self.subject)
@@ -318,7 +341,8 @@ class Calibration:
     @property
     def sentence(self) -> str:
         "What to do, in a line for each null."
-        where = "on your reruns" if self.on_reruns else f"on {self.subject.kind} simulations" + (", among the unmoved," if self.moved.any() else "")
+        where = "on your reruns" if self.on_reruns else f"on {self.subject.kind} simulations" + (
+            ", among the unmoved," if self.moved.any() else "")
         return "\n".join(self._advice(null, where) for null in self.nulls)
 
     def _advice(self, null: str, where: str) -> str:
@@ -332,15 +356,18 @@ class Calibration:
             if null in OF_GROUPS:
                 far = ": positions of these reruns are far from normal, use `replicates`"
                 return says + (far if self.on_reruns else ": too often")
-            return says + ": use `replicates`" + (", with two reruns or more of each model" if self.on_reruns and len(self.subject) < 4 else "")
-        return says + {"holds": ": its p-values mean what they say", "conservative": ": valid, but it gives away power"}.get(
-            verdict, ": too few comparisons to tell it from a test that holds")
+            return says + ": use `replicates`" + (", with two reruns or more of each model"
+                                                  if self.on_reruns and len(self.subject) < 4 else "")
+        return says + {
+            "holds": ": its p-values mean what they say", "conservative": ": valid, but it gives away power"
+        }.get(verdict, ": too few comparisons to tell it from a test that holds")
 
     def _repr_html_(self) -> str:
-        rows = [(row["null"], f"{row['level']:.0%}", f"{row['rejected']:.2%}", "–" if np.isnan(row["low"]) else f"{row['low']:.2%} to {row['high']:.2%}",
-                 row["comparisons"], f"{row['pvalues']:,}", row["verdict"]) for row in self.to_frame().to_dict("records")]
-        return (f"<p><b>Calibration</b>: {'; '.join(self.sentence.splitlines())}.</p>"
-                + html_table(("null", "level", "rejected", "95 % interval", "comparisons", "p-values", "verdict"), rows))
+        rows = [(row["null"], f"{row['level']:.0%}", f"{row['rejected']:.2%}",
+                 "–" if np.isnan(row["low"]) else f"{row['low']:.2%} to {row['high']:.2%}", row["comparisons"],
+                 f"{row['pvalues']:,}", row["verdict"]) for row in self.to_frame().to_dict("records")]
+        return (f"<p><b>Calibration</b>: {'; '.join(self.sentence.splitlines())}.</p>" + html_table(
+            ("null", "level", "rejected", "95 % interval", "comparisons", "p-values", "verdict"), rows))
 
     def plot(self, **options: Any) -> Any:
         "p-values against uniform, and the rates against their levels; see `plot.plot_calibration`."
@@ -348,9 +375,10 @@ class Calibration:
         return plot_calibration(self, **options)
 
 # %% ../nbs/42_calibration.ipynb #fbca24eb
-def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequence[float] = (0.01, 0.05, 0.10), n_components: int | str | None = None,
-              n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None, n_pairs: int | None = None,
-              n_reruns: int = 4, tolerance: float = 0.2, seed: int = 0, device: str | torch.device | None = None) -> Calibration:
+def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequence[float] = (0.01, 0.05, 0.10),
+              n_components: int | str | None = None, n_neighbors: int = 32, metric: str = "cosine",
+              symmetrize: str = "union", n_resamples: int | None = None, n_pairs: int | None = None, n_reruns: int = 4,
+              tolerance: float = 0.2, seed: int = 0, device: str | torch.device | None = None) -> Calibration:
     """Measure how often tests reject where nothing differs, on simulations or on reruns of one model.
 
     Parameters
@@ -358,8 +386,9 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     subject : Simulation, name of one, or Embeddings, dict of arrays, DataKernels or sparse graphs
         What to draw, or two or more reruns of *one* model: trained alike but for the seed, on the same data.
     null : str or sequence of str
-        One or several of 'paired', 'independent', 'bootstrap', 'single-copy' (see `datum_test`), 'tail' (`paired` with the
-        analytic tail), and 'replicates' or 'rotation' (`replicate_test` with its default method, or with rotations; four reruns or more).
+        One or several of 'paired', 'independent', 'bootstrap', 'single-copy' (see `datum_test`), 'tail' (`paired` with
+        the analytic tail), and 'replicates' or 'rotation' (`replicate_test` with its default method, or with rotations;
+        four reruns or more).
     levels : sequence of float
         Nominal levels at which to count.
     n_components, n_neighbors, metric, symmetrize, n_resamples, device
@@ -375,13 +404,14 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     Returns
     -------
     Calibration
-        With `.to_frame()`, `.claims`, `.sentence` and `.plot()`. Where tests of groups are tried on reruns, `.check` says
-        whether the reruns are of one kind: their mean rate over splits is the level by construction.
+        With `.to_frame()`, `.claims`, `.sentence` and `.plot()`. Where tests of groups are tried on reruns, `.check`
+        says whether the reruns are of one kind: their mean rate over splits is the level by construction.
 
     Raises
     ------
     ValueError
-        For an unknown null or simulation, levels outside (0, 1), fewer than two reruns, or fewer than four for 'replicates' and 'rotation'.
+        For an unknown null or simulation, levels outside (0, 1), fewer than two reruns, or fewer than four for
+        'replicates' and 'rotation'.
 
     Examples
     --------
@@ -394,31 +424,38 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     levels = tuple(float(level) for level in levels)
     if not levels or not all(0 < level < 1 for level in levels):
         raise ValueError(f"levels must be numbers between 0 and 1; got {levels}.")
-    seed, options = check_count("seed", seed, 0), dict(n_components=n_components, n_resamples=n_resamples, device=device)
+    tolerance = check_number("tolerance", tolerance, 0)
+    seed = check_count("seed", seed, 0)
+    options = dict(n_components=n_components, n_resamples=n_resamples, device=device)
     kernel = dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)
     if isinstance(subject, str):
         subject = Simulation(subject)
     if isinstance(subject, Simulation):
-        n_pairs, n_reruns = check_count("n_pairs", 20 if n_pairs is None else n_pairs, 1), check_count("n_reruns", n_reruns, 2)
+        n_pairs = check_count("n_pairs", 20 if n_pairs is None else n_pairs, 1)
+        n_reruns = check_count("n_reruns", n_reruns, 2)
         runs, graphs = (lambda: _simulated(subject, nulls, n_pairs, n_reruns, kernel, seed)), None
         kernel = kernel if subject.kind == "knn" else {}
     else:
         graphs = as_graphs(subject, device=device, **kernel)
         kernel = graphs.settings
         runs, subject = (lambda: _reruns(graphs, nulls, n_pairs, seed)), graphs.models
-    pvalue, comparisons, differing, moved = ({name: [] for name in nulls} for _ in range(4))
-    d = set()
-    for name, compared, graphs_of_pair, groups, own_moved, own_seed in runs():
+    found, d = {name: [] for name in nulls}, set()
+    for name, compared, graphs_of_pair, groups, moved, own_seed in runs():
         R = _compared(graphs_of_pair, name, groups, own_seed, options)
-        pvalue[name].append(R.pvalue), comparisons[name].append(compared), differing[name].append(R.n_differing), moved[name].append(own_moved)
+        found[name].append((R.pvalue, compared, R.n_differing, moved))
         d.add(R.n_components)
-    settings = {**kernel, "n_components": d.pop() if len(d) == 1 else n_components, "n_resamples": n_resamples, "seed": seed}
-    return Calibration({name: np.array(values) for name, values in pvalue.items()}, {name: tuple(values) for name, values in comparisons.items()},
-                       np.array(moved[nulls[0]]) if isinstance(subject, Simulation) else None,
-                       {name: np.array(values) for name, values in differing.items()}, subject, levels, tolerance,
-                       settings, _checked(graphs, levels, n_components, device) if graphs and set(nulls) & set(OF_GROUPS) else None)
+    pvalue, compared, differing, moved = ({name: [row[at] for row in rows] for name, rows in found.items()}
+                                          for at in range(4))
+    settings = {**kernel, "n_components": d.pop() if len(d) == 1 else n_components, "n_resamples": n_resamples}
+    return Calibration(
+        {name: np.array(values) for name, values in pvalue.items()},
+        {name: tuple(values) for name, values in compared.items()},
+        np.array(moved[nulls[0]]) if isinstance(subject, Simulation) else None,
+        {name: np.array(values) for name, values in differing.items()}, subject, levels, tolerance,
+        {**settings, "seed": seed},
+        _checked(graphs, levels, n_components, device) if graphs and set(nulls) & set(OF_GROUPS) else None)
 
-
+# %% ../nbs/42_calibration.ipynb #328d1607
 def _checked(graphs: Graphs, levels: tuple[float, ...], n_components: int | str | None,
              device: str | torch.device | None) -> RerunCheck:
     "Are these reruns of one kind? Counted at the level nearest to 5 %."
@@ -426,7 +463,8 @@ def _checked(graphs: Graphs, levels: tuple[float, ...], n_components: int | str 
     return rerun_check(graphs, n_components, level=level, device=device)
 
 
-def _simulated(simulation: Simulation, nulls: tuple, n_pairs: int, n_reruns: int, kernel: Mapping, seed: int) -> Iterable[tuple]:
+def _simulated(simulation: Simulation, nulls: tuple, n_pairs: int, n_reruns: int, kernel: Mapping,
+               seed: int) -> Iterable[tuple]:
     "Every comparison of a simulation: null, name, graphs, the two models or groups, what moved, seed."
     n_reruns = n_reruns if set(nulls) & set(OF_GROUPS) else 1
     for pair in progress(range(n_pairs), "comparisons"):
@@ -435,20 +473,27 @@ def _simulated(simulation: Simulation, nulls: tuple, n_pairs: int, n_reruns: int
         groups = graphs.models[:n_reruns], graphs.models[n_reruns:]
         for null in nulls:
             two = groups if null in OF_GROUPS else (groups[0][0], groups[1][0])
-            yield null, f"draw {seed + pair}", graphs if null in OF_GROUPS else graphs.select(two), two, moved, seed + pair
+            yield null, f"draw {seed + pair}", graphs if null in OF_GROUPS else graphs.select(
+                two), two, moved, seed + pair
 
-
+# %% ../nbs/42_calibration.ipynb #2ac223e3
 def _reruns(graphs: Graphs, nulls: tuple, n_pairs: int | None, seed: int) -> Iterable[tuple]:
     "Every comparison among reruns."
     m, rng = len(graphs.models), np.random.default_rng(seed)
     if m < 2:
         raise ValueError(f"subject must hold at least two reruns of one model; got {m}.")
     if m < 4 and set(nulls) & set(OF_GROUPS):
-        raise ValueError(f"null={(set(nulls) & set(OF_GROUPS)).pop()!r} compares two groups of two reruns or more, so it needs at least four; got {m}.")
+        raise ValueError(
+            f"null={(set(nulls) & set(OF_GROUPS)).pop()!r} compares two groups of two reruns or more, so it needs at "
+            f"least four; got {m}."
+        )
     half = m // 2
-    groups = [(group, tuple(name for name in graphs.models if name not in group)) for group in combinations(graphs.models, half)]
-    groups = groups[:len(groups) // 2] if m % 2 == 0 else groups             # with equal halves every split appears twice
-    work = [(null, two) for null in nulls for two in _some(groups if null in OF_GROUPS else list(combinations(graphs.models, 2)), n_pairs, rng)]
+    groups = [(group, tuple(name for name in graphs.models if name not in group))
+              for group in combinations(graphs.models, half)]
+    # with equal halves every split appears twice
+    groups = groups[:len(groups) // 2] if m % 2 == 0 else groups
+    work = [(null, two) for null in nulls
+            for two in _some(groups if null in OF_GROUPS else list(combinations(graphs.models, 2)), n_pairs, rng)]
     for null, two in progress(work, "comparisons"):
         yield null, two, graphs if null in OF_GROUPS else graphs.select(two), two, None, seed
 
@@ -463,10 +508,12 @@ def _some(items: list, most: int | None, rng: np.random.Generator) -> list:
 def _compared(graphs: Graphs, null: str, groups: tuple, seed: int, options: Mapping) -> Any:
     "One comparison."
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="null='single-copy'|With . [+] . runs")         # what it warns of is measured here
+        # what it warns of is measured here
+        warnings.filterwarnings("ignore", message="null='single-copy'|With . [+] . runs")
         if null in OF_GROUPS:
             return replicate_test(graphs, *map(list, groups), seed=seed, method=OF_GROUPS[null], **options)
-        return datum_test(graphs, *groups, null="paired" if null == "tail" else null, method="tail" if null == "tail" else None, seed=seed, **options)
+        return datum_test(graphs, *groups, null="paired" if null == "tail" else null,
+                          method="tail" if null == "tail" else None, seed=seed, **options)
 
 # %% ../nbs/42_calibration.ipynb #d05bc419
 def false_discoveries(pvalues: np.ndarray, moved: np.ndarray, alpha: float = 0.05) -> dict[str, dict[str, float]]:
@@ -483,14 +530,17 @@ def false_discoveries(pvalues: np.ndarray, moved: np.ndarray, alpha: float = 0.0
     Returns
     -------
     dict of correction ('fdr_bh', 'storey') to a dict
-        fdr (mean share of a list that did not move; an empty list counts 0), low and high (95 % interval over comparisons), power, and
-        bound: what the correction promises, for Benjamini & Hochberg alpha times the share of unmoved data.
+        fdr (mean share of a list that did not move; an empty list counts 0), low and high (95 % interval over
+        comparisons), power, and bound: what the correction promises, for Benjamini & Hochberg alpha times the share of
+        unmoved data.
     """
     found = {}
     for name, adjust in (("fdr_bh", benjamini_hochberg), ("storey", storey_qvalues)):
         listed = np.array([adjust(own) for own in pvalues]) <= alpha
         share = (listed & ~moved).sum(1) / np.maximum(listed.sum(1), 1)
         low, high = _interval(share, None)
-        found[name] = {"fdr": share.mean(), "low": low, "high": high, "power": (listed & moved).sum() / max(moved.sum(), 1),
-                       "bound": alpha * (1 - moved.mean()) if name == "fdr_bh" else alpha}
+        found[name] = {
+            "fdr": share.mean(), "low": low, "high": high, "power": (listed & moved).sum() / max(moved.sum(), 1),
+            "bound": alpha * (1 - moved.mean()) if name == "fdr_bh" else alpha
+        }
     return found

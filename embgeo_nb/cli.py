@@ -236,7 +236,7 @@ def run_map(options: argparse.Namespace) -> int:
         raise ValueError(f"A map needs at least three models; got {len(options.models)}. Two are for `embgeo compare`.")
     emb = _embeddings(options.models, options)
     joint = omnibus(emb, n_neighbors=min(options.k, emb.n - 1), seed=options.seed, device=options.device)
-    D = model_distance(joint if options.kind in ("frobenius", "spectral") else emb, kind=options.kind)
+    D = model_distance(joint, kind=options.kind)
     M = model_manifold(D, n_components=min(2, len(D.models) - 1))
     found = map_summary(M, D)
     if options.report is not None:

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 
 # %% auto #0
-__all__ = ['WATCH', 'check_option', 'check_count', 'check_level', 'check_device', 'row_of', 'as_seed', 'progress', 'atomic_path',
-           'sync', 'is_abandoned', 'need', 'versions', 'html_table']
+__all__ = ['WATCH', 'check_option', 'check_count', 'check_number', 'check_level', 'as_numbers', 'check_kind', 'as_path',
+           'check_device', 'row_of', 'as_seed', 'as_rng', 'progress', 'atomic_path', 'sync', 'is_abandoned', 'need',
+           'versions', 'html_table']
 
 # %% ../nbs/90_common.ipynb #5185c647
 def check_option(name: str, value: Any, options: tuple[str, ...]) -> str:
@@ -42,10 +43,45 @@ def check_count(name: str, value: Any, low: int, high: int | None = None, becaus
     return int(value)
 
 # %% ../nbs/90_common.ipynb #a35f5b7d
+def check_number(name: str, value: Any, low: float | None = None, high: float | None = None) -> float:
+    "`value` as a float, not NaN, between `low` and `high`."
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number; got {value!r}.")
+    if not (-np.inf if low is None else low) <= value <= (np.inf if high is None else high):
+        bound = f"at least {low}" if high is None else f"at most {high}" if low is None else f"between {low} and {high}"
+        raise ValueError(f"{name} must be {'a number' if low is high is None else bound}; got {value}.")
+    return float(value)
+
+
 def check_level(name: str, value: float) -> None:
     "An error unless `value` lies between 0 and 1."
-    if not 0 < value < 1:
+    if not 0 < check_number(name, value) < 1:
         raise ValueError(f"{name} must be between 0 and 1; got {value}.")
+
+
+def as_numbers(name: str, values: Any) -> np.ndarray:
+    "Numbers in any sequence, as a float64 array of whatever shape."
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind in "SUTc":
+            raise TypeError(f"an array of {array.dtype}")
+        return array.astype(float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must hold real numbers; got {type(values).__name__} ({error}).") from error
+
+# %% ../nbs/90_common.ipynb #3c13d69e
+def check_kind(name: str, value: Any, *kinds: str) -> Any:
+    "`value`, if its class, or one that it descends from, has one of these names: so that nothing need be imported to ask."
+    if not {base.__name__ for base in type(value).__mro__} & set(kinds):
+        raise TypeError(f"{name} must be a {' or a '.join(kinds)}; got {type(value).__name__}.")
+    return value
+
+
+def as_path(name: str, value: Any) -> Path:
+    "`value` as a path."
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path; got {value!r}.")
+    return Path(value)
 
 # %% ../nbs/90_common.ipynb #5d10e002
 def check_device(device: str | torch.device | None) -> torch.device:
@@ -60,6 +96,8 @@ def check_device(device: str | torch.device | None) -> torch.device:
         raise ValueError(f"device={str(device)!r}: there are {torch.cuda.device_count()} CUDA devices, counted from 0.")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device='mps': this machine has no such device. Use device='cpu' (or None).")
+    if device.type == "meta":
+        raise ValueError("device='meta' holds no numbers to compute with. Use device='cpu' (or None).")
     return device
 
 # %% ../nbs/90_common.ipynb #d0a7e4b2
@@ -98,6 +136,11 @@ def _integers(ids: np.ndarray) -> bool:
 def as_seed(seed: int | np.random.Generator) -> int:
     "A seed as an integer; of a Generator, its next number."
     return int(seed.integers(2 ** 62)) if isinstance(seed, np.random.Generator) else check_count("seed", seed, 0)
+
+
+def as_rng(seed: int | np.random.Generator) -> np.random.Generator:
+    "A generator as it is; of a seed, the generator that starts there."
+    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(check_count("seed", seed, 0))
 
 # %% ../nbs/90_common.ipynb #c8201940
 WATCH: ContextVar[Callable[[Sequence, str], Iterable] | None] = ContextVar("WATCH", default=None)

@@ -42,7 +42,7 @@ QUESTIONS = {
 __all__ = ['QUESTIONS', 'SCHEMA', 'representatives', 'joint_products', 'Comparison', 'comparison_table', 'explained',
            'neighbors_of', 'verdict_of', 'prevailing_labels', 'summary_of', 'by_label', 'signature_of',
            'comparison_html', 'save_comparison', 'test_arrays', 'test_settings', 'load_comparison', 'compare',
-           'check_sides']
+           'check_not_graphs', 'check_sides']
 
 # %% ../nbs/40_comparison.ipynb #f455db15
 def representatives(
@@ -86,7 +86,7 @@ def _join(stands: np.ndarray, i: np.ndarray, j: np.ndarray) -> None:
             b = stands[b]
         stands[max(a, b)] = min(a, b)
 
-
+# %% ../nbs/40_comparison.ipynb #e815a5e7
 def _roots(stands: np.ndarray) -> np.ndarray:
     "The root of every datum."
     while (stands[stands] != stands).any():
@@ -196,7 +196,8 @@ class Comparison:
         return self.n - len(self.rows)
 
     def rejected(self, alpha: float = 0.05, correction: str | None = "fdr_bh") -> np.ndarray:
-        "Which data moved by the recommended null, (n,) bool: 'fdr_bh', 'storey', 'bonferroni', or None for raw p-values."
+        """Which data moved by the recommended null, (n,) bool: 'fdr_bh', 'storey', 'bonferroni', or None for raw
+        p-values."""
         check_level("alpha", alpha)
         check_option("correction", correction, ("fdr_bh", "storey", "bonferroni", None))
         adjusted = {"fdr_bh": lambda: self.qvalue, "storey": lambda: storey_qvalues(self.pvalue),
@@ -260,7 +261,8 @@ class Comparison:
 
 # %% ../nbs/40_comparison.ipynb #5518b796
 def comparison_table(C: Comparison) -> Any:
-    "A pandas DataFrame, moved most first: datum (row number), id, score, q, a p-value for each null, effect, label, text."
+    """A pandas DataFrame, moved most first: datum (row number), id, score, q, a p-value for each null, effect, label,
+    text."""
     pandas = need("pandas", "plot")
     columns = {"datum": np.arange(C.n), "id": C.ids, "score": C.score, "pvalue": C.pvalue, "qvalue": C.qvalue,
                **{f"p_{name}": values for name, values in C.pvalues.items()}, "effect": C.effect}
@@ -299,7 +301,8 @@ def verdict_of(C: Comparison, alpha: float = 0.05) -> str:
     moved, what = C.rejected(alpha), "than retraining moves them" if C.null == "replicates" else \
         "than these two models move data anyway"
     if not np.isfinite(C.fit.spread) or (C.pvalue >= 1).all():
-        return f"{C.models[0]} and {C.models[1]} represent all {C.n:,} data alike, to within the precision of the input."
+        return (f"{C.models[0]} and {C.models[1]} represent all {C.n:,} data alike, "
+                "to within the precision of the input.")
     found = f"{moved.sum():,} of {C.n:,} data moved more {what} (false discovery rate {alpha:.0%})"
     if moved.any() and (most := prevailing_labels(C, moved)):
         found += f"; {most}"
@@ -308,16 +311,19 @@ def verdict_of(C: Comparison, alpha: float = 0.05) -> str:
         if not C.fit.trusted:
             parts.append(diagnosis(C.fit))
         if (share := (C.pvalues["paired"] <= 0.05).mean()) >= 0.5:
-            parts.append(f"Most data changed systematically (`paired` rejects {share:.0%}): what is found moved unlike the rest.")
+            parts.append(
+                f"Most data changed systematically (`paired` rejects {share:.0%}): what is found moved unlike the rest."
+            )
         parts.append("Whether retraining alone could do as much, only reruns can tell.")
     elif (ways := n_relabellings(*map(len, C.groups))) < 20:
-        parts.append(f"With so few runs there are {ways} relabellings: at most {ways} alpha of the data can be rejected; "
-                     "more runs find more.")
+        parts.append(
+            f"With so few runs there are {ways} relabellings: at most {ways} alpha of the data can be rejected; "
+            "more runs find more.")
     if C.n_copies:
         parts.append(f"Copies that no model tells apart: {C.n_copies:,}; each shares the result of its first.")
     return " ".join(parts)
 
-
+# %% ../nbs/40_comparison.ipynb #8b60cb8b
 def prevailing_labels(C: Comparison, moved: np.ndarray) -> str:
     "Which label most of the moved data have, if one stands out."
     if C.labels is None:
@@ -328,7 +334,8 @@ def prevailing_labels(C: Comparison, moved: np.ndarray) -> str:
     share = of_moved[top] / moved.sum()
     if len(names) < 2 or share < 0.5 or share < 2 * of_all[top] / C.n:
         return ""
-    return f"{of_moved[top]:,} of them ({share:.0%}) are {str(names[top])!r}, {of_moved[top] / of_all[top]:.0%} of that label"
+    return (f"{of_moved[top]:,} of them ({share:.0%}) are {str(names[top])!r}, "
+            f"{of_moved[top] / of_all[top]:.0%} of that label")
 
 # %% ../nbs/40_comparison.ipynb #93f84978
 SCHEMA = 1        # of `summary`: a change of meaning or a removal raises it
@@ -356,15 +363,20 @@ def by_label(C: Comparison, moved: np.ndarray) -> dict[str, dict[str, Any]]:
     if C.labels is None:
         return {}
     labels = np.asarray([str(label) for label in C.labels])
-    found = {name: {"n": int((labels == name).sum()), "moved": int(moved[labels == name].sum()),
-                    "median_score": float(np.median(C.score[labels == name]))} for name in dict.fromkeys(labels.tolist())}
+    found = {
+        name: {
+            "n": int((labels == name).sum()), "moved": int(moved[labels == name].sum()),
+            "median_score": float(np.median(C.score[labels == name]))
+        } for name in dict.fromkeys(labels.tolist())
+    }
     return dict(sorted(found.items(), key=lambda item: -item[1]["moved"] / item[1]["n"]))
 
 
 def signature_of(C: Comparison) -> str:
     "One line that says what made the numbers, in the manner of sacreBLEU."
     made = {"null": C.null, **{name: value for name, value in C.settings.items() if value is not None}}
-    return "|".join(["embgeo_nb", *(f"{name}:{value}" for name, value in made.items()), f"version:{C.versions['embgeo_nb']}"])
+    return "|".join(
+        ["embgeo_nb", *(f"{name}:{value}" for name, value in made.items()), f"version:{C.versions['embgeo_nb']}"])
 
 # %% ../nbs/40_comparison.ipynb #09bbf34b
 def comparison_html(C: Comparison, rows: int = 5) -> str:
@@ -427,12 +439,12 @@ def load_comparison(path: str | Path) -> Comparison:
         if about["kind"] != "embgeo_nb comparison":
             raise KeyError("kind")
         return _restored(stored, about)
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, "There is no such file", error.filename) from error
     except Exception as error:
         raise ValueError(f"{path.name} is not a comparison saved by embgeo_nb, or it is damaged ({error}).") from error
 
-
+# %% ../nbs/40_comparison.ipynb #862e9f38
 def _restored(stored: dict[str, np.ndarray], about: dict[str, Any]) -> Comparison:
     "A comparison from its arrays and settings."
     part = lambda prefix: {name[len(prefix):]: values for name, values in stored.items() if name.startswith(prefix)}
@@ -442,16 +454,16 @@ def _restored(stored: dict[str, np.ndarray], about: dict[str, Any]) -> Compariso
                                  shape=(len(own), len(own))) for at, name in enumerate(test["models"])}
     graphs = Graphs(graphs, stored["ids"][own], settings=test["settings"])
     pvalues, frame = part("p_"), Frame(stored["center"], stored["loadings"], stored["eigenvalues"])
-    rebuilt = DatumTest(
-        stored["statistic"], stored["test_pvalue"], benjamini_hochberg(stored["test_pvalue"]), stored["effect"],
-        stored["displacement"], stored["n_differing"], tuple(test["models"]), test["null"], test["method"],
-        test["n_components"], test["n_resamples"], test["seed"], test["settings"], None, about["versions"], graphs, frame,
-        groups=test["groups"] and tuple(tuple(group) for group in test["groups"]))
+    rebuilt = DatumTest(stored["statistic"], stored["test_pvalue"], benjamini_hochberg(stored["test_pvalue"]),
+                        stored["effect"], stored["displacement"], stored["n_differing"], tuple(test["models"]),
+                        test["null"], test["method"], test["n_components"], test["n_resamples"], test["seed"],
+                        test["settings"], None, about["versions"], graphs, frame, groups=test["groups"]
+                        and tuple(tuple(group) for group in test["groups"]))
     still = pvalues["bulk"][own] >= 1
     data = stored["data"].tolist() if "data" in stored else None
-    return Comparison(stored["score"], pvalues, about["null"], part("view_"), tuple(about["models"]), groups, stored["ids"],
-                      stored.get("labels"), data, stands, bulk_null(stored["score"][own], still), about["settings"],
-                      about["versions"], rebuilt)
+    return Comparison(stored["score"], pvalues, about["null"], part("view_"),
+                      tuple(about["models"]), groups, stored["ids"], stored.get("labels"), data, stands,
+                      bulk_null(stored["score"][own], still), about["settings"], about["versions"], rebuilt)
 
 # %% ../nbs/40_comparison.ipynb #4f335297
 def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbors: int = 32,
@@ -476,7 +488,8 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
     n_groups, n_rotations : int
         As in `feature_test`.
     n_resamples : int, optional
-        Of `paired` (999: it is not what is recommended, and `datum_test` has more) or `replicates` (1,000 relabellings, or all).
+        Of `paired` (999: it is not what is recommended, and `datum_test` has more) or `replicates` (1,000 relabellings,
+        or all).
 
     Returns
     -------
@@ -485,8 +498,8 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
     Raises
     ------
     ValueError
-        For unknown or equal models, groups that overlap or have two or three runs together, fewer than 20 different data,
-        or anything `data_kernel` refuses.
+        For unknown or equal models, groups that overlap or have two or three runs together, fewer than 20 different
+        data, or anything `data_kernel` refuses.
     TypeError
         If `emb` holds graphs: the score needs embeddings. Graphs go to `datum_test`.
 
@@ -503,8 +516,7 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
     >>> compare({'before': Y, 'after': other}, 'before', 'after').order[:5].tolist()
     [2, 1, 3, 0, 4]
     """
-    if hasattr(emb, "items") and any(sp.issparse(value) or hasattr(value, "neighbors") for value in emb.values()):
-        raise TypeError("emb must hold embeddings, (n, p) arrays: the score needs them. For graphs alone use `datum_test`.")
+    check_not_graphs(emb)
     groups = check_sides(a, b)
     emb, seed = as_embeddings(emb).select([name for group in groups for name in group]), as_seed(seed)
     precision = precision_of(*emb.arrays.values())
@@ -528,26 +540,38 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
     spread = lambda parts: {name: values[place] for name, values in parts.items()}
     null = "replicates" if "replicates" in pvalues else "bulk"
     order = sorted(pvalues, key=list(QUESTIONS).index)
-    return Comparison(score[place], spread({name: pvalues[name] for name in order}), null, spread(views), test.models, groups,
-                      emb.ids, emb.labels, None if emb.data is None else list(emb.data), stands, fit, settings, versions(), test)
+    return Comparison(score[place], spread({name: pvalues[name] for name in order}), null, spread(views), test.models,
+                      groups, emb.ids, emb.labels, None if emb.data is None else list(emb.data), stands, fit, settings,
+                      versions(), test)
 
 # %% ../nbs/40_comparison.ipynb #ad90bfdf
+def check_not_graphs(emb: Any) -> None:
+    "An error if what should be embeddings are graphs."
+    if hasattr(emb, "items") and any(sp.issparse(value) or hasattr(value, "neighbors") for value in emb.values()):
+        raise TypeError("emb must hold embeddings, (n, p) arrays: the score needs them. "
+                        "For graphs alone use `datum_test`.")
+
+
 def check_sides(a: Any, b: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    "Both sides as tuples of names; an error unless there is one model on either, or four runs together, and none is on both."
-    groups = tuple((side,) if isinstance(side, str) else tuple(side) if isinstance(side, (list, tuple)) else side for side in (a, b))
+    """Both sides as tuples of names; an error unless there is one model on either, or four runs together, and none is
+    on both."""
+    groups = tuple((side,) if isinstance(side, str) else tuple(side) if isinstance(side, (list, tuple)) else side
+                   for side in (a, b))
     if not all(isinstance(group, tuple) and all(isinstance(name, str) for name in group) for group in groups):
         raise TypeError(f"a and b must be model names or lists of them; got {a!r} and {b!r}.")
     names = [name for group in groups for name in group]
     if not all(groups) or len(set(names)) < len(names):
         raise ValueError(f"a and b must name different models, each once; got {list(groups[0])} and {list(groups[1])}.")
     if len(names) == 3:
-        raise ValueError("Groups of reruns need at least four runs together, since the difference between runs of one group is "
-                         "what the test compares with; got 3. Compare two single models, or add runs.")
+        raise ValueError(
+            "Groups of reruns need at least four runs together, since the difference between runs of one group is "
+            "what the test compares with; got 3. Compare two single models, or add runs.")
     return groups
 
 
 def _two_models(emb: Embeddings, a: str, b: str, n_groups: int, n_rotations: int | None, n_neighbors: int,
-                n_components: int | None, seed: int, device: Any, n_resamples: int | None) -> tuple[dict, dict, DatumTest]:
+                n_components: int | None, seed: int, device: Any,
+                n_resamples: int | None) -> tuple[dict, dict, DatumTest]:
     "Views, p-values and the paired test of two single models."
     features = None
     if min(emb[a].shape[1], emb[b].shape[1]) >= 2 * n_groups:
@@ -557,17 +581,20 @@ def _two_models(emb: Embeddings, a: str, b: str, n_groups: int, n_rotations: int
     pvalues = {"paired": test.pvalue} if features is None else {"features": features.pvalue, "paired": test.pvalue}
     return views_of(emb[a], emb[b], features), pvalues, test
 
-
-def _two_groups(emb: Embeddings, groups: tuple[tuple[str, ...], tuple[str, ...]], n_neighbors: int, n_components: int | None,
-                seed: int, device: Any, n_resamples: int | None) -> tuple[dict, dict, DatumTest]:
+# %% ../nbs/40_comparison.ipynb #7becc318
+def _two_groups(emb: Embeddings, groups: tuple[tuple[str, ...],
+                                               tuple[str, ...]], n_neighbors: int, n_components: int | None, seed: int,
+                device: Any, n_resamples: int | None) -> tuple[dict, dict, DatumTest]:
     "Views, p-values and the graphs' test of two groups of runs."
     graphs = as_graphs(emb, n_neighbors, device=device)
     with warnings.catch_warnings():                       # few relabellings: the verdict says so
         warnings.simplefilter("ignore", UserWarning)
-        test = replicate_test(graphs, *map(list, groups), n_components, n_resamples=n_resamples, seed=seed, device=device)
+        test = replicate_test(graphs, *map(list, groups), n_components, n_resamples=n_resamples, seed=seed,
+                              device=device)
     sizes = [len(group) for group in groups]
     contrasts = relabellings(*sizes, n_resamples or 1000, seed)
-    joint = moderated_ratio(joint_products(list(emb.arrays.values()), list(graphs.graphs.values()), n_components, device), contrasts)
+    joint = moderated_ratio(
+        joint_products(list(emb.arrays.values()), list(graphs.graphs.values()), n_components, device), contrasts)
     pooled = n_relabellings(*sizes) < 1000
     pvalue = pooled_pvalues(joint)[:, 0] if pooled else (joint >= joint[:, :1] * (1 - 1e-9)).mean(1)
     return {"joint": np.log(np.maximum(joint[:, 0], 1e-12))}, {"replicates": pvalue}, test

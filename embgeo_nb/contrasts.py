@@ -103,7 +103,8 @@ def moderated_ratio(
     df, between = G.shape[1] - 2, between_groups(G, contrasts)
     nu, prior, common = moderation(G)
     within = np.maximum(np.trace(G, axis1=1, axis2=2)[:, None] - between, 0) / df
-    shrunken = np.full_like(within, common) if np.isinf(prior) else (prior * common + df * nu * within) / (prior + df * nu)
+    shrunken = np.full_like(within,
+                            common) if np.isinf(prior) else (prior * common + df * nu * within) / (prior + df * nu)
     return np.divide(between, shrunken, out=np.zeros_like(between), where=shrunken > 0)
 
 # %% ../nbs/31_contrasts.ipynb #a7ce11a1

@@ -388,6 +388,8 @@ def docstrings(
     if isinstance(packages, str):
         packages = (packages,)
     packages = tuple(dict.fromkeys(packages))
+    if not packages:
+        raise ValueError("packages is empty; give the names of installed packages")
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise ImportError(f"package {package!r} is not installed; install it or leave it out of packages")

@@ -169,7 +169,7 @@ class DatumTest:
 
     def flips(self, i_or_id: Any, count: int = 999) -> np.ndarray:
         "T of one datum (row number or id) under the first `count` flips of the paired test, (count,)."
-        i = row_of(i_or_id, self.ids)
+        i, count = row_of(i_or_id, self.ids), check_count("count", count, 1)
         difference, loadings, keys, order = self.by_id
         row = np.array([i if order is None else int(np.flatnonzero(order == i)[0])])
         if not self.n_differing[i]:

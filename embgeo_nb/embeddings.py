@@ -22,7 +22,8 @@ from .inputs import (as_column, as_ids, by_position, frame_column, frame_vectors
 from .readers import read_vectors
 
 # %% auto #0
-__all__ = ['as_matrix', 'nonfinite_rows', 'zero_rows', 'collapse_of', 'Embeddings', 'taken', 'as_embeddings', 'row_numbers']
+__all__ = ['as_matrix', 'nonfinite_rows', 'zero_rows', 'collapse_of', 'as_bits', 'Embeddings', 'taken', 'as_embeddings',
+           'row_numbers']
 
 # %% ../nbs/10_embeddings.ipynb #d803dde3
 def as_matrix(
@@ -33,18 +34,19 @@ def as_matrix(
     "`values` as a finite two-dimensional floating-point numpy array, or an error that says what is wrong with it."
     array = to_array(values, name)
     if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(f"{name} must have shape (n, p) with n and p at least 1, one row per datum; got shape {array.shape}.")
+        raise ValueError(f"{name} must have shape (n, p) with n and p at least 1, one row per datum; "
+                         f"got shape {array.shape}.")
     if array.dtype.kind in "iub":
         warn_of_bits(array, name)
-        array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)      # exact up to 2^24, up to 2^53
+        array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)     # exact up to 2^24, 2^53
     if array.dtype.kind != "f":
         raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}.")
     if array.dtype.itemsize > 8 or not array.dtype.isnative:
         array = array.astype(np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="))
-    bad = nonfinite_rows(array) if finite else ()
+    bad = nonfinite_rows(array) if finite else np.array([], int)
     if len(bad):
-        raise ValueError(f"{name} has NaN or infinite values in {len(bad)} of {len(array)} rows (first: {bad[:5].tolist()}). "
-                         "Remove these data from every model (on_bad='drop' does), or embed them again.")
+        raise ValueError(f"{name} has NaN or infinite values in {len(bad)} of {len(array)} rows "
+                         f"(first: {bad[:5].tolist()}). Remove these data from every model (on_bad='drop' does), or embed them again.")
     return array
 
 # %% ../nbs/10_embeddings.ipynb #bcf39660
@@ -53,7 +55,8 @@ def nonfinite_rows(
     block: int = 65536,
 ) -> np.ndarray:            # row numbers
     "The rows with a NaN or an infinity."
-    rows = [start + np.flatnonzero(~np.isfinite(array[start:start + block]).all(axis=1)) for start in range(0, len(array), block)]
+    rows = [start + np.flatnonzero(~np.isfinite(array[start:start + block]).all(axis=1))
+            for start in range(0, len(array), block)]
     return np.concatenate(rows)
 
 
@@ -90,6 +93,19 @@ def collapse_of(
         rows = rows[lengths[:, 0] > 0] / lengths[lengths > 0][:, None]
         one_way = rows.shape[1] > 1 and np.sqrt(((rows - rows.mean(0)) ** 2).sum(1).mean()) < 1e-4
     return "its rows all point in nearly the same direction" if one_way else None
+
+# %% ../nbs/10_embeddings.ipynb #b1750a02
+def as_bits(
+    values: Any,            # (..., p) whole numbers of one byte, signed or not, in whatever `as_matrix` takes
+    name: str = "Y",
+) -> np.ndarray:            # (..., 8 p) uint8, each 0 or 1
+    "The bits that are packed into bytes; of bits that never were, each with seven zeros before it, at the same distances."
+    array = to_array(values, name)
+    whole = array.dtype.kind in "biuf" and (array.dtype.kind == "b" or np.array_equal(array, np.rint(array)))
+    if not whole or array.size and (array.min() < -128 or array.max() > 255):
+        raise ValueError(f"{name} must hold bytes (whole numbers in -128..255) or bits for metric='hamming'; "
+                         f"got {array.dtype}, not all of them such numbers.")
+    return np.unpackbits((array.astype(np.int16) & 255).astype(np.uint8), axis=-1)
 
 # %% ../nbs/10_embeddings.ipynb #393231e2
 @dataclass(frozen=True, eq=False)
@@ -142,8 +158,8 @@ class Embeddings:
     labels: np.ndarray | None
     dropped: Mapping[Any, str] = field(repr=False)
 
-    def __init__(self, models: Mapping[str, Any], ids: Sequence | Mapping[str, Sequence] | None = None,
-                 data: Sequence | None = None, labels: Sequence | None = None, on_bad: str = "raise"):
+    def __init__(self, models: Mapping[str, Any], ids: Any = None, data: Any = None, labels: Any = None,
+                 on_bad: str = "raise") -> None:
         if not isinstance(models, Mapping):
             raise TypeError(f"models must be a mapping of model name to (n, p) array; got {type(models).__name__}.")
         if not models:
@@ -159,8 +175,8 @@ class Embeddings:
         if isinstance(ids, Mapping):
             ids, arrays = _align(arrays, ids)
         ids = np.arange(n) if ids is None else as_ids(ids, n)
-        parts = arrays, ids, _entries(data, n), _label_column(labels, n)
-        _fill(self, *(parts + ({},) if finite else _good_rows(*parts)))
+        parts: tuple = arrays, ids, _entries(data, n), _label_column(labels, n)
+        _fill(self, *((*parts, {}) if finite else _good_rows(*parts)))
         _warn_of_collapse(self.arrays)
 
     @property
@@ -184,6 +200,82 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.arrays)
+
+    def select(self, models: Sequence[str]) -> Embeddings:
+        "The embeddings of some of the models, in the order asked for."
+        return _select(self, models)
+
+    def rows(self, rows: Sequence[int] | np.ndarray | slice) -> Embeddings:
+        "The embeddings of some of the data: row numbers, a slice, or a boolean mask of shape (n,)."
+        return _rows(self, rows)
+
+    def save(self, path: str | os.PathLike) -> None:
+        "Write to `path`: .npz (no pickle), .safetensors or .parquet, by its suffix; what was there stays until then."
+        return _save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Embeddings:
+        "Read what `save` wrote."
+        return _load(cls, path)
+
+    @classmethod
+    def from_frame(cls, frame: Any, vectors: Mapping[str, str | Sequence[str]], id: str | None = None,
+                   text: str | None = None, label: str | None = None, on_bad: str = "raise") -> Embeddings:
+        """The embeddings in one frame.
+
+        Parameters
+        ----------
+        frame : DataFrame of pandas or polars, table of Arrow, or mapping of columns
+        vectors : mapping of str to str or sequence of str
+            Model name to its column of vectors, or to its columns of numbers.
+        id, text, label : str, optional
+            Columns of ids, data and labels. Without `id`, the index of a frame of pandas if it has one.
+        on_bad
+            As in `Embeddings`.
+
+        Returns
+        -------
+        Embeddings
+        """
+        return _from_frame(cls, frame, vectors, id, text, label, on_bad)
+
+    @classmethod
+    def from_files(cls, paths: Mapping[str, str | os.PathLike], id: str | None = None, vector: str = "embedding",
+                   text: str | None = None, label: str | None = None, ids: Mapping[str, Any] | None = None,
+                   join: str = "exact", on_bad: str = "raise") -> Embeddings:
+        """The embeddings in several files, one for each model.
+
+        Parameters
+        ----------
+        paths : mapping of str to path
+            Model name to a .parquet, .arrow, .feather, .jsonl, .npy, .npz, .safetensors, .h5ad, .zarr or .faiss.
+        id, vector, text, label : str
+            Columns, arrays or (of .h5ad) entries of `obsm`. Without ids, rows are matched by their number. Texts and
+            labels are taken from the first file that is named.
+        ids : mapping of str to sequence or path, optional
+            Ids that are not in the files, by model; a path leads to a .npy, .txt or .json.
+        join : {'exact', 'inner'}
+            Whether all files must hold the same ids, or the data that all hold will do.
+        on_bad
+            As in `Embeddings`.
+
+        Returns
+        -------
+        Embeddings
+            With what `join` left out in `dropped`.
+
+        Raises
+        ------
+        ValueError
+            If a file is damaged or lacks a column, or if the ids do not fit.
+        """
+        return _from_files(cls, paths, id, vector, text, label, ids, join, on_bad)
+
+    def _repr_html_(self) -> str:
+        return _repr_html(self)
+
+    def __repr__(self) -> str:
+        return _repr(self)
 
 # %% ../nbs/10_embeddings.ipynb #78b868b1
 def _fill(emb: Embeddings, arrays: Mapping[str, np.ndarray], ids: np.ndarray, data: Sequence | None,
@@ -347,7 +439,9 @@ def row_numbers(
 
 # %% ../nbs/10_embeddings.ipynb #5679dda8
 def _select(self: Embeddings, models: Sequence[str]) -> Embeddings:
-    "The embeddings of some of the models, in the order asked for."
+    "The code of `Embeddings.select`."
+    if isinstance(models, str):
+        raise TypeError(f"models must be a sequence of model names, such as [{models!r}]; got {models!r}.")
     chosen = {name: self[name] for name in models}
     if not chosen:
         raise ValueError(f"models is empty; there are {', '.join(self.models)}.")
@@ -355,14 +449,11 @@ def _select(self: Embeddings, models: Sequence[str]) -> Embeddings:
 
 
 def _rows(self: Embeddings, rows: Sequence[int] | np.ndarray | slice) -> Embeddings:
-    "The embeddings of some of the data: row numbers, a slice, or a boolean mask of shape (n,)."
+    "The code of `Embeddings.rows`."
     rows = row_numbers(rows, self.n)
     arrays = {name: array[rows] for name, array in self.arrays.items()}
     return _fill(object.__new__(Embeddings), arrays, self.ids[rows], _part(self.data, rows), _part(self.labels, rows),
                  self.dropped)
-
-
-Embeddings.select, Embeddings.rows = _select, _rows
 
 # %% ../nbs/10_embeddings.ipynb #08e76bee
 def _columns(self: Embeddings) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
@@ -387,7 +478,7 @@ def _as_array(values: Sequence) -> np.ndarray:
 
 
 def _save(self: Embeddings, path: str | os.PathLike) -> None:
-    "Write to `path`: .npz (no pickle), .safetensors or .parquet, by its suffix. What was there stays until it is done."
+    "The code of `Embeddings.save`."
     checked_suffix(path)
     notes, columns = _columns(self)
     arrays = {f"embedding_{t}": array for t, array in enumerate(self.arrays.values())}
@@ -395,7 +486,7 @@ def _save(self: Embeddings, path: str | os.PathLike) -> None:
 
 # %% ../nbs/10_embeddings.ipynb #635afec8
 def _load(cls: type[Embeddings], path: str | os.PathLike) -> Embeddings:
-    "Read what `save` wrote."
+    "The code of `Embeddings.load`."
     path = checked_suffix(path)
     if path.suffix == ".npz" and (plain := _plain_archive(path)) is not None:
         return cls(*plain)
@@ -423,28 +514,10 @@ def _plain_archive(path: Path) -> tuple | None:
         arrays = {name: found[f"embedding_{t}"] for t, name in enumerate(names["models"].tolist())}
         return arrays, found.get("ids"), data, found.get("labels")
 
-
-Embeddings.save, Embeddings.load = _save, classmethod(_load)
-
 # %% ../nbs/10_embeddings.ipynb #337ae164
 def _from_frame(cls: type[Embeddings], frame: Any, vectors: Mapping[str, str | Sequence[str]], id: str | None = None,
                 text: str | None = None, label: str | None = None, on_bad: str = "raise") -> Embeddings:
-    """The embeddings in one frame.
-
-    Parameters
-    ----------
-    frame : DataFrame of pandas or polars, table of Arrow, or mapping of columns
-    vectors : mapping of str to str or sequence of str
-        Model name to its column of vectors, or to its columns of numbers.
-    id, text, label : str, optional
-        Columns of ids, data and labels. Without `id`, the index of a frame of pandas if it has one.
-    on_bad
-        As in `Embeddings`.
-
-    Returns
-    -------
-    Embeddings
-    """
+    "The code of `Embeddings.from_frame`."
     if not isinstance(vectors, Mapping):
         raise TypeError(f"vectors must be a mapping of model name to column; got {type(vectors).__name__}.")
     frame = frame.collect() if hasattr(frame, "collect") else frame
@@ -453,39 +526,11 @@ def _from_frame(cls: type[Embeddings], frame: Any, vectors: Mapping[str, str | S
     models = {model: frame_vectors(frame, names, f"vectors[{model!r}]") for model, names in vectors.items()}
     return cls(models, ids, column(text, "text"), column(label, "label"), on_bad)
 
-
-Embeddings.from_frame = classmethod(_from_frame)
-
 # %% ../nbs/10_embeddings.ipynb #2095a171
 def _from_files(cls: type[Embeddings], paths: Mapping[str, str | os.PathLike], id: str | None = None,
                 vector: str = "embedding", text: str | None = None, label: str | None = None,
                 ids: Mapping[str, Any] | None = None, join: str = "exact", on_bad: str = "raise") -> Embeddings:
-    """The embeddings in several files, one for each model.
-
-    Parameters
-    ----------
-    paths : mapping of str to path
-        Model name to a .parquet, .arrow, .feather, .jsonl, .npy, .npz, .safetensors, .h5ad, .zarr or .faiss.
-    id, vector, text, label : str
-        Columns, arrays or (of .h5ad) entries of `obsm`. Without ids, rows are matched by their number. Texts and labels
-        are taken from the first file that is named.
-    ids : mapping of str to sequence or path, optional
-        Ids that are not in the files, by model; a path leads to a .npy, .txt or .json.
-    join : {'exact', 'inner'}
-        Whether all files must hold the same ids, or the data that all hold will do.
-    on_bad
-        As in `Embeddings`.
-
-    Returns
-    -------
-    Embeddings
-        With what `join` left out in `dropped`.
-
-    Raises
-    ------
-    ValueError
-        If a file is damaged or lacks a column, or if the ids do not fit.
-    """
+    "The code of `Embeddings.from_files`."
     check_option("join", join, ("exact", "inner"))
     if not isinstance(paths, Mapping) or not paths:
         raise TypeError("paths must be a mapping of model name to path, of at least one model.")
@@ -528,9 +573,6 @@ def _lost(ids: Mapping[str, np.ndarray], orders: Mapping[str, np.ndarray]) -> di
         warnings.warn(f"join='inner' keeps {kept} data; left out are {counts}.", stacklevel=3)
     return dropped
 
-
-Embeddings.from_files = classmethod(_from_files)
-
 # %% ../nbs/10_embeddings.ipynb #93262a8f
 def _repr_html(self: Embeddings) -> str:
     known = ", ".join(name for name in ("data", "labels") if getattr(self, name) is not None)
@@ -542,6 +584,3 @@ def _repr_html(self: Embeddings) -> str:
 def _repr(self: Embeddings) -> str:
     dims = ", ".join(f"{name}: {array.shape[1]}" for name, array in self.arrays.items())
     return f"Embeddings(n={self.n}, models={{{dims}}})"
-
-
-Embeddings._repr_html_, Embeddings.__repr__ = _repr_html, _repr

@@ -25,7 +25,7 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 from torch import nn
 
-from .common import atomic_path
+from .common import as_rng, atomic_path
 from .common import progress as with_progress
 
 # %% auto #0
@@ -307,7 +307,7 @@ def ppmi(
     _check_unknown(unknown)
     if shift < 1:
         raise ValueError(f"shift must be at least 1; got {shift}")
-    counted, rng = _count(texts, min_count), np.random.default_rng(seed)
+    counted, rng = _count(texts, min_count), as_rng(seed)
     size = len(counted.words)
     if dim >= size:
         raise ValueError(f"dim must be smaller than the vocabulary, but dim={dim} and {size} words occur {min_count} "
@@ -395,7 +395,7 @@ def skipgram(texts: Sequence[str], dim: int = 64, window: int = 10, negatives: i
     texts = _as_texts(texts)
     _positive(dim=dim, window=window, negatives=negatives, epochs=epochs, min_count=min_count, batch_size=batch_size)
     _check_unknown(unknown)
-    counted, rng = _count(texts, min_count), np.random.default_rng(seed)
+    counted, rng = _count(texts, min_count), as_rng(seed)
     size, n_noise = len(counted.words), 64
     noise = np.cumsum(counted.counts**0.75)
     both = nn.Parameter(torch.from_numpy(((rng.random((2, size, dim)) - 0.5) / math.sqrt(dim)).astype(np.float32)))
@@ -794,6 +794,8 @@ def embed(encoders: Mapping[str, Callable], corpus: Any, progress: bool = True):
     """
     from embgeo_nb.embeddings import Embeddings
 
+    if not all(hasattr(corpus, part) for part in ("ids", "texts", "labels")):
+        raise TypeError(f"corpus must have ids, texts and labels, as a Corpus has; got {type(corpus).__name__}")
     odd = [name for name, encoder in encoders.items() if not callable(encoder)]
     if odd:
         raise TypeError(f"encoders must be callables of texts, but {odd[0]!r} is {type(encoders[odd[0]]).__name__}")

@@ -13,9 +13,10 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import as_seed, check_count, progress
+from .common import as_seed, check_count, check_device, progress
 from .contrasts import graph_products, inner_products, moderated_ratio, n_relabellings, relabellings
 from .embeddings import as_embeddings
+from .kernel import largest_in_rows
 from .linear import UnitRows, column_means, joint_maps, row_blocks
 from .multiplicity import benjamini_hochberg
 from .frame import frame
@@ -42,25 +43,31 @@ def haar_columns(p: int, count: int, rng: np.random.Generator) -> np.ndarray:
 
 def group_views(Y: np.ndarray, n_groups: int, width: int, rng: np.random.Generator) -> list[UnitRows]:
     "The groups of one model: centred, rotated, cut, each with rows of unit length."
-    center, rotation = column_means(Y), haar_columns(Y.shape[1], n_groups * width, rng)
-    return [UnitRows(Y, center, rotation[:, g * width:(g + 1) * width]) for g in range(n_groups)]
+    whole = UnitRows(Y, column_means(Y), haar_columns(Y.shape[1], n_groups * width, rng))
+    # as large as Y itself: made once, read many times
+    groups = np.empty((n_groups, len(Y), width), np.float32)
+    for rows in row_blocks(len(Y)):
+        groups[:, rows] = whole.block(rows).reshape(-1, n_groups, width).swapaxes(0, 1)
+    return [UnitRows(group).held() for group in groups]
 
 # %% ../nbs/34_features.ipynb #339b6992
 def group_graph(
     view: UnitRows,
     n_neighbors: int,
     device: str | torch.device | None = None,
-    floats: int = 2 ** 25,         # similarities held at a time
+    rows: int = 512,               # of similarities held at a time
 ) -> sp.csr_array:                 # (n, n) float32, symmetric
     "The union graph of one group's nearest neighbours by cosine, in single precision."
     n = len(view.Y)
     X = torch.as_tensor(view.block(slice(0, n)), device=device)
-    step, found = max(1, floats // n), []
-    for start in range(0, n, step):
-        similarity = X[start:start + step] @ X.T
-        own = torch.arange(len(similarity), device=X.device)
+    # fresh memory costs nearly as much as a product
+    room, found = torch.empty(min(rows, n), n, device=X.device), []
+    for start in range(0, n, rows):
+        block = X[start:start + rows]
+        similarity = torch.mm(block, X.T, out=room[:len(block)])
+        own = torch.arange(len(block), device=X.device)
         similarity[own, own + start] = -torch.inf
-        found.append(similarity.topk(n_neighbors, dim=1).indices.cpu())
+        found.append(largest_in_rows(similarity, n_neighbors)[1].cpu())
     columns = torch.cat(found).sort(dim=1).values.numpy().ravel()
     ones, starts = np.ones(n * n_neighbors, np.float32), np.arange(0, n * n_neighbors + 1, n_neighbors)
     directed = sp.csr_array((ones, columns, starts), shape=(n, n))
@@ -172,10 +179,11 @@ def feature_test(emb: Any, a: str, b: str, n_groups: int = 4, n_neighbors: int =
 
     References
     ----------
-    Mahalanobis (1946), JRSS 109; Wolter (2007), Introduction to Variance Estimation, chapter 2; design of the statistic:
-    the chapter.
+    Mahalanobis (1946), JRSS 109; Wolter (2007), Introduction to Variance Estimation, chapter 2; design of the
+    statistic: the chapter.
     """
     emb, n_groups, seed = as_embeddings(emb), check_count("n_groups", n_groups, 2), as_seed(seed)
+    check_device(device)
     if a == b:
         raise ValueError(f"The two models must differ; got {a!r} twice.")
     arrays, k = (emb[a], emb[b]), min(check_count("n_neighbors", n_neighbors, 1), emb.n - 1)

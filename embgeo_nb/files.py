@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import atomic_path, need
+from .common import as_path, atomic_path, need
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'pack_column', 'unpack_column', 'text_array', 'object_array', 'contents_digest', 'save_arrays',
@@ -166,7 +166,7 @@ def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], about
 # %% ../nbs/94_files.ipynb #9224459d
 def checked_suffix(path: str | os.PathLike) -> Path:
     "`path`, if it ends as one of the formats."
-    path = Path(path)
+    path = as_path("path", path)
     if path.suffix not in SUFFIXES:
         raise ValueError(f"path must end in .npz, .safetensors or .parquet; got {path.name!r}.")
     return path
@@ -217,7 +217,9 @@ def reading(
     "Turns all that can go wrong while it is read into a ValueError that names it."
     try:
         yield
-    except (DamagedFile, FileNotFoundError, PermissionError, IsADirectoryError, ImportError):
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, "There is no such file", error.filename) from error
+    except (DamagedFile, PermissionError, IsADirectoryError, ImportError):
         raise
     except Exception as error:
         raise DamagedFile(f"{path.name!r} is damaged, or not what it should be: "

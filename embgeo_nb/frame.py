@@ -5,7 +5,7 @@
 # %% ../nbs/26_frame.ipynb #f7a3e004
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from .common import as_seed, check_number
 from .omnibus import check_rank
 from .rdpg import as_graph, leading_eigenpairs, n_components_for
 
@@ -60,7 +61,7 @@ def frame(mean_graph: Any, n_components: int | str | None = None, tol: float = 1
     -------
     Frame
     """
-    mean_graph = as_graph(mean_graph, "mean_graph")
+    mean_graph, tol, seed = as_graph(mean_graph, "mean_graph"), check_number("tol", tol, 0, 1), as_seed(seed)
     d = n_components_for(mean_graph, n_components, seed, device)
     values, vectors = (part.cpu().numpy() for part in leading_eigenpairs(mean_graph, d, tol, seed, device))
     check_rank(values, d, "mean graph")
@@ -74,6 +75,8 @@ def frame_of(a: str, b: str, frame_models: Sequence[str] | None = None) -> tuple
         raise TypeError(f"frame_models must be a sequence of model names, such as [{frame_models!r}]; got "
                         f"{frame_models!r}.")
     names = (a, b, *(frame_models or ()))
+    if other := [name for name in names if not isinstance(name, Hashable)]:
+        raise TypeError(f"a, b and frame_models must name models by strings; got {other[0]!r}.")
     if a != b and len(set(names)) < len(names):
         raise ValueError(f"frame_models must name further models, each once, and neither of the two that are compared; "
                          f"got {', '.join(map(repr, names[2:]))}.")

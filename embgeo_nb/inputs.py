@@ -36,8 +36,12 @@ def to_array(
 ) -> np.ndarray:
     "What a container of vectors holds, as a numpy array; without a copy where none is needed."
     if isinstance(values, torch.Tensor):
+        if values.layout != torch.strided or values.is_meta:
+            what = "on the device 'meta', which holds no numbers" if values.is_meta else "sparse: give tensor.to_dense()"
+            raise TypeError(f"{name} is a tensor {what}.")
         values = values.detach()
-        return (values.float() if values.dtype == torch.bfloat16 else values).cpu().numpy()
+        unknown = values.is_floating_point() and values.dtype not in (torch.float16, torch.float32, torch.float64)
+        return (values.float() if unknown else values).cpu().numpy()          # bfloat16, and the kinds of eight bits
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is a sparse matrix. Embeddings are dense (n, p) arrays; a graph goes to `omnibus` or "
                         "`datum_test`.")
@@ -143,7 +147,8 @@ def warn_of_bits(
     if (np.abs(agree - 0.5) < 0.1).all() and (np.abs(bits.mean(0) - 0.5) < 0.25).all():
         warnings.warn(f"{name} holds {array.dtype} of width {array.shape[1]} that look like {8 * array.shape[1]} bits "
                       "packed into bytes. "
-                      "Unpack them first: np.unpackbits(codes.view(np.uint8), axis=1).", stacklevel=4)
+                      "Unpack them first: np.unpackbits(codes.view(np.uint8), axis=1); or metric='hamming' in "
+                      "`data_kernel`, `omnibus` and `datum_test`.", stacklevel=4)
 
 # %% ../nbs/96_inputs.ipynb #375e27f0
 def by_position(

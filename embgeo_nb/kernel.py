@@ -18,7 +18,7 @@ import scipy.sparse as sp
 import torch
 
 from .common import check_count, check_device, check_option, need, progress
-from .embeddings import as_matrix, zero_rows
+from .embeddings import as_bits, as_matrix, zero_rows
 
 METRICS = ("cosine", "euclidean", "inner_product")
 SYMMETRIZE = ("union", "intersection", "mean")
@@ -38,7 +38,9 @@ def pair_similarity(
     """Similarity of paired rows in float64, each summed on its own, so that equal pairs get equal values to the last
     bit."""
     queries, rows = queries.double(), rows.double()
-    if metric == "euclidean":
+    if metric == "hamming":
+        queries, rows = (torch.from_numpy(as_bits(part.cpu().numpy())).to(part) for part in (queries, rows))
+    if metric in ("euclidean", "hamming"):
         return -((queries - rows) ** 2).sum(-1)
     product = (queries * rows).sum(-1)
     return product / ((queries * queries).sum(-1) * (rows * rows).sum(-1)).sqrt() if metric == "cosine" else product
@@ -526,8 +528,9 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
         disk.
     n_neighbors : int, default 32
         k, at least 1 and below n.
-    metric : {'cosine', 'euclidean', 'inner_product'}
-        Most similar means largest cosine, smallest Euclidean distance, or largest inner product.
+    metric : {'cosine', 'euclidean', 'inner_product', 'hamming'}
+        Most similar means largest cosine, smallest Euclidean distance, largest inner product, or, for codes packed into
+        bytes, eight bits to each, fewest bits that differ.
     symmetrize : {'union', 'intersection', 'mean'}
         Join two data when either chose the other, when both did, or with weight 1/2 for each choice.
     device : str or torch.device, optional
@@ -563,14 +566,15 @@ def data_kernel(Y: Any, n_neighbors: int = 32, metric: str = "cosine", symmetriz
     if device is None:
         device = Y.device if isinstance(Y, torch.Tensor) else "cpu"
     device = check_device(device)
-    Y = as_matrix(Y, "Y")
+    check_option("metric", metric, (*METRICS, "hamming"))
+    Y = as_matrix(as_bits(Y) if metric == "hamming" else Y, "Y")
     n = len(Y)
-    check_option("metric", metric, METRICS)
     check_option("symmetrize", symmetrize, SYMMETRIZE)
     check_option("backend", backend, BACKENDS)
     n_neighbors = check_count("n_neighbors", n_neighbors, 1, n - 1, f"a datum has {n - 1} others (n = {n})")
     check_directions(Y, metric)
-    data, recall = SearchRows(rows_on_cpu(Y), metric, device if backend == "torch" else "cpu"), None
+    kind = "euclidean" if metric == "hamming" else metric           # of bits
+    data, recall = SearchRows(rows_on_cpu(Y), kind, device if backend == "torch" else "cpu"), None
     if batch_size is not None:
         data.batch = check_count("batch_size", batch_size, 1)
     if backend == "torch":

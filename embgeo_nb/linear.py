@@ -23,8 +23,9 @@ class UnitRows:
     "Rows of one model, centred, rotated if asked, and scaled to unit length, a block at a time."
 
     Y: np.ndarray                                # (n, p), on disk if it is there
-    center: np.ndarray                           # (p,)
+    center: np.ndarray | float = 0.0             # (p,)
     rotation: np.ndarray | None = None           # (p, s): some columns of a rotation
+    ready: bool = False                          # whether Y is all that already
 
     @property
     def width(self) -> int:
@@ -32,12 +33,19 @@ class UnitRows:
 
     def block(self, rows: slice) -> np.ndarray:
         "Unit rows (rows, width), float32; a row at the mean stays zero."
+        if self.ready:
+            return self.Y[rows]
         own = self.Y[rows].astype(np.result_type(self.Y.dtype, np.float32)) - self.center
         largest = np.abs(own).max(1, keepdims=True)                  # squares neither overflow nor vanish
         own = (own / np.where(largest > 0, largest, 1)).astype(np.float32)
         own = own if self.rotation is None else own @ self.rotation
         length = np.linalg.norm(own, axis=1, keepdims=True)
         return own / np.where(length > 0, length, 1)
+
+    def held(self) -> UnitRows:
+        "The same, computed once and kept in memory, (n, width)."
+        rows = np.concatenate([self.block(rows) for rows in row_blocks(len(self.Y))])
+        return UnitRows(rows, ready=True)
 
 
 def row_blocks(n: int, block: int = 8192) -> Iterator[slice]:
@@ -73,7 +81,8 @@ def joint_maps(
     n_components: int,           # at most
     used: np.ndarray | None = None,   # (n,) bool: the data that make the frame, by default all
 ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    "Eigenvalues (d,) of the mean kernel, the map (width, d) of every view's unit rows to its positions (2), and alpha (m,)."
+    """Eigenvalues (d,) of the mean kernel, the map (width, d) of every view's unit rows to its positions (2), and alpha
+    (m,)."""
     C, scales = joint_gram(views, used)
     values, vectors = np.linalg.eigh(C)
     order = np.argsort(-values)[:n_components]
@@ -166,7 +175,8 @@ def linear_frame(Y_a: Any, Y_b: Any, n_components: int = 16) -> LinearFrame:
     views = tuple(UnitRows(Y, column_means(Y)) for Y in (Y_a, Y_b))
     values, maps, scales = joint_maps(views, d)
     if not scales.all():
-        raise ValueError(f"{'Y_a' if not scales[0] else 'Y_b'} has the same row for every datum: it tells nothing apart.")
+        raise ValueError(
+            f"{'Y_a' if not scales[0] else 'Y_b'} has the same row for every datum: it tells nothing apart.")
     center = np.empty((len(Y_a), len(values)))
     displacement = np.empty_like(center)
     for rows in progress(list(row_blocks(len(Y_a))), "joint positions", 10):

@@ -11,19 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import combinations
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from .common import check_count, check_level, check_option, html_table, need, progress
+from .common import as_numbers, as_rng, check_count, check_level, check_option, html_table, need, progress
 from .embeddings import Embeddings, as_embeddings
 from .kernel import DataKernel, data_kernel
 from .omnibus import Omnibus, as_graphs, omnibus, place_model
 
 # %% auto #0
 __all__ = ['DISTANCES', 'KINDS', 'DistanceKind', 'ModelDistance', 'model_distance', 'random_halves', 'unrelated_distance',
-           'ModelManifold', 'model_manifold', 'any_axes', 'ModelTree', 'model_tree', 'by_model', 'distances_from',
-           'Association', 'associate']
+           'ModelManifold', 'model_manifold', 'any_axes', 'checked_distances', 'model_names', 'ModelTree', 'model_tree',
+           'by_model', 'distances_from', 'Association', 'grouped_permutations', 'associate']
 
 # %% ../nbs/50_manifold.ipynb #f085e81b
 @dataclass(frozen=True)
@@ -44,6 +44,9 @@ DISTANCES = {   # (kind, relative)
     ("frobenius", True): DistanceKind("2 |Z_s - Z_r|_F / (|Z_s|_F + |Z_r|_F)", metric=True, euclidean=True, upper_bound=2.0),
     ("spectral", False): DistanceKind("|Z_s - Z_r|_2 / sqrt(n)", metric=True, euclidean=False),
     ("spectral", True): DistanceKind("2 |Z_s - Z_r|_2 / (|Z_s|_2 + |Z_r|_2)", metric=False, euclidean=False, upper_bound=2.0),
+    ("edges", False): DistanceKind("|A_s - A_r|_F / sqrt(n), of the graphs", metric=True, euclidean=True, compares="neighbors"),
+    ("linear", False): DistanceKind("|K_s - K_r|_F, of linear kernels, |K|_F = 1", metric=True, euclidean=True, upper_bound=2 ** 0.5,
+                                    invariances=("rotation", "scaling", "translation"), compares="embeddings"),
     ("knn", False): DistanceKind("1 - mean share of common neighbours", metric=True, euclidean=False, upper_bound=1.0, compares="neighbors"),
     ("cka", False): DistanceKind("sqrt(2 - 2 CKA), linear", metric=True, euclidean=True, upper_bound=2 ** 0.5,
                                  invariances=("rotation", "scaling", "translation"), compares="embeddings"),
@@ -93,6 +96,12 @@ def _knn(kernels: Sequence[DataKernel]) -> np.ndarray:
     return np.stack([1 - np.asarray(A.directed.minimum(B.directed).sum(1)).ravel() / A.n_neighbors for A, B in combinations(kernels, 2)])
 
 
+def _edges(graphs: Sequence[Any]) -> np.ndarray:
+    "Number of edges not in common (weights squared), for every pair of models and every datum: (pairs, n)."
+    own = [np.asarray(graph.power(2).sum(1)).ravel() for graph in graphs]
+    return np.stack([own[s] + own[r] - 2 * np.asarray(graphs[s].multiply(graphs[r]).sum(1)).ravel() for s, r in combinations(range(len(own)), 2)])
+
+
 def _unit(Y: np.ndarray, norm: Callable[[np.ndarray], float]) -> np.ndarray:
     "Centred, and of norm one; zero if all rows are the same."
     Y = Y - Y.mean(0)
@@ -117,6 +126,15 @@ def _cka(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return _chords(_symmetric((np.linalg.norm(X.T @ Y) ** 2 for X, Y in combinations(unit, 2)), len(unit)))
 
 
+def _linear(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    unit = []
+    for Y in arrays:
+        length = np.linalg.norm(Y := Y - Y.mean(0), axis=1, keepdims=True)
+        Y = Y / np.where(length > 0, length, 1)
+        unit.append(Y / max(np.linalg.norm(Y.T @ Y) ** 0.5, 1e-300))
+    return _chords(_symmetric((np.linalg.norm(X.T @ Y) ** 2 for X, Y in combinations(unit, 2)), len(unit)))
+
+
 def _rsa(arrays: Sequence[np.ndarray]) -> np.ndarray:
     from scipy.spatial.distance import pdist
     from scipy.stats import rankdata
@@ -133,7 +151,7 @@ def _procrustes(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return _chords(_symmetric((orthogonal_procrustes(X, Y)[1] for X, Y in combinations(unit, 2)), len(unit)))
 
 
-_OF_EMBEDDINGS = {"cka": _cka, "rsa": _rsa, "procrustes": _procrustes}
+_OF_EMBEDDINGS = {"linear": _linear, "cka": _cka, "rsa": _rsa, "procrustes": _procrustes}
 
 # %% ../nbs/50_manifold.ipynb #7fbce95f
 @dataclass(frozen=True, eq=False)
@@ -175,6 +193,12 @@ class ModelDistance:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.matrix, dtype=dtype, copy=copy)
+
+    @overload
+    def __getitem__(self, key: str) -> dict[str, float]: ...
+
+    @overload
+    def __getitem__(self, key: tuple[str, str]) -> float: ...
 
     def __getitem__(self, key: str | tuple[str, str]) -> float | dict[str, float]:
         first, *second = key if isinstance(key, tuple) else (key,)
@@ -232,11 +256,11 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
     Parameters
     ----------
     O : Omnibus
-        All the models that are to be compared, embedded jointly. The kinds that need no frame ('knn', 'cka', 'rsa',
-        'procrustes') also take embeddings, and 'knn' a dict of DataKernels.
-    kind : {'frobenius', 'spectral', 'knn', 'cka', 'rsa', 'procrustes'}
-        Root-mean-square displacement of a datum, or the largest one along a single direction; or a baseline. What each
-        claims to be is in `DISTANCES`.
+        All the models that are to be compared, embedded jointly. The kinds that need no frame (all but the first two)
+        also take embeddings, and 'knn' and 'edges' a dict of DataKernels.
+    kind : {'frobenius', 'spectral', 'edges', 'linear', 'knn', 'cka', 'rsa', 'procrustes'}
+        Root-mean-square displacement of a datum, or the largest one along a single direction; the graphs edge by edge;
+        the linear kernels; or a baseline. What each claims to be is in `DISTANCES`.
     relative : bool, default False
         Divide by the mean of the two models' own norms, of the same kind. The result is between 0 and 2. Only
         'frobenius' and 'spectral' have this option.
@@ -303,6 +327,9 @@ def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[
             pair = omnibus(O.graphs.select((O.models[s], O.models[r])), n_components=O.n_components, tol=O.tol)
             matrices[:, s, r] = matrices[:, r, s] = [_of_positions(pair.positions[:, rows], kind, relative)[0, 1] for rows in subsets]
         return matrices
+    if kind == "edges":
+        apart = _edges([graph.astype(np.float64) for graph in _graphs(O).values()])
+        return np.stack([_symmetric(np.sqrt(np.maximum(apart[:, rows].mean(1), 0)), len(_graphs(O))) for rows in subsets])
     if kind == "knn":
         kernels = list(_kernels(O).values())
         if len({kernel.n_neighbors for kernel in kernels}) > 1:
@@ -324,6 +351,11 @@ def _embeddings(O: Any, kind: str) -> Embeddings:
     return emb
 
 
+def _graphs(O: Any) -> Mapping[str, Any]:
+    "Symmetric sparse graphs of all models."
+    return (O.graphs if isinstance(O, Omnibus) else as_graphs(O)).graphs
+
+
 def _kernels(O: Any) -> Mapping[str, DataKernel]:
     if _of_kernels(O):
         return O
@@ -338,7 +370,7 @@ def random_halves(n: int, count: int, seed: int | np.random.Generator, what: str
     "Random halves of n data, sorted row numbers."
     if count and n < least:
         raise ValueError(f"n_resamples: half of {n} {what} is too little to compare models on.")
-    rng = np.random.default_rng(seed)
+    rng = as_rng(seed)
     return [np.sort(rng.permutation(n)[: n // 2]) for _ in range(count)]
 
 
@@ -348,7 +380,7 @@ def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
     settings = dict(O.graphs.settings) if isinstance(O, Omnibus) else dict(n_neighbors=32)
     settings["n_neighbors"] = max(1, round(settings["n_neighbors"] * len(rows) / emb.n))
     kernels = {name: data_kernel(Y[rows], **settings) for name, Y in emb.arrays.items()}
-    return kernels if kind == "knn" else omnibus(kernels, n_components=min(O.n_components, len(rows)), tol=O.tol)
+    return kernels if kind in ("knn", "edges") else omnibus(kernels, n_components=min(O.n_components, len(rows)), tol=O.tol)
 
 # %% ../nbs/50_manifold.ipynb #0b5dd0cd
 def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, n_permutations: int = 9,
@@ -375,7 +407,7 @@ def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, 
     ----------
     Groeger, Wen & Brbic (2026), arXiv:2602.14486, for calibrating similarities by permutation.
     """
-    count, rng = check_count("n_permutations", n_permutations, 2), np.random.default_rng(seed)
+    count, rng = check_count("n_permutations", n_permutations, 2), as_rng(seed)
     D = model_distance(O, kind, relative, "pairwise" if kind in _NORMS else "joint")
     apart = _of_pair(O, kind, bool(relative))
     orders = [rng.permutation(D.settings["n"]) for _ in range(count)]
@@ -397,6 +429,9 @@ def _of_pair(O: Any, kind: str, relative: bool) -> Callable[[str, str, np.ndarra
             pair = omnibus(two, n_components=O.n_components, tol=O.tol)
             return float(_of_positions(pair.positions, kind, relative)[0, 1])
         return apart
+    if kind == "edges":
+        graphs = _graphs(O)
+        return lambda a, b, order: np.sqrt(((graphs[a] - graphs[b][order][:, order]).power(2)).sum() / graphs[a].shape[0])
     if kind == "knn":
         directed = {name: kernel.directed for name, kernel in _kernels(O).items()}
         return lambda a, b, order: 1 - directed[a].multiply(directed[b][order][:, order]).sum() / directed[a].sum()
@@ -467,6 +502,82 @@ class ModelManifold:
         return (f"<p><b>Map of {len(self.models)} models</b>: {self.n_components} coordinates showing {shares} of the positive eigenvalues; "
                 f"negative mass {self.negative_mass:.1%}</p>" + html_table(("model", *_axes(self.n_components)), rows))
 
+    def plot(self, **options: Any) -> Any:
+        "Scatter plot of the map; see `plot_manifold` for the options."
+        return _plot(self, **options)
+
+    def place(self, distances: Any) -> np.ndarray:
+        """Coordinates of models on this map, from their distances to the models that made it.
+
+        Parameters
+        ----------
+        distances : array (m,) or (q, m), or dict or pandas Series of model name to distance
+            In the order of the first `n_fitted` models. A dict may hold further models; they are not used.
+
+        Returns
+        -------
+        ndarray of shape (c,) or (q, c)
+        """
+        return _place(self, distances)
+
+    def add(self, name: Any, distances: Any) -> ModelManifold:
+        """This map with one more model on it; the others stay where they are.
+
+        The other order, `M.add(distances, name)`, is understood as well.
+
+        Parameters
+        ----------
+        name : str
+            A new name.
+        distances : array (m,), or dict or pandas Series of model name to distance
+            From the new model to those that made the map, in the kind and frame of the map's own distances.
+
+        Returns
+        -------
+        ModelManifold
+            With the new model last.
+        """
+        return _add(self, distances, name)
+
+    def correlate(self, metric: Any, seed: int | np.random.Generator = 0, n_permutations: int = 9999,
+                  method: str = "pearson", groups: Sequence | Mapping[str, Any] | None = None,
+                  unseen: bool = False) -> Association:
+        """Whether models that are close perform alike, and whether performance can be predicted from the place on the
+        map.
+
+        Parameters
+        ----------
+        metric : sequence of m numbers, dict or pandas Series of model name to number, or (m, m) distance matrix
+            What the models can do. What has names (also a ModelDistance or a square DataFrame) is read by name. A
+            matrix (differences of another kind) gets the Mantel test only.
+        seed : int or numpy.random.Generator
+            For the permutations.
+        n_permutations : int, default 9999
+        method : {'pearson', 'spearman'}
+            Correlation of the distances in the Mantel test; 'spearman' asks for any increasing relation.
+        groups : sequence of m labels, or dict or pandas Series of model name to label, optional
+            Families of models, or kinds. Where they are given, both tests respect them: whole families are permuted
+            among each other and members within, and a whole family is left out at a time.
+        unseen : bool, default False
+            Make the map anew without the models that are left out, and place them on it: what a prediction would be
+            for models that arrive after the map. By default they take part in the map, and only their metric is
+            unknown.
+
+        Returns
+        -------
+        Association
+
+        Raises
+        ------
+        ValueError
+            If the metric does not fit the models, does not vary, or too few models are left for the regression.
+
+        References
+        ----------
+        Mantel (1967), Cancer Research 27; Winkler et al. (2015), NeuroImage 123, for the grouped permutations.
+        """
+        return _correlate(self, metric, seed, n_permutations, method, groups, unseen)
+
 
 def _axes(c: int) -> list[str]:
     return [f"x{axis + 1}" for axis in range(c)]
@@ -518,9 +629,9 @@ def model_manifold(D: Any, n_components: int = 2, models: Sequence[str] | None =
     settings = dict(kind=D.kind, relative=D.relative, **D.settings) if isinstance(D, ModelDistance) else {}
     if models is not None and isinstance(D, ModelDistance):
         raise ValueError("models: a ModelDistance names its models itself; give `models` only with an array.")
-    distances = _distance_matrix(D)
+    distances = checked_distances(D)
     m = len(distances)
-    names = D.models if isinstance(D, ModelDistance) else _names(models, m)
+    names = D.models if isinstance(D, ModelDistance) else model_names(models, m)
     c = check_count("n_components", n_components, 1)
     isomap = check_option("method", method, ("classical", "isomap")) == "isomap"
     if isomap:
@@ -592,9 +703,9 @@ def _warn_of_ties(values: np.ndarray, c: int) -> None:
                           stacklevel=3)
 
 # %% ../nbs/50_manifold.ipynb #e54aa51c
-def _distance_matrix(D: Any, name: str = "D", m: int | None = None) -> np.ndarray:
+def checked_distances(D: Any, name: str = "D", m: int | None = None) -> np.ndarray:
     "`D` as a checked (m, m) distance matrix, exactly symmetric with a zero diagonal."
-    array = np.array(D, dtype=float)
+    array = as_numbers(name, D)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or len(array) < 2 or (m and len(array) != m):
         raise ValueError(f"{name} must be a square matrix of distances between {m or 'at least two'} models; got shape {array.shape}.")
     if not np.isfinite(array).all():
@@ -613,7 +724,7 @@ def _distance_matrix(D: Any, name: str = "D", m: int | None = None) -> np.ndarra
     return array
 
 
-def _names(models: Sequence[str] | None, m: int) -> tuple[str, ...]:
+def model_names(models: Sequence[str] | None, m: int) -> tuple[str, ...]:
     names = tuple(f"model {index}" for index in range(m)) if models is None else tuple(models)
     if len(names) != m or len(set(names)) != m or not all(isinstance(name, str) for name in names):
         raise ValueError(f"models must be {m} different names, one per row of D; got {names}.")
@@ -621,12 +732,9 @@ def _names(models: Sequence[str] | None, m: int) -> tuple[str, ...]:
 
 # %% ../nbs/50_manifold.ipynb #848eddff
 def _plot(self: ModelManifold, **options: Any) -> Any:
-    "Scatter plot of the map; see `plot_manifold` for the options."
+    "The code of `ModelManifold.plot`."
     from embgeo_nb.plot import plot_manifold
     return plot_manifold(self, **options)
-
-
-ModelManifold.plot = _plot
 
 # %% ../nbs/50_manifold.ipynb #d815a869
 @dataclass(frozen=True, eq=False)
@@ -695,11 +803,11 @@ def model_tree(D: Any, method: str = "average", models: Sequence[str] | None = N
     from scipy.spatial.distance import squareform
 
     check_option("method", method, ("average", "complete", "single", "weighted"))
-    pairs = squareform(_distance_matrix(D), checks=False)
+    pairs = squareform(checked_distances(D), checks=False)
     joins = linkage(pairs, method, optimal_ordering=True)
     with np.errstate(invalid="ignore"):
         fidelity = float(cophenet(joins, pairs)[0])
-    return ModelTree(joins, D.models if isinstance(D, ModelDistance) else _names(models, len(np.asarray(D))), method, fidelity)
+    return ModelTree(joins, D.models if isinstance(D, ModelDistance) else model_names(models, len(np.asarray(D))), method, fidelity)
 
 # %% ../nbs/50_manifold.ipynb #5963fda0
 def by_model(
@@ -739,17 +847,7 @@ def _rows_of(names: Sequence[Any], models: Sequence[str], what: str) -> list[int
 
 # %% ../nbs/50_manifold.ipynb #d4bdd433
 def _place(self: ModelManifold, distances: Any) -> np.ndarray:
-    """Coordinates of models on this map, from their distances to the models that made it.
-
-    Parameters
-    ----------
-    distances : array (m,) or (q, m), or dict or pandas Series of model name to distance
-        In the order of the first `n_fitted` models. A dict may hold further models; they are not used.
-
-    Returns
-    -------
-    ndarray of shape (c,) or (q, c)
-    """
+    "The code of `ModelManifold.place`."
     delta = _distances_to(self, distances)
     if self.n_steps:
         delta = _along_new_joins(delta, self.distances[:self.n_fitted, :self.n_fitted], self.n_steps)
@@ -775,22 +873,7 @@ def _distances_to(self: ModelManifold, distances: Any) -> np.ndarray:
 
 
 def _add(self: ModelManifold, distances: Any, name: Any) -> ModelManifold:
-    """This map with one more model on it; the others stay where they are.
-
-    `M.add(name, distances)`, as `O.add_model(name, model)`, is understood as well.
-
-    Parameters
-    ----------
-    distances : array (m,), or dict or pandas Series of model name to distance
-        From the new model to those that made the map, in the kind and frame of the map's own distances.
-    name : str
-        A new name.
-
-    Returns
-    -------
-    ModelManifold
-        With the new model last.
-    """
+    "The code of `ModelManifold.add`."
     if isinstance(distances, str) and not isinstance(name, str):
         distances, name = name, distances
     if not isinstance(name, str) or name in self.models:
@@ -807,9 +890,6 @@ def _add(self: ModelManifold, distances: Any, name: Any) -> ModelManifold:
     known[m, :self.n_fitted] = known[:self.n_fitted, m] = delta
     spread = None if self.covariances is None else np.concatenate([self.covariances, np.full((1, c, c), np.nan)])
     return replace(self, coordinates=np.vstack([self.coordinates, placed]), distances=known, models=(*self.models, name), covariances=spread)
-
-
-ModelManifold.place, ModelManifold.add = _place, _add
 
 # %% ../nbs/50_manifold.ipynb #1eab7bf3
 def distances_from(O: Omnibus, model: Any, kind: str = "frobenius", relative: bool = False, device: Any = None) -> dict[str, float]:
@@ -917,7 +997,7 @@ def _map_without(distances: np.ndarray, out: np.ndarray, c: int) -> np.ndarray:
     return X
 
 
-def _permutations(groups: np.ndarray | None, m: int, count: int, rng: np.random.Generator) -> np.ndarray:
+def grouped_permutations(groups: np.ndarray | None, m: int, count: int, rng: np.random.Generator) -> np.ndarray:
     "`count` random permutations of m models, (count, m), that respect the groups: blocks of one size, and within blocks."
     if groups is None:
         return rng.permuted(np.tile(np.arange(m), (count, 1)), axis=1)
@@ -932,47 +1012,16 @@ def _permutations(groups: np.ndarray | None, m: int, count: int, rng: np.random.
 # %% ../nbs/50_manifold.ipynb #0cf8a3f4
 def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator = 0, n_permutations: int = 9999,
                method: str = "pearson", groups: Sequence | Mapping[str, Any] | None = None, unseen: bool = False) -> Association:
-    """Whether models that are close perform alike, and whether performance can be predicted from the place on the map.
-
-    Parameters
-    ----------
-    metric : sequence of m numbers, dict or pandas Series of model name to number, or (m, m) distance matrix
-        What the models can do. What has names (also a ModelDistance or a square DataFrame) is read by name. A matrix
-        (differences of another kind) gets the Mantel test only.
-    seed : int or numpy.random.Generator
-        For the permutations.
-    n_permutations : int, default 9999
-    method : {'pearson', 'spearman'}
-        Correlation of the distances in the Mantel test; 'spearman' asks for any increasing relation.
-    groups : sequence of m labels, or dict or pandas Series of model name to label, optional
-        Families of models, or kinds. Where they are given, both tests respect them: whole families are permuted among each
-        other and members within, and a whole family is left out at a time.
-    unseen : bool, default False
-        Make the map anew without the models that are left out, and place them on it: what a prediction would be for
-        models that arrive after the map. By default they take part in the map, and only their metric is unknown.
-
-    Returns
-    -------
-    Association
-
-    Raises
-    ------
-    ValueError
-        If the metric does not fit the models, does not vary, or too few models are left for the regression.
-
-    References
-    ----------
-    Mantel (1967), Cancer Research 27; Winkler et al. (2015), NeuroImage 123, for the grouped permutations.
-    """
+    "The code of `ModelManifold.correlate`."
     check_option("method", method, ("pearson", "spearman"))
     count, m = check_count("n_permutations", n_permutations, 1), len(self.models)
     if m < 4:
         raise ValueError(f"An association needs at least 4 models; this map has {m}.")
     if np.isnan(self.distances).any():
         raise ValueError("Some distances between models that were added to this map are unknown; make a new map of all models first.")
-    values = np.asarray(by_model(metric, self.models, "metric"), dtype=float)
+    values = as_numbers("metric", by_model(metric, self.models, "metric"))
     if values.ndim == 2:
-        differences = _distance_matrix(values, "metric", m)
+        differences = checked_distances(values, "metric", m)
     elif values.shape != (m,) or not np.isfinite(values).all():
         raise ValueError(f"metric must be {m} finite numbers, one per model, or an ({m}, {m}) distance matrix; got shape {values.shape}.")
     else:
@@ -982,7 +1031,7 @@ def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator
         if groups.shape != (m,) or len(np.unique(groups)) < 2:
             raise ValueError(f"groups must be {m} labels, one per model, of at least two groups; got shape {groups.shape}.")
     seed = int(seed.integers(2 ** 62)) if isinstance(seed, np.random.Generator) else check_count("seed", seed, 0)
-    permutations = _permutations(groups, m, count, np.random.default_rng(seed))
+    permutations = grouped_permutations(groups, m, count, np.random.default_rng(seed))
     mantel = _mantel(self.distances, differences, method, np.vstack([np.arange(m), permutations]))
     if values.ndim == 2:
         r_squared, predictions = None, None
@@ -1015,9 +1064,6 @@ def _mantel(distances: np.ndarray, differences: np.ndarray, method: str, permuta
     fixed, moving = sides
     batches = np.array_split(permutations, max(1, permutations.size * len(fixed) // 2 ** 21))
     return np.concatenate([np.einsum("ij,bij->b", fixed, moving[batch[:, :, None], batch[:, None]]) / 2 for batch in batches])
-
-
-ModelManifold.correlate = _correlate
 
 # %% ../nbs/50_manifold.ipynb #20e6df43
 def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components: int = 2, seed: int = 0, **options: Any) -> Any:

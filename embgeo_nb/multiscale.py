@@ -44,14 +44,16 @@ def ranking_auc(
 def neighbor_jaccard(
     A: sp.csr_array, B: sp.csr_array,   # (n, n) graphs of two models
 ) -> np.ndarray:                        # (n,): 0 the same neighbours, 1 none in common
-    "Jaccard distance of every datum's neighbourhoods in two graphs: the baseline that any test of neighbourhoods must beat."
+    """Jaccard distance of every datum's neighbourhoods in two graphs: the baseline that any test of neighbourhoods must
+    beat."""
     both = np.asarray(A.minimum(B).sum(1)).ravel()
     either = np.asarray(A.sum(1)).ravel() + np.asarray(B.sum(1)).ravel() - both
     return 1 - np.divide(both, either, out=np.ones(len(both)), where=either > 0)
 
 # %% ../nbs/44_multiscale.ipynb #db416af9
 def _aligned(differences: Sequence[sp.csr_array]) -> tuple[sp.csr_array, np.ndarray]:
-    "All entries at which any scale differs, as a graph of signs, and the weights at every scale in that order, (scales, entries)."
+    """All entries at which any scale differs, as a graph of signs, and the weights at every scale in that order,
+    (scales, entries)."""
     union = sum((abs(difference) for difference in differences[1:]), abs(differences[0])).tocsr()
     union.sort_indices()
     n = union.shape[0]
@@ -60,16 +62,20 @@ def _aligned(differences: Sequence[sp.csr_array]) -> tuple[sp.csr_array, np.ndar
     for own, difference in zip(weights, differences):
         rows = np.repeat(np.arange(n, dtype=np.int64), np.diff(difference.indptr))
         own[np.searchsorted(key, rows * n + difference.indices)] = difference.data
-    return sp.csr_array((np.where(weights.sum(0) < 0, -1.0, 1.0), union.indices, union.indptr), shape=union.shape), weights
+    return sp.csr_array((np.where(weights.sum(0) < 0, -1.0, 1.0), union.indices, union.indptr),
+                        shape=union.shape), weights
 
 
-def _joint_forms(signs: sp.csr_array, weights: np.ndarray, loadings: Sequence[torch.Tensor], rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    "Observed signs (g, width) and the standardised quadratic forms K (g, width, width) of some data, padded with zeros."
+def _joint_forms(signs: sp.csr_array, weights: np.ndarray, loadings: Sequence[torch.Tensor],
+                 rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Observed signs (g, width) and the standardised quadratic forms K (g, width, width) of some data, padded with
+    zeros."""
     inside, at = padded(signs, rows)
     observed = np.where(inside, signs.data[at], 1.0)
     neighbors, K = torch.as_tensor(signs.indices[at].astype(np.int64)), 0.0
     for own, z in zip(weights, loadings):
-        scale = torch.as_tensor(np.where(inside, own[at] * observed / 2, 0.0), dtype=torch.float32, device=z.device)    # without the common sign
+        # without the common sign
+        scale = torch.as_tensor(np.where(inside, own[at] * observed / 2, 0.0), dtype=torch.float32, device=z.device)
         vectors = z[neighbors.to(z.device)] * scale[..., None]
         form = vectors @ vectors.mT
         form.diagonal(dim1=1, dim2=2).zero_()
@@ -77,9 +83,11 @@ def _joint_forms(signs: sp.csr_array, weights: np.ndarray, loadings: Sequence[to
         K = K + form / torch.where(deviation > 0, deviation, 1.0)[:, None, None]
     return torch.as_tensor(observed, dtype=torch.float32, device=K.device), K
 
-
-def _joint_pvalues(differences: Sequence[sp.csr_array], loadings: Sequence[torch.Tensor], keys: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
-    "Sign-flip p-values of all data, in the order of their keys, over all scales jointly; flips stop at the HITS-th hit, as in `datum_test`."
+# %% ../nbs/44_multiscale.ipynb #0c2b49fb
+def _joint_pvalues(differences: Sequence[sp.csr_array], loadings: Sequence[torch.Tensor], keys: np.ndarray,
+                   n_resamples: int, seed: int) -> np.ndarray:
+    """Sign-flip p-values of all data, in the order of their keys, over all scales jointly; flips stop at the HITS-th
+    hit, as in `datum_test`."""
     signs, weights = _aligned(differences)
     counts = np.diff(signs.indptr)
     pvalues, order, start = np.ones(len(counts)), np.argsort(counts, kind="stable"), int((counts == 0).sum())
@@ -91,12 +99,16 @@ def _joint_pvalues(differences: Sequence[sp.csr_array], loadings: Sequence[torch
         start += size
     return pvalues
 
-
+# %% ../nbs/44_multiscale.ipynb #4d11cfaa
 def _flip_until(observed: torch.Tensor, K: torch.Tensor, keys: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
-    "p-values of a batch of data with these keys: h / l where the h-th hit falls at draw l, (1 + hits) / (B + 1) for those that never get there."
+    """p-values of a batch of data with these keys: h / l where the h-th hit falls at draw l, (1 + hits) / (B + 1) for
+    those that never get there."""
     reached = ((observed[:, None] @ K)[:, 0] * observed).sum(1, keepdim=True)
     reached = reached - SLACK * (1 + reached.abs())
-    pvalues, hits, active, done = np.ones(len(keys)), torch.zeros(len(keys), dtype=torch.int64, device=K.device), torch.arange(len(keys), device=K.device), 0
+    pvalues = np.ones(len(keys))
+    hits = torch.zeros(len(keys), dtype=torch.int64, device=K.device)
+    active = torch.arange(len(keys), device=K.device)
+    done = 0
     data = torch.as_tensor(keys, device=K.device)
     while len(active) and done < n_resamples:
         step = int(min(max(256, signs_at_a_time(K.device) // (len(active) * K.shape[1])), n_resamples - done, 8192))
@@ -115,7 +127,8 @@ def _flip_until(observed: torch.Tensor, K: torch.Tensor, keys: np.ndarray, n_res
 def cauchy_combination(
     pvalues: np.ndarray,     # (scales, n)
 ) -> np.ndarray:             # (n,)
-    "p-values combined by the Cauchy rule of Liu & Xie (2020); a p-value of 1 counts as 0.99, lest one scale outvote all others."
+    """p-values combined by the Cauchy rule of Liu & Xie (2020); a p-value of 1 counts as 0.99, lest one scale outvote
+    all others."""
     return 0.5 - np.arctan(np.tan(np.pi * (0.5 - np.minimum(pvalues, 0.99))).mean(0)) / np.pi
 
 # %% ../nbs/44_multiscale.ipynb #34709e3b
@@ -149,37 +162,46 @@ class MultiscaleTest:
         return tuple(self.tests)
 
     def rejected(self, alpha: float = 0.05, correction: str | None = "fdr_bh") -> np.ndarray:
-        "Which data moved, (n,) bool, at level `alpha`: by q-value ('fdr_bh'), Bonferroni ('bonferroni') or raw p (None)."
+        """Which data moved, (n,) bool, at level `alpha`: by q-value ('fdr_bh'), Bonferroni ('bonferroni') or raw p
+        (None)."""
         check_option("correction", correction, ("fdr_bh", "bonferroni", None))
         check_level("alpha", alpha)
-        return {"fdr_bh": self.qvalue, "bonferroni": self.pvalue * len(self.pvalue), None: self.pvalue}[correction] <= alpha
+        return {"fdr_bh": self.qvalue, "bonferroni": self.pvalue * len(self.pvalue),
+                None: self.pvalue}[correction] <= alpha
 
     def to_frame(self) -> Any:
-        "A pandas DataFrame, moved most first: datum, id, effect, pvalue, qvalue, the p-value at each scale, label if known."
+        """A pandas DataFrame, moved most first: datum, id, effect, pvalue, qvalue, the p-value at each scale, label if
+        known."""
         first = next(iter(self.tests.values()))
-        columns = {"datum": np.arange(len(self.pvalue)), "id": first.ids, "effect": self.effect, "pvalue": self.pvalue, "qvalue": self.qvalue,
-                   **{f"pvalue_k{k}": R.pvalue for k, R in self.tests.items()}}
+        columns = {
+            "datum": np.arange(len(self.pvalue)), "id": first.ids, "effect": self.effect, "pvalue": self.pvalue,
+            "qvalue": self.qvalue, **{f"pvalue_k{k}": R.pvalue for k, R in self.tests.items()}
+        }
         if first.labels is not None:
             columns["label"] = first.labels
         return moved_most_first(need("pandas", "plot").DataFrame(columns))
 
     def _repr_html_(self) -> str:
         rows = [(f"k = {k}", f"{(R.pvalue <= 0.05).mean():.1%}") for k, R in self.tests.items()]
-        return (f"<p><b>{escape(self.models[0])} against {escape(self.models[1])}</b> over {len(self.tests)} scales ({self.method}), {len(self.pvalue):,} data. "
-                f"Rejected at 5 %: {(self.pvalue <= 0.05).mean():.1%}; {self.rejected().sum():,} at a false discovery rate of 0.05. Single scales:</p>"
-                + html_table(("scale", "rejected at 5 %"), rows))
+        return (
+            f"<p><b>{escape(self.models[0])} against {escape(self.models[1])}</b> over {len(self.tests)} scales "
+            f"({self.method}), {len(self.pvalue):,} data. "
+            f"Rejected at 5 %: {(self.pvalue <= 0.05).mean():.1%}; {self.rejected().sum():,} at a false discovery "
+            f"rate of 0.05. Single scales:</p>"
+            + html_table(("scale", "rejected at 5 %"), rows))
 
 
-def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64), method: str = "joint", n_components: int | str | None = None,
-                    metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None, seed: int = 0,
-                    device: str | torch.device | None = None, frame_models: Sequence[str] | None = None) -> MultiscaleTest:
+def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64), method: str = "joint",
+                    n_components: int | str | None = None, metric: str = "cosine", symmetrize: str = "union",
+                    n_resamples: int | None = None, seed: int = 0, device: str | torch.device | None = None,
+                    frame_models: Sequence[str] | None = None) -> MultiscaleTest:
     """Test, datum by datum, whether two models differ at any of several neighbourhood sizes.
 
     Parameters
     ----------
     emb : Embeddings or dict of arrays, or dict of k to what `datum_test` takes
-        Two or more models; or their graphs at every scale, {16: {'a': graph, 'b': graph}, 32: …}. Only `a` and `b`, and those
-        named in `frame_models`, are looked at.
+        Two or more models; or their graphs at every scale, {16: {'a': graph, 'b': graph}, 32: …}. Only `a` and `b`, and
+        those named in `frame_models`, are looked at.
     a, b : str
         The two models to compare, from `a` to `b`.
     n_neighbors : sequence of int
@@ -215,9 +237,11 @@ def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 
     np.int64(0)
     """
     check_option("method", method, ("joint", "cauchy"))
-    n_resamples, seed = check_count("n_resamples", 9999 if n_resamples is None else n_resamples, 19), check_count("seed", seed, 0)
+    n_resamples, seed = check_count("n_resamples", 9999 if n_resamples is None else n_resamples,
+                                    19), check_count("seed", seed, 0)
     scales = _scales(emb, frame_of(a, b, frame_models), n_neighbors, metric, symmetrize, device)
-    options = dict(n_components=n_components, n_resamples=n_resamples if method == "cauchy" else 19, seed=seed, device=device, frame_models=frame_models)
+    options = dict(n_components=n_components, n_resamples=n_resamples if method == "cauchy" else 19, seed=seed,
+                   device=device, frame_models=frame_models)
     tests = {k: datum_test(graphs, a, b, **options) for k, graphs in progress(list(scales.items()), "scales")}
     if method == "joint":
         differences, loadings, (keys, *_), (order, *_) = zip(*(R.by_id for R in tests.values()))
@@ -228,8 +252,9 @@ def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 
     effect = np.mean([R.effect for R in tests.values()], axis=0)
     return MultiscaleTest(pvalue, benjamini_hochberg(pvalue), effect, tests, method, (a, b), n_resamples, seed)
 
-
-def _scales(emb: Any, models: Sequence[str], n_neighbors: Sequence[int], metric: str, symmetrize: str, device: Any) -> dict[int, Graphs]:
+# %% ../nbs/44_multiscale.ipynb #35d0dbba
+def _scales(emb: Any, models: Sequence[str], n_neighbors: Sequence[int], metric: str, symmetrize: str,
+            device: Any) -> dict[int, Graphs]:
     "The graphs at every scale: nested, since the neighbours of a large k begin with those of a small one."
     if isinstance(emb, Mapping) and all(isinstance(k, (int, np.integer)) for k in emb):
         scales = {int(k): as_graphs(graphs, models=models) for k, graphs in sorted(emb.items())}
@@ -252,7 +277,8 @@ def _nearest(kernel: DataKernel, k: int) -> DataKernel:
 def _narrowed(graphs: Graphs, k: int) -> Graphs:
     "The graphs of the k nearest, from kernels with more."
     kernels = {name: _nearest(kernel, k) for name, kernel in graphs.kernels.items()}
-    return Graphs({name: kernel.graph for name, kernel in kernels.items()}, graphs.ids, graphs.emb, kernels, {**graphs.settings, "n_neighbors": k})
+    return Graphs({name: kernel.graph for name, kernel in kernels.items()}, graphs.ids, graphs.emb, kernels,
+                  {**graphs.settings, "n_neighbors": k})
 
 # %% ../nbs/44_multiscale.ipynb #9f25e68d
 @dataclass(frozen=True, eq=False)
@@ -284,16 +310,21 @@ class Recommendation:
     def to_frame(self) -> Any:
         "A pandas DataFrame of the mean AUC: a row for each k, a column for each d."
         pandas = need("pandas", "plot")
-        return pandas.DataFrame(self.auc.mean(2), index=pandas.Index(self.ks, name="k"), columns=pandas.Index(self.ds, name="d"))
+        return pandas.DataFrame(self.auc.mean(2), index=pandas.Index(self.ks, name="k"),
+                                columns=pandas.Index(self.ds, name="d"))
 
     def _repr_html_(self) -> str:
         rows = [(f"k = {k}", *(f"{value:.3f}" for value in row)) for k, row in zip(self.ks, self.auc.mean(2))]
-        return (f"<p><b>Recommended: n_neighbors={self.n_neighbors}, n_components={self.n_components}</b>. AUC of the effect for planted exchanges "
-                f"({self.auc.shape[2]} repeats, with one of the {self.reach} to {2 * self.reach} nearest):</p>" + html_table(("", *(f"d = {d}" for d in self.ds)), rows))
+        return (
+            f"<p><b>Recommended: n_neighbors={self.n_neighbors}, n_components={self.n_components}</b>. AUC of the "
+            f"effect for planted exchanges "
+            f"({self.auc.shape[2]} repeats, with one of the {self.reach} to {2 * self.reach} nearest):</p>" +
+            html_table(("", *(f"d = {d}" for d in self.ds)), rows))
 
 
-def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64, 128), n_components: Sequence[int] = (16, 32, 64, 128, 200),
-              metric: str = "cosine", symmetrize: str = "union", moved: float = 0.05, n_repeats: int = 3, seed: int = 0,
+def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64, 128),
+              n_components: Sequence[int] = (16, 32, 64, 128, 200), metric: str = "cosine", symmetrize: str = "union",
+              moved: float = 0.05, n_repeats: int = 3, seed: int = 0,
               device: str | torch.device | None = None) -> Recommendation:
     """Try k and d on two models, by exchanges planted in one of them.
 
@@ -301,7 +332,8 @@ def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64
     ----------
     emb : Embeddings or dict of arrays
     a, b : str
-        The two models that are to be compared, in the frame of the pair; other models in `emb` are not looked at. Data of `b` change places.
+        The two models that are to be compared, in the frame of the pair; other models in `emb` are not looked at. Data
+        of `b` change places.
     n_neighbors, n_components : sequence of int
         What to try; a k beyond n/4 and a d beyond n/2 are left out.
     metric, symmetrize, device
@@ -326,7 +358,7 @@ def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64
     --------
     >>> rng = np.random.default_rng(0)
     >>> Y = rng.normal(size=(200, 8))
-    >>> recommend({'a': Y, 'b': Y + 0.1 * rng.normal(size=Y.shape)}, 'a', 'b', n_neighbors=(8, 32), n_components=(8, 16)).ks
+    >>> recommend({'a': Y, 'b': Y + 0.1 * rng.normal(size=Y.shape)}, 'a', 'b', (8, 32), (8, 16)).ks
     (8, 32)
     """
     emb = as_embeddings(selected(emb, (a, b)))
@@ -337,12 +369,18 @@ def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64
     if not 0 < moved <= 0.5:
         raise ValueError(f"moved must be between 0 and 0.5; got {moved}.")
     n_repeats, seed = check_count("n_repeats", n_repeats, 1), check_count("seed", seed, 0)
-    default = min(ks, key=lambda k: abs(k - 32)), min(ds, key=lambda d: abs(d - n_components_for(sp.csr_array((emb.n, emb.n)))))
+    default = min(ks,
+                  key=lambda k: abs(k - 32)), min(ds,
+                                                  key=lambda d: abs(d - n_components_for(sp.csr_array((emb.n, emb.n)))))
     reach = max(2, emb.n // 16)
     kernels = [data_kernel(emb[name], max(ks[-1], 2 * reach), metric, symmetrize, device) for name in (a, b)]
-    while reach > 2 and _auc_grid(*_exchanged(*kernels, moved, reach, seed), (default[0],), (default[1],), device)[0, 0] > 0.9:
+    while reach > 2 and _auc_grid(*_exchanged(*kernels, moved, reach, seed), (default[0],),
+                                  (default[1],), device)[0, 0] > 0.9:
         reach = max(2, reach // 2)
-    auc = np.stack([_auc_grid(*_exchanged(*kernels, moved, reach, seed + 1 + repeat), ks, ds, device) for repeat in progress(range(n_repeats), "exchanges")], axis=2)
+    auc = np.stack([
+        _auc_grid(*_exchanged(*kernels, moved, reach, seed + 1 + repeat), ks, ds, device)
+        for repeat in progress(range(n_repeats), "exchanges")
+    ], axis=2)
     mean = auc.mean(2)
     best = np.unravel_index(mean.argmax(), mean.shape)
     behind = auc[best] - auc
@@ -350,9 +388,11 @@ def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64
     k, d = min((ks[i] * ds[j], ks[i], ds[j]) for i, j in np.argwhere(enough))[1:]
     return Recommendation(k, d, auc, ks, ds, reach, default)
 
-
-def _exchanged(of_a: DataKernel, of_b: DataKernel, share: float, reach: int, seed: int) -> tuple[DataKernel, DataKernel, np.ndarray]:
-    "The two kernels, where in the second some data have changed places with one of their reach-th to 2 reach-th nearest; and which."
+# %% ../nbs/44_multiscale.ipynb #36d42887
+def _exchanged(of_a: DataKernel, of_b: DataKernel, share: float, reach: int,
+               seed: int) -> tuple[DataKernel, DataKernel, np.ndarray]:
+    """The two kernels, where in the second some data have changed places with one of their reach-th to 2 reach-th
+    nearest; and which."""
     rng, n = np.random.default_rng(seed), of_b.n
     order, changed, most = np.arange(n), np.zeros(n, bool), max(2, int(share * n))
     for i in rng.permutation(n):
@@ -365,7 +405,8 @@ def _exchanged(of_a: DataKernel, of_b: DataKernel, share: float, reach: int, see
     return of_a, DataKernel(order[of_b.neighbors[order]], of_b.n_neighbors, of_b.metric, of_b.symmetrize), changed
 
 
-def _auc_grid(of_a: DataKernel, of_b: DataKernel, changed: np.ndarray, ks: Sequence[int], ds: Sequence[int], device: Any) -> np.ndarray:
+def _auc_grid(of_a: DataKernel, of_b: DataKernel, changed: np.ndarray, ks: Sequence[int], ds: Sequence[int],
+              device: Any) -> np.ndarray:
     "AUC of the effect at every k and d, (ks, ds)."
     grid = np.empty((len(ks), len(ds)))
     for at, k in enumerate(ks):

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import html_table, need, progress, row_of
+from .common import as_seed, check_number, html_table, need, progress, row_of
 from .embeddings import Embeddings, as_embeddings, as_matrix
 from .kernel import DataKernel, data_kernel, pair_similarity
 from .rdpg import (as_graph, column_signs, in_order, n_components_for, near_order, operator_eigenpairs,
@@ -370,6 +370,7 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
     ----------
     Levin et al. (2017), arXiv:1705.09355, for the matrix; equations (1)-(4) of the chapter for the reduced form.
     """
+    seed, tol = as_seed(seed), check_number("tol", tol, 0, 1)
     graphs = as_graphs(emb, n_neighbors, metric, symmetrize, device)
     if len(graphs.models) < 2:
         raise ValueError(f"emb must hold at least two models to be compared; got {len(graphs.models)}: "
@@ -494,6 +495,8 @@ def _positions_of_new(O: Omnibus, new: Mapping[str, Any]) -> np.ndarray:
     if graphs.emb is None or graphs.kernels is None:
         raise ValueError("transform needs the embeddings of the data that are there; this omnibus was made from "
                          "graphs.")
+    if not isinstance(new, Mapping):
+        raise TypeError(f"new must be a dict of model name to array; got {type(new).__name__}.")
     if set(new) != set(O.models):
         raise ValueError(f"new must hold every model ({', '.join(O.models)}) and no other; got {', '.join(new)}.")
     arrays = {name: as_matrix(new[name], f"new[{name!r}]") for name in O.models}

@@ -5,49 +5,70 @@
 # %% ../nbs/56_perspective.ipynb #b11ebb8d
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
 import numpy as np
 
-from .common import check_count, check_option, html_table, need, progress
-from .manifold import DistanceKind, ModelDistance, ModelManifold, any_axes, model_manifold, random_halves
+from .common import (as_numbers, as_rng, as_seed, check_count, check_level, check_option, html_table, need,
+                              progress)
+from .manifold import (DistanceKind, ModelDistance, ModelManifold, any_axes, by_model, model_manifold,
+                                random_halves)
+from .multiplicity import benjamini_hochberg
 
 # %% auto #0
-__all__ = ['NORMALIZATIONS', 'CLAIMS', 'DEBIASED', 'perspective_distance', 'perspective_space', 'QueryCurve', 'query_curve',
-           'Claim']
+__all__ = ['NORMALIZATIONS', 'CLAIMS', 'DEBIASED', 'PARTIAL', 'checked_answers', 'mean_responses', 'perspective_distance',
+           'perspective_space', 'embed_answers', 'AnswerTest', 'answer_test', 'QueryCurve', 'query_curve',
+           'MetricPrediction', 'ridge_on_map', 'predict_metric', 'jackknife_plus', 'model_manifold_names',
+           'QueryChoice', 'choose_queries', 'Claim']
 
 # %% ../nbs/56_perspective.ipynb #899387d3
 NORMALIZATIONS = {"rms": lambda q: q ** -0.5, "mean": lambda q: 1 / q, "frobenius": lambda q: 1.0}
 CLAIMS = DistanceKind("|mean responses of s - of r|_F, times a constant", metric=True, euclidean=True, invariances=(), compares="responses")
 DEBIASED = replace(CLAIMS, definition="root of |mean responses of s - of r|_F^2 less the noise of replicates (0 if that is more), times a constant",
                    metric=False, euclidean=False)
+PARTIAL = replace(CLAIMS, definition="as if all queries were answered, from those that both models answered", metric=False, euclidean=False)
 
 
-def _mean_responses(responses: Mapping[str, Any]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    "Names, mean responses (m, q, p), and the sampling variance of each mean (m, q), NaN where there is one replicate."
+def checked_answers(
+    name: str,
+    answers: Any,                     # a model's, (n_queries, n_replicates, p) or one array per query
+    partial: bool = False,            # whether a query may be without an answer
+) -> list[np.ndarray]:                # one array (n_replicates, p) per query
+    "A model's answers as floats, or an error that names the query."
+    rows = [as_numbers(f"responses[{name!r}]", row) for row in answers]
+    empty = lambda row: row.size == 0 and row.ndim in (1, 2) and len(row) == 0
+    odd = next((j for j, row in enumerate(rows) if not (partial and empty(row)) and (row.ndim != 2 or not len(row) or not np.isfinite(row).all())), None)
+    if not rows or odd is not None:
+        what = "is empty" if not rows else f"has at query {odd} an array of shape {rows[odd].shape}" + ("" if np.isfinite(rows[odd]).all() else " with NaN or infinite values")
+        raise ValueError(f"responses[{name!r}] {what}; each query needs finite replicates of shape (n_replicates, p), at least one. "
+                         "For an array: (n_queries, n_replicates, p); one answer each is `answers[:, None]`. Queries without an answer need partial=True.")
+    return rows
+
+
+def mean_responses(responses: Mapping[str, Any], partial: bool = False) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    "Names, mean responses (m, q, p), NaN where there is none, and the sampling variance of each mean (m, q), NaN where there are not two replicates."
     if not isinstance(responses, Mapping) or len(responses) < 2:
         raise TypeError("responses must be a dict of model name to responses, with at least two models.")
-    means, variances = {}, {}
-    for name, answers in responses.items():
-        rows = [np.asarray(row, dtype=float) for row in answers]
-        odd = next((j for j, row in enumerate(rows) if row.ndim != 2 or not len(row) or not np.isfinite(row).all()), None)
-        if not rows or odd is not None:
-            what = "is empty" if not rows else f"has at query {odd} an array of shape {rows[odd].shape}" + ("" if np.isfinite(rows[odd]).all() else " with NaN or infinite values")
-            raise ValueError(f"responses[{name!r}] {what}; each query needs finite replicates of shape (n_replicates, p), at least one. "
-                             "For an array: (n_queries, n_replicates, p); one answer each is `answers[:, None]`.")
-        means[name] = [row.mean(0) for row in rows]
-        variances[name] = [row.var(0, ddof=1).sum() / len(row) if len(row) > 1 else np.nan for row in rows]
-    shapes = {name: {(len(rows), len(row)) for row in rows} for name, rows in means.items()}
-    if len(set().union(*shapes.values())) > 1:
-        raise ValueError(f"responses must be to the same queries in one embedding, but (n_queries, p) differ: {({name: sorted(found) for name, found in shapes.items()})}.")
-    return tuple(means), np.array([*means.values()]), np.array([*variances.values()])
+    tables = {name: checked_answers(name, answers, partial) for name, answers in responses.items()}
+    shapes = {name: {(len(rows), row.shape[1]) for row in rows if len(row)} or {(len(rows), None)} for name, rows in tables.items()}
+    if len(set().union(*shapes.values())) > 1 or (None in next(iter(next(iter(shapes.values()))))):
+        raise ValueError(f"responses must be to the same queries in one embedding, but (n_queries, p) differ: {({name: sorted(found, key=str) for name, found in shapes.items()})}.")
+    (q, p), = next(iter(shapes.values()))
+    means, variances = np.full((len(tables), q, p), np.nan), np.full((len(tables), q), np.nan)
+    for i, rows in enumerate(tables.values()):
+        for j, row in enumerate(rows):
+            if len(row):
+                means[i, j] = row.mean(0)
+            if len(row) > 1:
+                variances[i, j] = row.var(0, ddof=1).sum() / len(row)
+    return tuple(tables), means, variances
 
 # %% ../nbs/56_perspective.ipynb #12f932ff
 def perspective_distance(responses: Mapping[str, Any], normalize: str = "rms", debias: bool = False, n_resamples: int = 0,
-                         seed: int | np.random.Generator = 0) -> ModelDistance:
+                         seed: int | np.random.Generator = 0, partial: bool = False) -> ModelDistance:
     """Distances between models by their answers to the same queries.
 
     Parameters
@@ -65,6 +86,9 @@ def perspective_distance(responses: Mapping[str, Any], normalize: str = "rms", d
         Also compute the distances on so many random halves of the queries, for `.interval` and the ellipses of a map.
     seed : int or numpy.random.Generator
         For the halves.
+    partial : bool, default False
+        Allow queries without an answer: an empty array in the place of the replicates. Distances are then taken from the
+        queries that both models answered, and scaled to all by what each query contributes on average.
 
     Returns
     -------
@@ -81,16 +105,17 @@ def perspective_distance(responses: Mapping[str, Any], normalize: str = "rms", d
     Helm et al. (2024), arXiv:2406.11938 and arXiv:2410.01106; Acharyya et al. (2024), arXiv:2409.17308.
     """
     check_option("normalize", normalize, tuple(NORMALIZATIONS))
-    models, X, variance = _mean_responses(responses)
+    models, X, variance = mean_responses(responses, partial)
     count, q = check_count("n_resamples", n_resamples, 0), X.shape[1]
-    if debias and np.isnan(variance).any():
-        model, query = np.argwhere(np.isnan(variance))[0]
+    single = np.isnan(variance) & ~np.isnan(X[:, :, 0])
+    if debias and single.any():
+        model, query = np.argwhere(single)[0]
         raise ValueError(f"debias needs two replicates of every answer; {models[model]!r} has one at query {query}.")
     halves = random_halves(q, count, seed, "queries", 4)
     squared = _squared_by_query(X) - (_noise(variance) if debias else 0)                 # (q, m, m)
     draws = np.stack([_summed(squared[rows], normalize) for rows in halves]) if count else None
     return ModelDistance(_summed(squared, normalize), models, "perspective", False, dict(n_queries=q, normalize=normalize, debias=debias),
-                         DEBIASED if debias else CLAIMS, draws=draws)
+                         DEBIASED if debias else PARTIAL if np.isnan(X).any() else CLAIMS, draws=draws)
 
 
 def _squared_by_query(X: np.ndarray) -> np.ndarray:
@@ -107,16 +132,29 @@ def _noise(variance: np.ndarray) -> np.ndarray:
 
 
 def _summed(squared: np.ndarray, normalize: str) -> np.ndarray:
-    return np.sqrt(np.maximum(squared.sum(0), 0)) * NORMALIZATIONS[normalize](len(squared))
+    total = _from_shared(squared) if np.isnan(squared).any() else squared.sum(0)
+    return np.sqrt(np.maximum(total, 0)) * NORMALIZATIONS[normalize](len(squared))
+
+
+def _from_shared(squared: np.ndarray) -> np.ndarray:
+    "Sums over queries, (m, m), from those that both models answered: (q, m, m) with NaN where they did not."
+    known, apart = ~np.isnan(squared), ~np.eye(squared.shape[1], dtype=bool)
+    counts = (known & apart).sum((1, 2))
+    usual = np.maximum(np.where(known & apart, squared, 0).sum((1, 2)), 0) / np.maximum(counts, 1)     # of a query, over pairs of models
+    weight = np.tensordot(usual, known, 1)
+    if (weight[apart] == 0).any():
+        s, r = np.argwhere((weight == 0) & apart)[0]
+        raise ValueError(f"partial: models {s} and {r} (from 0) have no query in common that tells any models apart; leave one of them out.")
+    return np.nansum(squared, 0) * usual.sum() / np.where(weight > 0, weight, 1)
 
 
 def perspective_space(responses: Mapping[str, Any], normalize: str = "rms", n_components: int = 2, debias: bool = False, n_resamples: int = 0,
-                      seed: int | np.random.Generator = 0) -> ModelManifold:
+                      seed: int | np.random.Generator = 0, partial: bool = False) -> ModelManifold:
     """The map of generative models: classical scaling of the distances between their mean answers.
 
     Parameters
     ----------
-    responses, normalize, debias, n_resamples, seed
+    responses, normalize, debias, n_resamples, seed, partial
         As in `perspective_distance`.
     n_components : int, default 2
         Coordinates of the map.
@@ -139,7 +177,160 @@ def perspective_space(responses: Mapping[str, Any], normalize: str = "rms", n_co
     >>> perspective_space({'a': [[[0.0]], [[0.0]]], 'b': [[[3.0]], [[4.0]]]}, 'frobenius', n_components=1).distances[0, 1]
     np.float64(5.0)
     """
-    return model_manifold(perspective_distance(responses, normalize, debias, n_resamples, seed), n_components)
+    return model_manifold(perspective_distance(responses, normalize, debias, n_resamples, seed, partial), n_components)
+
+# %% ../nbs/56_perspective.ipynb #4a24e9cc
+def embed_answers(answers: Mapping[str, Sequence[Any]], encoder: Callable[[list[str]], Any]) -> dict[str, list[np.ndarray]]:
+    """Raw answers as vectors, ready for `perspective_distance` and its kin.
+
+    Parameters
+    ----------
+    answers : dict of model name to sequence over queries
+        For each query an answer (str), several (a list of str), or None where there is none.
+    encoder : callable
+        From a list of n texts to an array (n, p).
+
+    Returns
+    -------
+    dict of model name to list of arrays (n_replicates, p), one per query
+        Queries without an answer have an empty array; they need `partial=True`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an answer is not a str, or the encoder does not return one vector per text.
+
+    Examples
+    --------
+    >>> length = lambda texts: np.array([[len(text)] for text in texts])
+    >>> [row.tolist() for row in embed_answers({'a': ['yes', ['no', 'never']]}, length)['a']]
+    [[[3.0]], [[2.0], [5.0]]]
+    """
+    rows = {model: [[] if answer is None else [answer] if isinstance(answer, str) else list(answer) for answer in given] for model, given in answers.items()}
+    for model, given in rows.items():
+        odd = next(((j, text) for j, texts in enumerate(given) for text in texts if not isinstance(text, str)), None)
+        if odd is not None:
+            raise TypeError(f"answers[{model!r}] must hold texts; at query {odd[0]} there is {odd[1]!r:.60}. A missing answer is None.")
+    texts = list(dict.fromkeys(text for given in rows.values() for own in given for text in own))
+    if not texts:
+        raise ValueError("answers holds no text at all.")
+    vectors = np.asarray(encoder(texts), dtype=float)
+    if vectors.ndim != 2 or len(vectors) != len(texts):
+        raise ValueError(f"encoder must return an array (n, p) with one row per text: {len(texts)} texts went in, shape {vectors.shape} came out.")
+    at = {text: row for row, text in enumerate(texts)}
+    return {model: [vectors[[at[text] for text in own]] for own in given] for model, given in rows.items()}
+
+# %% ../nbs/56_perspective.ipynb #c28dcf58
+@dataclass(frozen=True, eq=False, repr=False)
+class AnswerTest:
+    """Whether two models answer differently: what `answer_test` returns.
+
+    Attributes
+    ----------
+    statistic, pvalue : float
+        Of all queries together: beyond the models' own sampling.
+    query_statistic, query_pvalue, query_qvalue : ndarray of shape (q,)
+        Of each query; q-values by Benjamini and Hochberg.
+    rewording_statistic, rewording_pvalue : float or None
+        t of the difference beyond rewording, where wordings were given.
+    models : (str, str)
+    n_resamples, seed : int
+    """
+
+    statistic: float
+    pvalue: float
+    query_statistic: np.ndarray = field(repr=False)
+    query_pvalue: np.ndarray = field(repr=False)
+    query_qvalue: np.ndarray = field(repr=False)
+    rewording_statistic: float | None
+    rewording_pvalue: float | None
+    models: tuple[str, str]
+    n_resamples: int
+    seed: int
+
+    def to_frame(self) -> Any:
+        "A pandas DataFrame with one row per query, the most different first."
+        table = need("pandas", "plot").DataFrame({"query": np.arange(len(self.query_pvalue)), "statistic": self.query_statistic,
+                                                  "pvalue": self.query_pvalue, "qvalue": self.query_qvalue})
+        return table.sort_values(["pvalue", "statistic"], ascending=[True, False], kind="stable").reset_index(drop=True)
+
+    def __repr__(self) -> str:
+        beyond = "" if self.rewording_pvalue is None else f"; beyond rewording: p = {self.rewording_pvalue:.2g}"
+        return (f"AnswerTest({self.models[0]!r} and {self.models[1]!r}, {len(self.query_pvalue)} queries): beyond sampling: p = {self.pvalue:.2g}{beyond}; "
+                f"{(self.query_qvalue <= 0.05).sum()} queries at a false discovery rate of 5 %")
+
+# %% ../nbs/56_perspective.ipynb #c3a172e7
+def answer_test(responses: Mapping[str, Any], a: str, b: str, wordings: Sequence | None = None, n_resamples: int = 9999,
+                seed: int | np.random.Generator = 0) -> AnswerTest:
+    """Whether two models answer differently, beyond their own sampling, and beyond harmless rewording.
+
+    Parameters
+    ----------
+    responses : dict of model name to array (n_queries, n_replicates, p)
+        As in `perspective_distance`. Some query needs at least two replicates of a or b.
+    a, b : str
+        The two models.
+    wordings : sequence of n_queries labels, optional
+        Rows with the same label are one query in different words. At least five queries in at least two wordings each.
+    n_resamples : int, default 9999
+        Permutations.
+    seed : int or numpy.random.Generator
+
+    Returns
+    -------
+    AnswerTest
+
+    Raises
+    ------
+    TypeError, ValueError
+        If answers are missing or too few, or the labels do not fit.
+
+    References
+    ----------
+    Acharyya, Priebe & Helm (2025), arXiv:2509.10963, for the composite null.
+    """
+    if not isinstance(responses, Mapping) or a not in responses or b not in responses or a == b:
+        raise ValueError(f"a and b must be two models of responses; got {a!r} and {b!r}.")
+    count, seed = check_count("n_resamples", n_resamples, 1), as_seed(seed)
+    _, X, _ = mean_responses({a: responses[a], b: responses[b]})
+    sides, rng = [checked_answers(name, responses[name]) for name in (a, b)], np.random.default_rng(seed)
+    if all(len(row) + len(other) < 3 for row, other in zip(*sides)):
+        raise ValueError("responses: with one answer of either model to every query nothing tells sampling from difference; ask again.")
+    drawn = np.stack([_contrast(np.vstack([row, other]), len(row), count, rng) for row, other in zip(*sides)])      # (q, 1 + B)
+    below = lambda values: (1 + (values[..., 1:] >= values[..., :1] * (1 - 1e-9)).sum(-1)) / (count + 1)
+    total, pvalues = drawn.sum(0), below(drawn)
+    t, p = (None, None) if wordings is None else _beyond_rewording(X, wordings)
+    return AnswerTest(float(total[0]), float(below(total)), drawn[:, 0], pvalues, benjamini_hochberg(pvalues), t, p, (a, b), count, seed)
+
+
+def _contrast(pooled: np.ndarray, first: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    "Squared distance of the means of the first replicates and the rest, per scatter, as given and permuted: (1 + count,)."
+    R = len(pooled)
+    away = pooled - pooled.mean(0)
+    gram = away @ away.T
+    signs = np.where(np.arange(R) < first, 1 / first, -1 / (R - first))
+    signs = np.vstack([signs, rng.permuted(np.tile(signs, (count, 1)), axis=1)])
+    scatter = np.trace(gram)
+    return np.maximum(np.einsum("br,rs,bs->b", signs, gram, signs, optimize=True), 0) / scatter if scatter > 0 else np.zeros(count + 1)
+
+
+def _beyond_rewording(X: np.ndarray, wordings: Sequence) -> tuple[float, float]:
+    "t and one-sided p of the two models' squared distance (2, q, p) in the same words less a model's between wordings."
+    from scipy.stats import ttest_1samp
+    labels = np.asarray(wordings)
+    if labels.shape != (X.shape[1],):
+        raise ValueError(f"wordings must be {X.shape[1]} labels, one per row of the responses; got shape {labels.shape}.")
+    excess = []
+    for label in np.unique(labels):
+        own = X[:, labels == label]                                                            # (2, w, p)
+        w = own.shape[1]
+        if w > 1:
+            within = ((own - own.mean(1, keepdims=True)) ** 2).sum() / (w - 1)                 # half the mean square over pairs, of both models
+            excess.append(((own[0] - own[1]) ** 2).sum() / w - within)
+    if len(excess) < 5:
+        raise ValueError(f"wordings must give at least five queries in two or more wordings; got {len(excess)}.")
+    found = ttest_1samp(excess, 0, alternative="greater")
+    return float(found.statistic), float(found.pvalue)
 
 # %% ../nbs/56_perspective.ipynb #a0e2367a
 @dataclass(frozen=True, eq=False)
@@ -195,11 +386,13 @@ def query_curve(responses: Mapping[str, Any], metric: Any, sizes: Sequence[int],
     -------
     QueryCurve
     """
-    models, X, _ = _mean_responses(responses)
+    models, X, _ = mean_responses(responses)
     q = X.shape[1]
     sizes = tuple(check_count("sizes", size, 1, q, f"there are {q} queries") for size in sizes)
+    if not sizes:
+        raise ValueError("sizes must hold at least one number of queries; got none.")
     check_count("repeats", repeats, 1)
-    squared, rng = _squared_by_query(X), np.random.default_rng(seed)
+    squared, rng = _squared_by_query(X), as_rng(seed)
     subsets = [[rng.permutation(q)[:size] for _ in range(1 if size == q else repeats)] for size in sizes]
     scores = np.array([[_explained(squared[rows], models, metric, groups, n_components, unseen) for rows in progress(own, f"{size} queries")]
                        * (repeats if size == q else 1) for size, own in zip(sizes, subsets)])
@@ -209,6 +402,253 @@ def query_curve(responses: Mapping[str, Any], metric: Any, sizes: Sequence[int],
 def _explained(squared: np.ndarray, models: Sequence[str], metric: Any, groups: Any, c: int, unseen: bool) -> float:
     with any_axes():
         return model_manifold(_summed(squared, "rms"), c, models).correlate(metric, n_permutations=1, groups=groups, unseen=unseen).variance_explained
+
+# %% ../nbs/56_perspective.ipynb #9201ea75
+@dataclass(frozen=True, eq=False, repr=False)
+class MetricPrediction:
+    """A metric predicted from a map of models, with intervals: what `predict_metric` returns.
+
+    Attributes
+    ----------
+    models : tuple of m names
+    metric : ndarray of shape (m,)
+        As given, NaN where it is not known.
+    prediction, lower, upper : ndarray of shape (m,)
+        For every model from the graded models outside its group (if it is graded itself), or from all graded ones.
+    level, shrinkage : float
+    n_groups : int
+        Groups of graded models.
+    """
+
+    models: tuple[str, ...]
+    metric: np.ndarray = field(repr=False)
+    prediction: np.ndarray = field(repr=False)
+    lower: np.ndarray = field(repr=False)
+    upper: np.ndarray = field(repr=False)
+    level: float
+    shrinkage: float
+    n_groups: int
+
+    @property
+    def graded(self) -> np.ndarray:
+        "Whose metric is known, (m,) bool."
+        return np.isfinite(self.metric)
+
+    @property
+    def coverage(self) -> float:
+        "Share of the graded models whose metric lies in their interval, which was made without their group."
+        at = self.graded
+        return float(((self.lower <= self.metric) & (self.metric <= self.upper))[at].mean())
+
+    @property
+    def variance_explained(self) -> float:
+        "1 - squared error of the left-out predictions / variance of the metric."
+        y = self.metric[self.graded]
+        return float(1 - ((y - self.prediction[self.graded]) ** 2).sum() / ((y - y.mean()) ** 2).sum())
+
+    def to_frame(self) -> Any:
+        "A pandas DataFrame with one row per model."
+        pandas = need("pandas", "plot")
+        return pandas.DataFrame({"metric": self.metric, "prediction": self.prediction, "lower": self.lower, "upper": self.upper},
+                                index=pandas.Index(self.models, name="model"))
+
+    def __repr__(self) -> str:
+        return (f"MetricPrediction({len(self.models)} models, {int(self.graded.sum())} graded, {self.n_groups} groups): variance explained {self.variance_explained:.2f}, "
+                f"{self.level:.0%} intervals cover {self.coverage:.1%} of the graded models, median width {np.median(self.upper - self.lower):.3g}")
+
+# %% ../nbs/56_perspective.ipynb #e83b565c
+def ridge_on_map(
+    squared: np.ndarray,              # (m, m): squared distances
+    train: np.ndarray, test: np.ndarray,
+    metric: np.ndarray,               # (m,)
+    shrinkage: float,
+) -> np.ndarray:                      # (len(test),)
+    "Predictions from all coordinates of the map that the training models make."
+    from scipy.linalg import LinAlgError, solve
+    own, new = squared[np.ix_(train, train)], squared[np.ix_(test, train)]
+    rows, center = own.mean(0), metric[train].mean()
+    B = -(own - rows - rows[:, None] + rows.mean()) / 2
+    K = -(new - rows - new.mean(1, keepdims=True) + rows.mean()) / 2
+    ridge = shrinkage * max(np.trace(B) / len(train), 1e-300)
+    try:
+        weights = solve(B + ridge * np.eye(len(train)), metric[train] - center, assume_a="pos")
+    except LinAlgError:                                               # a map with negative mass: its positive part
+        values, vectors = np.linalg.eigh(B)
+        weights = vectors @ (np.where(values > 0, 1 / (np.maximum(values, 0) + ridge), 0) * (vectors.T @ (metric[train] - center)))
+    return center + K @ weights
+
+
+def _left_out_pairs(squared: np.ndarray, y: np.ndarray, code: np.ndarray, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
+    "Predictions of target t, and residuals of i, from graded models outside the groups of both: (m, m) each, NaN where i does not serve t."
+    m, graded = len(y), np.isfinite(y)
+    center, residual = np.full((2, m, m), np.nan)
+    groups, new = np.unique(code[graded]), np.flatnonzero(~graded)
+    inside = {g: np.flatnonzero(graded & (code == g)) for g in groups}
+    for h in progress(groups, "groups left out"):
+        for g in [*groups[groups < h], None]:
+            targets = new if g is None else inside[g]
+            train = np.flatnonzero(graded & (code != h) & (True if g is None else code != g))
+            found = ridge_on_map(squared, train, np.r_[inside[h], targets], y, shrinkage)
+            of_h, of_targets = found[:len(inside[h])], found[len(inside[h]):]
+            center[np.ix_(targets, inside[h])] = of_targets[:, None]
+            residual[np.ix_(targets, inside[h])] = np.abs(y[inside[h]] - of_h)
+            if g is not None:
+                center[np.ix_(inside[h], targets)] = of_h[:, None]
+                residual[np.ix_(inside[h], targets)] = np.abs(y[targets] - of_targets)
+    return center, residual
+
+# %% ../nbs/56_perspective.ipynb #48eab7b0
+def predict_metric(D: Any, metric: Any, groups: Any = None, level: float = 0.9, shrinkage: float = 0.05) -> MetricPrediction:
+    """Predict what some models can do from the map of all, with intervals.
+
+    Parameters
+    ----------
+    D : ModelDistance or array (m, m)
+    metric : dict or pandas Series of model name to number, or sequence of m numbers
+        Models that are missing, or NaN, are predicted. Graded ones are predicted as if their group were not.
+    groups : sequence of m labels, or dict of model name to label, optional
+        Families. By default every model is its own.
+    level : float, default 0.9
+    shrinkage : float, default 0.05
+        Of the ridge regression, in units of the map's mean eigenvalue. Anything from 0.03 to 0.3 does about the same.
+
+    Returns
+    -------
+    MetricPrediction
+
+    Raises
+    ------
+    ValueError
+        If fewer than three groups or eight models are graded, or names do not fit.
+
+    References
+    ----------
+    Barber, Candès, Ramdas & Tibshirani (2021), Annals of Statistics 49, for the intervals.
+    """
+    check_level("level", level)
+    if not shrinkage > 0:
+        raise ValueError(f"shrinkage must be positive; got {shrinkage}.")
+    map_of = model_manifold_names(D)
+    names, squared = map_of
+    if isinstance(metric, Mapping):
+        metric = {name: np.nan if metric.get(name) is None else metric[name] for name in names}
+    y = np.asarray(by_model(metric, names, "metric"), dtype=float)
+    code = np.arange(len(names)) if groups is None else np.unique([str(own) for own in by_model(groups, names, "groups")], return_inverse=True)[1]
+    graded = np.isfinite(y)
+    if y.shape != (len(names),) or code.shape != y.shape or graded.sum() < 8 or len(np.unique(code[graded])) < 3:
+        raise ValueError(f"metric and groups must have an entry for each of {len(names)} models, with at least eight graded in three groups; "
+                         f"got {int(graded.sum())} graded in {len(np.unique(code[graded]))} groups.")
+    prediction, lower, upper = np.empty((3, len(names)))
+    for g in [*np.unique(code[graded]), None]:
+        test = np.flatnonzero(~graded if g is None else graded & (code == g))
+        if len(test):
+            prediction[test] = ridge_on_map(squared, np.flatnonzero(graded & (True if g is None else code != g)), test, y, shrinkage)
+    for t, (mu, error) in enumerate(zip(*_left_out_pairs(squared, y, code, shrinkage))):
+        lower[t], upper[t] = jackknife_plus(mu[np.isfinite(mu)], error[np.isfinite(error)], level)
+    return MetricPrediction(names, y, prediction, lower, upper, level, shrinkage, len(np.unique(code[graded])))
+
+
+def jackknife_plus(center: np.ndarray, residual: np.ndarray, level: float) -> tuple[float, float]:
+    "Limits from left-out predictions of the target and residuals of the others, (n,) each; infinite where n is too small."
+    n = len(center)
+    low, high = int(np.floor((1 - level) * (n + 1) + 1e-9)), int(np.ceil(level * (n + 1) - 1e-9))
+    return (np.sort(center - residual)[low - 1] if low else -np.inf), (np.sort(center + residual)[high - 1] if high <= n else np.inf)
+
+
+def model_manifold_names(D: Any) -> tuple[tuple[str, ...], np.ndarray]:
+    "Names and squared distances of a ModelDistance or a matrix, checked."
+    with any_axes():
+        M = model_manifold(D, 1)
+    return M.models, M.distances ** 2
+
+# %% ../nbs/56_perspective.ipynb #2d12e964
+@dataclass(frozen=True, eq=False)
+class QueryChoice:
+    """Queries that tell models apart: what `choose_queries` returns.
+
+    Attributes
+    ----------
+    queries : tuple of int
+        Row numbers, best first.
+    votes : ndarray of shape (q,)
+        How often and how early each query was chosen, between 0 and 1.
+    n_resamples, seed : int
+    """
+
+    queries: tuple[int, ...]
+    votes: np.ndarray = field(repr=False)
+    n_resamples: int
+    seed: int
+
+    def of(self, responses: Mapping[str, Any]) -> dict[str, list]:
+        "The responses to these queries alone."
+        return {name: [answers[j] for j in self.queries] for name, answers in responses.items()}
+
+
+def choose_queries(responses: Mapping[str, Any], n_queries: int, metric: Any = None, groups: Any = None, shrinkage: float = 0.05,
+                   n_resamples: int = 8, seed: int | np.random.Generator = 0) -> QueryChoice:
+    """Choose the queries to ask a new model.
+
+    Parameters
+    ----------
+    responses : dict of model name to responses
+        As in `perspective_distance`.
+    n_queries : int
+        How many.
+    metric : optional
+        What they should predict, as in `predict_metric`, of all models. Without it the map of all queries is to be kept.
+    groups, shrinkage
+        As in `predict_metric`.
+    n_resamples : int, default 8
+        Choices, each on a random 70 % of the groups.
+    seed : int or numpy.random.Generator
+
+    Returns
+    -------
+    QueryChoice
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `perspective_distance`; if a metric is missing, or there are fewer than eight groups.
+    """
+    names, X, _ = mean_responses(responses)
+    count, times, seed = check_count("n_queries", n_queries, 1, X.shape[1], f"there are {X.shape[1]} queries"), check_count("n_resamples", n_resamples, 1), as_seed(seed)
+    y = None if metric is None else np.asarray(by_model(metric, names, "metric"), dtype=float)
+    code = np.arange(len(names)) if groups is None else np.unique([str(own) for own in by_model(groups, names, "groups")], return_inverse=True)[1]
+    if code.max() < 7 or (y is not None and (y.shape != (len(names),) or not np.isfinite(y).all())):
+        raise ValueError(f"metric must be finite for all {len(names)} models, of at least eight groups; got {code.max() + 1} groups.")
+    squared, rng, votes = _squared_by_query(X), np.random.default_rng(seed), np.zeros(X.shape[1])
+    for _ in progress(range(times), "choices of queries"):
+        rows = np.flatnonzero(np.isin(code, rng.permutation(code.max() + 1)[:max(5, round(0.7 * (code.max() + 1)))]))
+        folds = rng.permutation(code.max() + 1)[code[rows]] % 5
+        loss = _kept_map(squared, rows) if y is None else _left_out_loss(rows, folds, y, shrinkage)
+        votes[_greedy(squared, count, loss)] += (1 + np.arange(count)) ** -0.5 / times
+    return QueryChoice(tuple(np.argsort(-votes, kind="stable")[:count].tolist()), votes, times, seed)
+
+# %% ../nbs/56_perspective.ipynb #b48738f1
+def _greedy(squared: np.ndarray, count: int, loss: Callable[[np.ndarray], float]) -> list[int]:
+    "Queries chosen one after the other, each to make the loss of the summed squares smallest."
+    chosen, total = [], np.zeros(squared.shape[1:])
+    for _ in range(count):
+        left = [j for j in range(len(squared)) if j not in chosen]
+        chosen.append(left[int(np.argmin([loss(total + squared[j]) for j in left]))])
+        total = total + squared[chosen[-1]]
+    return chosen
+
+
+def _left_out_loss(rows: np.ndarray, folds: np.ndarray, y: np.ndarray, shrinkage: float) -> Callable[[np.ndarray], float]:
+    parts = [(rows[folds != fold], rows[folds == fold]) for fold in np.unique(folds)]
+    return lambda total: sum(((y[test] - ridge_on_map(total, train, test, y, shrinkage)) ** 2).sum() for train, test in parts)
+
+
+def _kept_map(squared: np.ndarray, rows: np.ndarray) -> Callable[[np.ndarray], float]:
+    "Minus the alignment of inner products with those of all queries."
+    def inner(total: np.ndarray) -> np.ndarray:
+        own = total[np.ix_(rows, rows)]
+        return own - own.mean(0) - own.mean(0)[:, None] + own.mean()
+    whole = inner(squared.sum(0))
+    return lambda total: -float((inner(total) * whole).sum() / max(np.linalg.norm(inner(total)), 1e-300))
 
 # %% ../nbs/56_perspective.ipynb #1f9cdb82
 @dataclass(frozen=True)

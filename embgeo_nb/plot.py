@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import check_count, check_level, check_option, need
+from .common import as_numbers, check_count, check_kind, check_level, check_option, need
 from .manifold import ModelManifold, ModelTree, by_model
 from .frame import frame
 
@@ -27,13 +27,13 @@ LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2))
 GREY = "#777777"
 
 _STYLE = {
-    "figure.dpi": 96, "figure.facecolor": "white", "savefig.facecolor": "white", "savefig.dpi": 300, "figure.constrained_layout.use": True,
-    "font.size": 10, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.labelsize": 10, "legend.fontsize": 9, "xtick.labelsize": 9, "ytick.labelsize": 9,
-    "axes.facecolor": "white", "axes.edgecolor": "#444444", "axes.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False,
+    "figure.dpi": 96, "figure.facecolor": "white", "savefig.facecolor": "white", "savefig.dpi": 300,
+    "figure.constrained_layout.use": True, "font.size": 10, "axes.titlesize": 10, "axes.titlelocation": "left",
+    "axes.labelsize": 10, "legend.fontsize": 9, "xtick.labelsize": 9, "ytick.labelsize": 9, "axes.facecolor": "white",
+    "axes.edgecolor": "#444444", "axes.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False,
     "text.color": "#111111", "axes.labelcolor": "#111111", "xtick.color": "#444444", "ytick.color": "#444444",
-    "xtick.labelcolor": "#111111", "ytick.labelcolor": "#111111",
-    "text.parse_math": False,
-    "axes.grid": False, "legend.frameon": False, "lines.linewidth": 1.6, "hatch.linewidth": 0.6, "pdf.fonttype": 42, "svg.fonttype": "none",
+    "xtick.labelcolor": "#111111", "ytick.labelcolor": "#111111", "text.parse_math": False, "axes.grid": False,
+    "legend.frameon": False, "lines.linewidth": 1.6, "hatch.linewidth": 0.6, "pdf.fonttype": 42, "svg.fonttype": "none",
 }
 
 
@@ -44,7 +44,8 @@ def style() -> Iterator[None]:
     with matplotlib.rc_context(_STYLE):
         yield
         interactive = matplotlib.is_interactive()
-    matplotlib.interactive(interactive)      # a backend that is loaded by the first figure, as Jupyter's is, may have switched it on
+    # a backend that is loaded by the first figure, as Jupyter's is, may have switched it on
+    matplotlib.interactive(interactive)
 
 
 def _axes(ax: Any, width: float, height: float) -> Any:
@@ -63,15 +64,17 @@ def _rows(ax: Any, places: Sequence[float], names: Sequence[str]) -> None:
     ax.set_yticks(places, names)
     _as_written(*(label for tick in ax.yaxis.get_major_ticks() for label in (tick.label1, tick.label2)))
 
-
+# %% ../nbs/60_plot.ipynb #abe04ae6
 def _beside(ax: Any, *handles: Any, **options: Any) -> Any:
     "A legend to the right of the axes, where no data are."
     place = dict(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, alignment="left")
     return ax.legend(*handles, **{**place, **options})
 
 # %% ../nbs/60_plot.ipynb #0e4466c5
-def _place_labels(ax: Any, points: np.ndarray, names: Sequence[str], others: np.ndarray | None = None, size: float = 9) -> None:
-    "Names beside their points (in data coordinates), moved until they overlap neither each other nor a point, nor any of `others`."
+def _place_labels(ax: Any, points: np.ndarray, names: Sequence[str], others: np.ndarray | None = None,
+                  size: float = 9) -> None:
+    """Names beside their points (in data coordinates), moved until they overlap neither each other nor a point, nor any
+    of `others`."""
     figure = ax.figure
     figure.draw_without_rendering()                                     # layout, aspect and limits are final now
     at = ax.transData.transform(points)
@@ -81,7 +84,8 @@ def _place_labels(ax: Any, points: np.ndarray, names: Sequence[str], others: np.
     frame = np.array(ax.get_window_extent().extents)
     taken = dots
     for index in sorted(range(len(names)), key=lambda index: -len(names[index])):
-        text = ax.annotate(names[index], points[index], (0, 0), textcoords="offset points", size=size, annotation_clip=False, zorder=4)
+        text = ax.annotate(names[index], points[index], (0, 0), textcoords="offset points", size=size,
+                           annotation_clip=False, zorder=4)
         text.set_in_layout(False)
         x0, y0, x1, y1 = text.get_window_extent().extents
         half = np.array([x1 - x0, y1 - y0]) / 2
@@ -104,9 +108,10 @@ def _place_labels(ax: Any, points: np.ndarray, names: Sequence[str], others: np.
         if radius > 10:
             near = np.clip(at[index], corner, corner + 2 * half)
             ax.annotate("", points[index], (near - at[index]) / unit, textcoords="offset points",
-                        arrowprops=dict(arrowstyle="-", color=GREY, linewidth=0.6, shrinkA=0, shrinkB=3), zorder=1).set_in_layout(False)
+                        arrowprops=dict(arrowstyle="-", color=GREY, linewidth=0.6, shrinkA=0,
+                                        shrinkB=3), zorder=1).set_in_layout(False)
 
-
+# %% ../nbs/60_plot.ipynb #cc7f5ca4
 def _groups(values: Sequence, most: int = len(PALETTE)) -> list[tuple[str, np.ndarray]]:
     "(name, mask) of each group, the most frequent first; beyond `most` of them the rest together."
     values = np.asarray([str(value) for value in values])
@@ -119,17 +124,19 @@ def _groups(values: Sequence, most: int = len(PALETTE)) -> list[tuple[str, np.nd
     return [*((name, values == name) for name in kept), (f"{len(names) - len(kept)} others", ~np.isin(values, kept))]
 
 # %% ../nbs/60_plot.ipynb #45ab03e0
-def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[str] = True, components: tuple[int, int] = (0, 1),
-                  color_name: str = "", cmap: str = "cividis", ax: Any = None) -> Any:
+def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[str] = True,
+                  components: tuple[int,
+                                    int] = (0, 1), color_name: str = "", cmap: str = "cividis", ax: Any = None) -> Any:
     """The map of a population of models.
 
     Parameters
     ----------
     M : ModelManifold
-        Models added later are drawn as hollow markers. Where the places' covariances are known, ellipses (95 %) are drawn.
+        Models added later are drawn as hollow markers. Where the places' covariances are known, ellipses (95 %) are
+        drawn.
     color : sequence of m, or dict of model name to value, optional
-        Numbers become a colour scale, and larger markers the larger they are; anything else becomes groups with a colour
-        and a marker each, and a legend. A dict or pandas Series is read by name.
+        Numbers become a colour scale, and larger markers the larger they are; anything else becomes groups with a
+        colour and a marker each, and a legend. A dict or pandas Series is read by name.
     labels : bool or sequence of model names
         Whose names to write: all, none, or these.
     components : (int, int)
@@ -145,11 +152,12 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
     -------
     Axes
     """
-    m = len(M.models)
+    m = len(check_kind("M", M, "ModelManifold").models)
     across, up = components if M.n_components > 1 else (0, None)
     for axis in (across, up):
         if axis is not None:
-            check_count("components", axis, 0, M.n_components - 1, f"the map has {M.n_components} coordinates, counted from 0")
+            check_count("components", axis, 0, M.n_components - 1,
+                        f"the map has {M.n_components} coordinates, counted from 0")
     points = np.column_stack([M.coordinates[:, across], np.zeros(m) if up is None else M.coordinates[:, up]])
     color = _per_model(color, M.models)
     shown = set(labels if not isinstance(labels, bool) else M.models if labels else ())
@@ -161,7 +169,8 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
         if color is not None and color.dtype.kind in "biuf":
             colors = need("matplotlib", "plot").colormaps[cmap](_unit(color.astype(float)))
             _scatter(ax, points, fitted, colors, "o", 24 + 76 * _unit(color.astype(float)))
-            scale = need("matplotlib.cm", "plot").ScalarMappable(need("matplotlib.colors", "plot").Normalize(float(color.min()), float(color.max())), cmap)
+            scale = need("matplotlib.cm", "plot").ScalarMappable(
+                need("matplotlib.colors", "plot").Normalize(float(color.min()), float(color.max())), cmap)
             bar = ax.figure.colorbar(scale, ax=ax, label=color_name, shrink=0.8, aspect=25, pad=0.02)
             bar.outline.set_visible(False)
         elif color is not None:
@@ -179,7 +188,7 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
             _place_labels(ax, points[keep], [M.models[index] for index in keep], points)
     return ax
 
-
+# %% ../nbs/60_plot.ipynb #0ddcb38d
 def _per_model(values: Any, models: Sequence[str]) -> np.ndarray | None:
     if values is None:
         return None
@@ -199,11 +208,13 @@ def _scatter(ax: Any, points: np.ndarray, fitted: np.ndarray, colors: np.ndarray
     sizes, look = np.broadcast_to(sizes, len(points)), dict(marker=marker, zorder=3)
     ax.scatter(*points[fitted].T, c=colors[fitted], s=sizes[fitted], linewidths=0.5, edgecolors="white", **look)
     if not fitted.all():
-        ax.scatter(*points[~fitted].T, facecolors="none", edgecolors=colors[~fitted], s=sizes[~fitted], linewidths=1.6, **look)
+        ax.scatter(*points[~fitted].T, facecolors="none", edgecolors=colors[~fitted], s=sizes[~fitted], linewidths=1.6,
+                   **look)
 
 
 def _ellipses(ax: Any, centers: np.ndarray, covariances: np.ndarray, level: float = 0.95) -> None:
-    "Ellipses that hold `level` of a normal distribution with these covariances, (m, 2, 2); none where they are unknown."
+    """Ellipses that hold `level` of a normal distribution with these covariances, (m, 2, 2); none where they are
+    unknown."""
     from scipy.stats import chi2
     patches = need("matplotlib.patches", "plot")
     for center, covariance in zip(centers, covariances):
@@ -211,9 +222,11 @@ def _ellipses(ax: Any, centers: np.ndarray, covariances: np.ndarray, level: floa
             values, vectors = np.linalg.eigh(covariance)
             width, height = 2 * np.sqrt(chi2.ppf(level, 2) * np.maximum(values[::-1], 0))
             angle = np.degrees(np.arctan2(*vectors[::-1, 1]))
-            ax.add_patch(patches.Ellipse(center, width, height, angle=angle, facecolor="#00000010", edgecolor=GREY, linewidth=0.7, zorder=2))
+            ax.add_patch(
+                patches.Ellipse(center, width, height, angle=angle, facecolor="#00000010", edgecolor=GREY,
+                                linewidth=0.7, zorder=2))
 
-
+# %% ../nbs/60_plot.ipynb #f861d359
 def _label_axes(ax: Any, M: ModelManifold, across: int, up: int | None) -> None:
     name = lambda axis: f"coordinate {axis + 1}  ({M.explained[axis]:.0%} of positive eigenvalues)"
     ax.set_aspect("equal", adjustable="datalim")
@@ -242,7 +255,8 @@ def plot_eigenvalues(M: ModelManifold, ax: Any = None) -> Any:
     number = np.arange(1, len(share) + 1)
     kinds = [(f"on the map ({M.n_components})", number <= M.n_components, dict(color=PALETTE[0])),
              ("left over", (number > M.n_components) & (share >= 0), dict(facecolor="white", edgecolor=PALETTE[0])),
-             (f"negative ({M.negative_mass:.1%})", share < 0, dict(facecolor="white", edgecolor=PALETTE[1], hatch="////"))]
+             (f"negative ({M.negative_mass:.1%})", share < 0,
+              dict(facecolor="white", edgecolor=PALETTE[1], hatch="////"))]
     with style():
         ax = _axes(ax, 6.6, 2.8)
         for name, mask, look in kinds:
@@ -273,7 +287,7 @@ def plot_tree(T: ModelTree, color: Any = None, color_name: str = "", ax: Any = N
     Axes
     """
     from scipy.cluster.hierarchy import dendrogram
-    m = len(T.models)
+    m = len(check_kind("T", T, "ModelTree").models)
     color = _per_model(color, T.models)
     drawn = dendrogram(T.linkage, no_plot=True)
     with style():
@@ -284,10 +298,14 @@ def plot_tree(T: ModelTree, color: Any = None, color_name: str = "", ax: Any = N
         _rows(ax, [height[leaf] for leaf in range(m)], T.models)
         ax.yaxis.tick_right()
         ax.tick_params(axis="y", length=0, pad=8)
-        for name, mask, shade, marker in [] if color is None else [(*group, *look) for group, look in zip(_groups(color), zip(PALETTE, MARKERS))]:
-            ax.scatter(np.zeros(mask.sum()), [height[leaf] for leaf in np.flatnonzero(mask)], color=shade, marker=marker, s=28, clip_on=False, zorder=3, label=name)
+        for name, mask, shade, marker in [] if color is None else [
+            (*group, *look) for group, look in zip(_groups(color), zip(PALETTE, MARKERS))
+        ]:
+            ax.scatter(np.zeros(mask.sum()), [height[leaf] for leaf in np.flatnonzero(mask)], color=shade,
+                       marker=marker, s=28, clip_on=False, zorder=3, label=name)
         if color is not None:
-            ax.legend(title=color_name or None, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, alignment="left", borderaxespad=0)
+            ax.legend(title=color_name or None, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, alignment="left",
+                      borderaxespad=0)
         ax.spines["left"].set_visible(False)
         top = T.linkage[:, 2].max() or 1
         ax.set(xlim=(1.04 * top, 0), ylim=(0, 10 * m), xlabel=f"distance at which groups join ({T.method})")
@@ -317,7 +335,9 @@ def plot_query_curve(curve: Any, others: Mapping[str, float] | None = None, ax: 
             ax.axhline(level, color=color, linestyle=line, label=name)
         ax.axhline(0, color="#444444", linewidth=0.8)
         top = 1.08 * max(high.max(), *(others or {}).values(), 0.1)
-        ax.set(xlabel="number of queries", ylabel="variance explained,\nunseen groups", ylim=(max(-1.0, min(0, low.min()) - 0.05), top))
+        ax.set(xlabel="number of queries", ylabel="variance explained,\nunseen groups",
+               ylim=(max(-1.0,
+                         min(0, low.min()) - 0.05), top))
         ax.xaxis.get_major_locator().set_params(integer=True)
         _beside(ax)
     return ax
@@ -357,13 +377,14 @@ def uniform_band(n: int, at: np.ndarray, level: float = 0.95, simultaneous: bool
     if simultaneous:
         cells = np.diff(np.r_[0, at, 1])
         counts = np.random.default_rng(seed).multinomial(n, cells, size=n_draws)[:, :-1].cumsum(1)
-        smallest = 2 * np.minimum(binom.cdf(counts, n, at), binom.sf(counts - 1, n, at)).min(1)      # two-sided pointwise p, per draw
+        # two-sided pointwise p, per draw
+        smallest = 2 * np.minimum(binom.cdf(counts, n, at), binom.sf(counts - 1, n, at)).min(1)
         tail = np.quantile(smallest, tail)
     return binom.ppf(tail / 2, n, at) / n, binom.isf(tail / 2, n, at) / n
 
 # %% ../nbs/60_plot.ipynb #4d56e0eb
-def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.05, band: str | None = "simultaneous", scale: str = "linear",
-                 seed: int | np.random.Generator = 0, ax: Any = None) -> Any:
+def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.05, band: str | None = "simultaneous",
+                 scale: str = "linear", seed: int | np.random.Generator = 0, ax: Any = None) -> Any:
     """Share of the p-values below each threshold, against the diagonal.
 
     Parameters
@@ -376,7 +397,8 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
         The threshold whose rejected share is marked and written into the legend.
     band : {'simultaneous', 'pointwise'} or None
         95 % band of uniform p-values: one for every size of group, in greys that are darker the larger the group, where
-        there are no more than three sizes (those within a quarter of each other count as one); else for the smallest alone.
+        there are no more than three sizes (those within a quarter of each other count as one); else for the smallest
+        alone.
     scale : {'linear', 'log'}
         'log' shows small p-values.
     seed : int or numpy.random.Generator
@@ -388,7 +410,7 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
     Axes
     """
     check_option("scale", scale, ("linear", "log"))
-    check_option("band", band, ("simultaneous", "pointwise", None))
+    check_option("band", band, ("simultaneous", "pointwise", None)), check_level("alpha", alpha)
     curves = _curves(pvalues, labels)
     smallest = min(values.min() for _, values in curves)
     low = 0.0 if scale == "linear" else min(smallest, alpha / 10) * 0.8
@@ -397,7 +419,8 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
         at = np.linspace(0.005, 0.995, 199) if scale == "linear" else np.geomspace(low, 0.995, 150)
         sizes = _band_sizes([len(values) for _, values in curves]) if band else []
         for size, grey in zip(sizes, ("#E2E2E2", "#CDCDCD", "#B5B5B5")):
-            ends = (np.maximum(end, low) for end in uniform_band(size, at, simultaneous=band == "simultaneous", seed=seed))
+            ends = (np.maximum(end, low)
+                    for end in uniform_band(size, at, simultaneous=band == "simultaneous", seed=seed))
             ax.fill_between(at, *ends, color=grey, linewidth=0, label=f"uniform, 95 %, n = {size:,}", zorder=0)
         ax.plot([low, 1], [low, 1], color=GREY, linewidth=0.8, zorder=1)
         for (name, values), color, line, marker in zip(curves, PALETTE, LINES, MARKERS):
@@ -405,10 +428,12 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
             share = np.arange(1, len(ordered) + 1) / len(ordered)
             rejected = (ordered <= alpha).mean()
             ax.step(np.r_[low, ordered, 1], np.r_[0, share, 1], where="post", color=color, linestyle=line, zorder=2)
-            ax.plot(alpha, max(rejected, low), color=color, linestyle=line, marker=marker, markersize=6, markeredgecolor="white", markeredgewidth=0.5,
-                    zorder=3, clip_on=False, label=f"{name}{': ' if name else ''}{rejected:.0%} of {len(values):,}")
+            ax.plot(alpha, max(rejected, low), color=color, linestyle=line, marker=marker, markersize=6,
+                    markeredgecolor="white", markeredgewidth=0.5, zorder=3, clip_on=False,
+                    label=f"{name}{': ' if name else ''}{rejected:.0%} of {len(values):,}")
         ax.axvline(alpha, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
-        ax.set(xlim=(low, 1), ylim=(low, 1.0), xscale=scale, yscale=scale, xlabel="threshold t", ylabel="share of data with p ≤ t")
+        ax.set(xlim=(low, 1), ylim=(low, 1.0), xscale=scale, yscale=scale, xlabel="threshold t",
+               ylabel="share of data with p ≤ t")
         if scale == "log":
             ticker = need("matplotlib.ticker", "plot")
             for axis in (ax.xaxis, ax.yaxis):
@@ -418,7 +443,7 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
         _beside(ax, title=f"p ≤ {alpha:g}", handlelength=3)
     return ax
 
-
+# %% ../nbs/60_plot.ipynb #83ed7f46
 def _band_sizes(sizes: Sequence[int], most: int = 3) -> list[int]:
     "Sizes that get a band: one for all within a quarter of each other; the smallest alone if there are too many."
     kept: list[int] = []
@@ -434,23 +459,27 @@ def _curves(pvalues: Any, labels: Sequence | None) -> list[tuple[str, np.ndarray
         if labels is not None:
             raise ValueError("labels go with one sequence of p-values; a dict has its names already.")
         if not 1 <= len(pvalues) <= len(PALETTE):
-            raise ValueError(f"pvalues: at most {len(PALETTE)} curves can be told apart, and one is needed; got {len(pvalues)}.")
-        curves = [(str(name), np.asarray(values, dtype=float)) for name, values in pvalues.items()]
+            raise ValueError(
+                f"pvalues: at most {len(PALETTE)} curves can be told apart, and one is needed; got {len(pvalues)}.")
+        curves = [(str(name), as_numbers(f"pvalues[{name!r}]", values)) for name, values in pvalues.items()]
     else:
-        values = np.asarray(pvalues, dtype=float)
+        values = as_numbers("pvalues", pvalues)
         if labels is not None and len(labels) != len(values):
             raise ValueError(f"labels must be one per p-value; got {len(labels)} for {len(values)}.")
         curves = [("", values)] if labels is None else [(name, values[mask]) for name, mask in _groups(labels)]
     for name, values in curves:
         if values.ndim != 1 or not len(values) or not ((values >= 0) & (values <= 1)).all():
-            raise ValueError(f"pvalues{f' of {name!r}' if name else ''} must be a non-empty sequence of numbers between 0 and 1.")
+            raise ValueError(
+                f"pvalues{f' of {name!r}' if name else ''} must be a non-empty sequence of numbers between 0 and 1.")
     return curves
 
 # %% ../nbs/60_plot.ipynb #0e8b2f8f
-def plot_test(R: Any, labels: Sequence | None = None, alpha: float = 0.05, correction: str | None = "fdr_bh", n_names: int = 5, axes: Any = None) -> np.ndarray:
+def plot_test(R: Any, labels: Sequence | None = None, alpha: float = 0.05, correction: str | None = "fdr_bh",
+              n_names: int = 5, axes: Any = None) -> np.ndarray:
     """A per-datum test: p-values against uniform by label, and effect against p-value.
 
-    p-values below 1e-16 are drawn there. A datum without a position in the frame has no finite effect and is left out on the right.
+    p-values below 1e-16 are drawn there. A datum without a position in the frame has no finite effect and is left out
+    on the right.
 
     Parameters
     ----------
@@ -468,7 +497,7 @@ def plot_test(R: Any, labels: Sequence | None = None, alpha: float = 0.05, corre
     -------
     ndarray of two Axes
     """
-    labels = R.labels if labels is None else labels
+    labels = check_kind("R", R, "DatumTest").labels if labels is None else labels
     n_names = check_count("n_names", n_names, 0)
     if labels is not None and len(labels) != len(R.pvalue):
         raise ValueError(f"labels must be one per datum; got {len(labels)} for {len(R.pvalue)}.")
@@ -481,14 +510,19 @@ def plot_test(R: Any, labels: Sequence | None = None, alpha: float = 0.05, corre
         _as_written(left.set_title(f"{R.models[0]} against {R.models[1]}, null: {R.null}"))
         surprise = -np.log10(np.maximum(R.pvalue, 1e-16))
         finite = np.isfinite(R.effect)
-        for (name, mask), color, marker in zip([("", np.ones(len(surprise), bool))] if labels is None else _groups(labels), PALETTE, MARKERS):
-            for chosen, look in ((mask & ~rejected & finite, dict(facecolors="none", edgecolors=color, alpha=0.45, linewidths=0.7)),
-                                 (mask & rejected & finite, dict(color=color, linewidths=0.4, edgecolors="white"))):
+        groups = [("", np.ones(len(surprise), bool))] if labels is None else _groups(labels)
+        for (_, mask), color, marker in zip(groups, PALETTE, MARKERS):
+            hollow = dict(facecolors="none", edgecolors=color, alpha=0.45, linewidths=0.7)
+            filled = dict(color=color, linewidths=0.4, edgecolors="white")
+            for chosen, look in ((mask & ~rejected & finite, hollow), (mask & rejected & finite, filled)):
                 right.scatter(R.effect[chosen], surprise[chosen], marker=marker, s=22, zorder=2, **look)
         right.axhline(-np.log10(alpha), color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
-        right.set(xlabel="effect: displacement relative to position", ylabel="−log₁₀ p", ylim=(0, max(surprise.max(), 1.5) * 1.12), xlim=(0, None))
-        how = {"fdr_bh": "at a false discovery rate of {}", "storey": "at a false discovery rate of {} (Storey)",
-               "bonferroni": "at a family-wise {}", None: "at p ≤ {}"}.get(correction, f"at {{}} after {correction}").format(f"{alpha:g}")
+        right.set(xlabel="effect: displacement relative to position", ylabel="−log₁₀ p",
+                  ylim=(0, max(surprise.max(), 1.5) * 1.12), xlim=(0, None))
+        how = {
+            "fdr_bh": "at a false discovery rate of {}", "storey": "at a false discovery rate of {} (Storey)",
+            "bonferroni": "at a family-wise {}", None: "at p ≤ {}"
+        }.get(correction, f"at {{}} after {correction}").format(f"{alpha:g}")
         _as_written(right.set_title(f"{rejected.sum():,} of {len(rejected):,} moved, {how} (filled)"))
         top = sorted(np.flatnonzero(rejected & finite), key=lambda i: -R.effect[i])[:n_names]
         if top:
@@ -496,7 +530,7 @@ def plot_test(R: Any, labels: Sequence | None = None, alpha: float = 0.05, corre
                           np.column_stack([R.effect, surprise])[finite], size=8)
     return np.asarray(axes)
 
-
+# %% ../nbs/60_plot.ipynb #806610d5
 def _short(text: Any, width: int) -> str:
     "`text` on one line of at most `width` characters."
     text = " ".join(str(text).split())
@@ -510,9 +544,9 @@ def plot_displacement(R: Any, n_arrows: int = 30, labels: Sequence | None = None
     ----------
     R : DatumTest
     n_arrows : int, default 30
-        How many data, of the largest effect, get an arrow from where the first model's graph alone puts them, in the frame
-        of the two, to where the second's does: twice the displacement (an omnibus embedding halves the way). It starts at a
-        hollow marker.
+        How many data, of the largest effect, get an arrow from where the first model's graph alone puts them, in the
+        frame of the two, to where the second's does: twice the displacement (an omnibus embedding halves the way). It
+        starts at a hollow marker.
     labels : sequence of n labels, optional
         Groups to be told apart; those of the data by default, if they have any.
     ax : matplotlib Axes, optional
@@ -533,11 +567,13 @@ def plot_displacement(R: Any, n_arrows: int = 30, labels: Sequence | None = None
     center = (start + end) / 2
     with style():
         ax = _axes(ax, 6.4, 4.4)
-        for (name, mask), color, marker in zip([("", np.ones(n, bool))] if labels is None else _groups(labels), PALETTE, MARKERS):
+        for (name, mask), color, marker in zip([("", np.ones(n, bool))] if labels is None else _groups(labels), PALETTE,
+                                               MARKERS):
             ax.scatter(*center[mask].T, color=color, marker=marker, s=11, alpha=0.35, linewidths=0, zorder=1)
             ax.scatter([], [], color=color, marker=marker, s=24, label=name or None)
             moved = top[mask[top]]
-            ax.scatter(*start[moved].T, facecolors="white", edgecolors=color, marker=marker, s=20, linewidths=0.9, zorder=2)
+            ax.scatter(*start[moved].T, facecolors="white", edgecolors=color, marker=marker, s=20, linewidths=0.9,
+                       zorder=2)
             arrow = dict(arrowstyle="-|>", color=color, linewidth=1, shrinkA=2, shrinkB=0, mutation_scale=9)
             for i in moved:
                 ax.annotate("", end[i], start[i], arrowprops=arrow, zorder=2)
@@ -550,7 +586,7 @@ def plot_displacement(R: Any, n_arrows: int = 30, labels: Sequence | None = None
             _beside(ax)
     return ax
 
-
+# %% ../nbs/60_plot.ipynb #f16d2dea
 def _on_their_own(R: Any) -> tuple[np.ndarray, np.ndarray]:
     "Where each of two models (or groups) puts the data in the frame of the two, whatever else made R's: (n, d) both."
     first, second = (R.graphs[name] for name in R.models)
@@ -562,7 +598,8 @@ def _on_their_own(R: Any) -> tuple[np.ndarray, np.ndarray]:
     return first @ own.loadings, second @ own.loadings
 
 # %% ../nbs/60_plot.ipynb #dfd88d6c
-def plot_explanation(E: Any, n_bars: int = 12, models: tuple[str, str] | None = None, width: int = 48, title: str = "", ax: Any = None) -> Any:
+def plot_explanation(E: Any, n_bars: int = 12, models: tuple[str, str] | None = None, width: int = 48, title: str = "",
+                     ax: Any = None) -> Any:
     """Why one datum moved: the share of each neighbour gained or lost.
 
     Parameters
@@ -597,7 +634,8 @@ def plot_explanation(E: Any, n_bars: int = 12, models: tuple[str, str] | None = 
         ax = _axes(ax, 7.5, 1.0 + 0.24 * len(shown))
         rows = np.arange(len(shown))
         for name, mask, count, look in ((kinds[0], gained, (E.change > 0).sum(), dict(color=PALETTE[0])),
-                                        (kinds[1], ~gained, (E.change < 0).sum(), dict(facecolor="white", edgecolor=PALETTE[1], hatch="////"))):
+                                        (kinds[1], ~gained, (E.change < 0).sum(),
+                                         dict(facecolor="white", edgecolor=PALETTE[1], hatch="////"))):
             if count:
                 ax.barh(rows[mask], shares[mask], height=0.66, label=f"{name} ({count})", **look)
         ax.axvline(0, color="#444444", linewidth=0.8)
@@ -633,12 +671,17 @@ def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
         left.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=1)
         offsets = np.linspace(-0.12, 0.12, len(C.nulls)) if len(C.nulls) > 1 else [0.0]
         for null, offset, color, line, marker in zip(C.nulls, offsets, PALETTE, LINES, MARKERS):
-            pvalues = np.sort(np.where(C.moved, np.nan, C.pvalue[null]) if C.moved is not None else C.pvalue[null], axis=1)
+            pvalues = np.sort(
+                np.where(C.moved, np.nan, C.pvalue[null]) if C.moved is not None else C.pvalue[null], axis=1)
             for own in pvalues[:30]:
                 own = own[~np.isnan(own)]
-                left.step(np.r_[0, own, 1], np.r_[0, np.arange(1, len(own) + 1) / len(own), 1], where="post", color=color, linewidth=0.5, alpha=0.25, zorder=2)
+                share = np.arange(1, len(own) + 1) / len(own)
+                left.step(np.r_[0, own, 1], np.r_[0, share, 1], where="post", color=color, linewidth=0.5, alpha=0.25,
+                          zorder=2)
             every = np.sort(pvalues[~np.isnan(pvalues)])
-            left.step(np.r_[0, every, 1], np.r_[0, np.arange(1, len(every) + 1) / len(every), 1], where="post", color=color, linestyle=line, zorder=3, label=null)
+            share = np.arange(1, len(every) + 1) / len(every)
+            left.step(np.r_[0, every, 1], np.r_[0, share, 1], where="post", color=color, linestyle=line, zorder=3,
+                      label=null)
             rates = np.array([C.rates(null, level).mean() for level in C.levels])
             ends = np.array([C.interval(null, level) for level in C.levels])
             if np.isnan(ends).all() and C.on_reruns:
@@ -646,26 +689,31 @@ def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
                 for at, level in enumerate(C.levels):
                     right.plot(np.full(len(C.pvalue[null]), at + offset), 100 * C.rates(null, level), **dash)
             ends = np.where(np.isnan(ends), rates[:, None], ends)
-            right.errorbar(np.arange(len(rates)) + offset, 100 * rates, 100 * np.abs(ends - rates[:, None]).T, color=color, marker=marker, linestyle="none", capsize=3, label=null, zorder=3)
+            right.errorbar(
+                np.arange(len(rates)) + offset, 100 * rates, 100 * np.abs(ends - rates[:, None]).T, color=color,
+                marker=marker, linestyle="none", capsize=3, label=null, zorder=3)
         for at, level in enumerate(C.levels):
             low, high = C.band(level)
             right.fill_between([at - 0.35, at + 0.35], 100 * low, 100 * high, color="#DDDDDD", linewidth=0, zorder=0)
             right.plot([at - 0.35, at + 0.35], [100 * level] * 2, color=GREY, linewidth=0.8, zorder=1)
-        left.set(xlim=(0, 1), ylim=(0, 1), xlabel="threshold t", ylabel="share of data with p ≤ t", title="p-values where nothing differs")
+        left.set(xlim=(0, 1), ylim=(0, 1), xlabel="threshold t", ylabel="share of data with p ≤ t",
+                 title="p-values where nothing differs")
         left.set_box_aspect(1)
         right.set_xticks(range(len(C.levels)), [f"{100 * level:g} %" for level in C.levels])
-        right.set(xlabel="nominal level", ylabel="rejected, %", xlim=(-0.6, len(C.levels) - 0.4), ylim=(0, None), title="grey: counts as the level")
+        right.set(xlabel="nominal level", ylabel="rejected, %", xlim=(-0.6, len(C.levels) - 0.4), ylim=(0, None),
+                  title="grey: counts as the level")
         _beside(right, *left.get_legend_handles_labels(), title="null", handlelength=3)
     return np.asarray(axes)
 
-
+# %% ../nbs/60_plot.ipynb #c22fdf17
 def plot_sizes(table: Any, level: float = 0.05, band: tuple[float, float] | None = None, ax: Any = None) -> Any:
     """Many measured sizes as points with intervals, one row per setting.
 
     Parameters
     ----------
     table : DataFrame
-        Its index names the settings (several levels are joined); columns 'group' (told apart by colour and marker), 'rejected', 'low' and 'high'.
+        Its index names the settings (several levels are joined); columns 'group' (told apart by colour and marker),
+        'rejected', 'low' and 'high'.
     level : float, default 0.05
         What the test promises.
     band : (float, float), optional
@@ -693,11 +741,13 @@ def plot_sizes(table: Any, level: float = 0.05, band: tuple[float, float] | None
             y = np.array([place[row] for row in own.index]) + offset
             rate = 100 * own["rejected"].to_numpy()
             ends = np.abs(np.array([100 * own["low"], 100 * own["high"]], dtype=float) - rate)
-            ax.errorbar(rate, y, xerr=np.where(np.isnan(ends), 0, ends), color=color, marker=marker, markersize=4.5, linestyle="none", linewidth=1, label=group, zorder=3)
+            ax.errorbar(rate, y, xerr=np.where(np.isnan(ends), 0, ends), color=color, marker=marker, markersize=4.5,
+                        linestyle="none", linewidth=1, label=group, zorder=3)
         _rows(ax, [place[row] for row in rows], names)
         ax.set(xlabel=f"rejected at {100 * level:g} %, in %", ylim=(-len(rows) + 0.4, 0.6))
         ax.tick_params(axis="y", length=0)
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(groups), borderaxespad=0.2, columnspacing=1.2, handletextpad=0.2)
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(groups), borderaxespad=0.2, columnspacing=1.2,
+                  handletextpad=0.2)
     return ax
 
 # %% ../nbs/60_plot.ipynb #3d1b70fb
@@ -724,7 +774,7 @@ def plot_comparison(C: Comparison, alpha: float = 0.05, axes: Any = None, most: 
     ndarray of two Axes
     """
     check_level("alpha", alpha)
-    moved, most = C.rejected(alpha), check_count("most", most, 1)
+    moved, most = check_kind("C", C, "Comparison").rejected(alpha), check_count("most", most, 1)
     with style():
         if axes is None:
             axes = need("matplotlib.pyplot", "plot").subplots(1, 2, figsize=(9.2, 3.8), width_ratios=(3, 2))[1]
@@ -753,7 +803,8 @@ def _scores(ax: Any, C: Comparison, moved: np.ndarray, alpha: float) -> None:
     plot_bulk(score, C.fit, ax)
     edges = np.array([bar.get_x() for bar in ax.patches] + [ax.patches[-1].get_x() + ax.patches[-1].get_width()])
     if moved.any():
-        ax.hist(np.clip(score[moved], edges[0], edges[-1]), edges, label=f"moved: {moved.sum():,} ({C.null}, q ≤ {alpha:g})", zorder=2.5, **_MOVED)
+        ax.hist(np.clip(score[moved], edges[0], edges[-1]), edges,
+                label=f"moved: {moved.sum():,} ({C.null}, q ≤ {alpha:g})", zorder=2.5, **_MOVED)
     ax.set(xlabel="score: evidence that the datum moved", ylabel="data in a bin")
     ax.legend(loc="upper right", frameon=True, facecolor="white", edgecolor="none", framealpha=0.9)
 
@@ -771,11 +822,12 @@ def _moved_by_label(ax: Any, found: Mapping[str, Mapping[str, Any]], most: int) 
         ax.annotate(f"{moved:,} of {n:,}", (share, place), (4, 0), textcoords="offset points", va="center", size=9)
     ax.set_yticks(places, [_drawn(name, 24) for name, _, _ in rows], parse_math=False)
     ax.tick_params(axis="y", length=0)
-    ax.set(xlim=(0, 1.35 * max(*shares, 1)), ylim=(max(len(rows), 4) - 0.4, -0.6), xlabel="moved, % of the label's data")
+    ax.set(xlim=(0, 1.35 * max(*shares, 1)), ylim=(max(len(rows), 4) - 0.4, -0.6),
+           xlabel="moved, % of the label's data")
     ax.set_xticks([tick for tick in ax.get_xticks() if tick <= min(ax.get_xlim()[1], 100)])
     ax.set_title("whose data moved")
 
-
+# %% ../nbs/60_plot.ipynb #55c24c03
 def _ranked(ax: Any, C: Comparison, moved: np.ndarray, alpha: float) -> None:
     "q-values in the order of the score; values below 1e-8 are drawn there."
     rank, q = np.arange(1, C.n + 1), np.maximum(C.qvalue[C.order], 1e-8)

@@ -326,6 +326,11 @@ def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis:
 
     for block in range(max_iter):
         X, R = _orthonormal(rest)
+        if basis and X.shape[1] and R.norm(dim=1).min() < 1e-3 * basis.longest:      # so short that rounding may have turned it back
+            X = basis.outside(X)[0]
+            apart = X.norm(dim=0) > 0.5
+            X, S = _orthonormal(X[:, apart])
+            R = S @ R[apart]
         if X.shape[1]:
             X, OX, GX, turn = applied(X)
             newest = R if turn is None else turn @ R
@@ -575,6 +580,23 @@ class SpectralEmbedding:
         "Fitted edge probabilities of some rows with all data, (rows, n). They may lie outside [0, 1]."
         return (self.positions[rows] * np.sign(self.eigenvalues)) @ self.positions.T
 
+    def largest_unseen(self, steps: int = 32, probes: int = 8, seed: int | np.random.Generator = 0) -> float:
+        """A bound on |eigenvalue| of every one that is not among these, wrong with probability `10 ** -probes` only.
+
+        Parameters
+        ----------
+        steps, probes : int
+            Products with the graph, of this many random vectors at a time. More steps make the bound tighter.
+        seed : int or numpy.random.Generator
+
+        Returns
+        -------
+        float
+            If it is below the largest eigenvalue, no copy of that was missed; a complete embedding is a few per cent
+            above its last.
+        """
+        return _largest_unseen(self, steps, probes, seed)
+
 
 def spectral_embedding(graph: Any, n_components: int | str | None = None, tol: float = 1e-6,
                        seed: int | np.random.Generator = 0, device: str | torch.device | None = None) -> SpectralEmbedding:
@@ -613,19 +635,7 @@ def spectral_embedding(graph: Any, n_components: int | str | None = None, tol: f
 
 # %% ../nbs/22_rdpg.ipynb #5d10d002
 def _largest_unseen(self: SpectralEmbedding, steps: int = 32, probes: int = 8, seed: int | np.random.Generator = 0) -> float:
-    """A bound on the absolute value of every eigenvalue that is not among these, wrong with probability `10 ** -probes` only.
-
-    Parameters
-    ----------
-    steps, probes : int
-        Products with the graph, of this many random vectors at a time. More steps make the bound tighter.
-    seed : int or numpy.random.Generator
-
-    Returns
-    -------
-    float
-        If it is below the largest eigenvalue, no copy of that was missed; a complete embedding is a few per cent above its last.
-    """
+    "The code of `SpectralEmbedding.largest_unseen`."
     if self.graph is None:
         raise ValueError("This embedding does not know its graph; make it with `spectral_embedding`.")
     values, graph = self.eigenvalues, self.graph.astype(np.float64)
@@ -643,6 +653,3 @@ def _largest_unseen(self: SpectralEmbedding, steps: int = 32, probes: int = 8, s
         X, length = X / size, length + np.log(size)
     residual = np.linalg.norm(graph @ U - U * values[found])
     return float(np.exp((length + np.log(10 * np.sqrt(2 / np.pi))) / steps) + residual)
-
-
-SpectralEmbedding.largest_unseen = _largest_unseen

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from html import escape
@@ -120,7 +120,7 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
 def _groups(group_a: list[str], group_b: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     "Both groups, checked."
     for name, group in (("group_a", group_a), ("group_b", group_b)):
-        if isinstance(group, str) or not all(isinstance(run, str) for run in group):
+        if isinstance(group, str) or not isinstance(group, Iterable) or not all(isinstance(run, str) for run in group):
             raise TypeError(f"{name} must be a list of model names; got {group!r}.")
         if not len(group) or len(set(group)) < len(group):
             raise ValueError(f"{name} must name at least one run, and none of them twice; got {list(group)}.")

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import atomic_path, check_count, check_option, html_table, is_abandoned, need
+from .common import as_path, atomic_path, check_count, check_device, check_number, check_option, html_table, is_abandoned, need
 from .coins import coin_flips
 from .datum_test import datum_test
 from .comparison import Comparison, compare
@@ -170,6 +170,8 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
     d = max(1, min(128, n // 8)) if n_components is None else check_count("n_components", n_components, 1, n)
     for stage in stages:
         check_option("stages", stage, STAGES)
+    check_number("differing", differing, 0, 1), check_device(device)
+    available = free_memory() if memory is None else check_number("memory", memory, 0)
     rates, coarse = machine_rates(device), coarse_pays(n, max(widths), torch.device(device))
     edges, kept = 1.6 * n * k, 8.0 * 1.6 * n * k * m                          # of a union; a graph's index and weight
     vectors, both = 200 + 7 * d, 1.6 * n * k * (1 + differing * (m - 1) ** 0.5)
@@ -197,13 +199,13 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
     if "linear" in stages:
         costs["linear"] = _linear_cost(n, widths, rates, embeddings + kept)
     seconds, operations, floors = ({s: c[part] for s, c in costs.items()} for part in (1, 0, 3))
-    found = CostEstimate(seconds, operations, floors, {s: c[2] + 3e8 for s, c in costs.items()}, free_memory() if memory is None else float(memory),
+    found = CostEstimate(seconds, operations, floors, {s: c[2] + 3e8 for s, c in costs.items()}, available,
                          _advice(costs, embeddings, kept))
     if refuse and not found.fits:
         raise MemoryError(f"This needs about {found.peak_bytes / 1e9:.1f} GB and {found.available / 1e9:.1f} GB may be used. " + " ".join(found.advice))
     return found
 
-
+# %% ../nbs/66_scale.ipynb #d1cfa79d
 def _features_cost(n: int, p: int, k: int, d: int, rates: dict[str, float], held: float) -> tuple[float, float, float, float]:
     "The same of two models' groups of features: eight graphs in a frame, and their linear kernels, for every rotation."
     edges, rotations = 1.6 * n * k, n_rotations_for(n)
@@ -275,7 +277,9 @@ def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metr
     ValueError
         If the ids cannot be stored, or the folder holds something else under the same name. Nothing is written then.
     """
-    folder, settings = Path(folder), dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)
+    folder, settings = as_path("folder", folder), dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"folder {folder.name!r} is a file; give the name of a folder, which is made if it is not there.")
     given = isinstance(emb, Graphs) or isinstance(emb, Mapping) and any(map(_is_graph, emb.values()))
     source = as_graphs(emb) if given else as_embeddings(emb)
     note, ids = pack_column(source.ids, "ids")                                # refused before the work
@@ -365,7 +369,7 @@ def open_graphs(folder: str | os.PathLike, verify: bool = True) -> Graphs:
     ValueError
         If the folder holds no graphs, or a file is missing, damaged, or of another store.
     """
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     for _ in range(20):                                   # a store may be replaced while it is opened
         manifest = _read_store(folder)
         try:
@@ -426,7 +430,7 @@ class DaskEngine:
 
     def __init__(self, client: Any, folder: str | os.PathLike, retries: int = 5):
         need("distributed", "dask")
-        self.client, self.folder, self.retries = client, Path(folder), check_count("retries", retries, 0)
+        self.client, self.folder, self.retries = client, as_path("folder", folder), check_count("retries", retries, 0)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def _map(self, function: Callable, *arguments: Sequence, **options: Any) -> list:

@@ -43,7 +43,8 @@ PRECISION = 1e-5                 # of anything a network computes in single prec
 
 
 def precision_of(*arrays: np.ndarray) -> float:
-    "The length below which a difference of unit rows is none: that of single precision, or of the coarsest dtype given."
+    """The length below which a difference of unit rows is none: that of single precision, or of the coarsest dtype
+    given."""
     return max(PRECISION, *(float(np.finfo(array.dtype).eps) for array in arrays))
 
 
@@ -54,7 +55,9 @@ def views_of(
     "The logarithms that the score is made of."
     precision = precision_of(Y_a, Y_b)
     place = linear_frame(Y_a, Y_b).effect
-    views = {"alignment": np.log(alignment_residual(Y_a, Y_b, precision)), "place": np.log(np.clip(place, precision, 1e3))}
+    views = {
+        "alignment": np.log(alignment_residual(Y_a, Y_b, precision)), "place": np.log(np.clip(place, precision, 1e3))
+    }
     if features is not None:
         views |= {"local": features.local, "overall": features.overall}
     return {name: views[name] for name in VIEWS if name in views}

@@ -20,7 +20,7 @@ from functools import cached_property, lru_cache
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
@@ -37,10 +37,15 @@ from .manifold import DISTANCES, ModelManifold, model_tree
 from .omnibus import Omnibus, as_graphs
 from .plot import GREY, MARKERS, PALETTE, plot_manifold, plot_pvalues, plot_tree, style
 
-widgets, traitlets = need("ipywidgets", "widgets"), need("traitlets", "widgets")
+Result = Any                                   # a DatumTest, a Comparison, or one as it is Seen
+if TYPE_CHECKING:
+    import ipywidgets as widgets
+    import traitlets
+else:
+    widgets, traitlets = need("ipywidgets", "widgets"), need("traitlets", "widgets")
 
 # %% auto #0
-__all__ = ['widgets', 'traitlets', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'DatumExplorer', 'with_warnings',
+__all__ = ['Result', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'DatumExplorer', 'with_warnings',
            'dendrogram_image', 'ManifoldExplorer', 'map_image']
 
 # %% ../nbs/62_widgets.ipynb #9a000009
@@ -57,8 +62,7 @@ def drawn_rows(importance: np.ndarray, most: int = DRAWN, seed: int = 0) -> np.n
     return np.sort(np.concatenate([order[:most // 2], others]))
 
 
-def scene(points: np.ndarray, rows: Sequence[int], names: Sequence[str], color: Sequence[int] | None = None, marker: Sequence[int] | None = None,
-          size: Sequence[float] | None = None, filled: Sequence[bool] | None = None, palette: Sequence[str] = PALETTE,
+def scene(points: np.ndarray, rows: Any, names: Sequence[str], color: Any = None, marker: Any = None, size: Any = None, filled: Any = None, palette: Sequence[str] = PALETTE,
           legend: Sequence[Mapping[str, Any]] = (), axes: Sequence[str] = ("", ""), alt: str = "") -> dict:
     """Points to be drawn: (p, 2) positions, the row each belongs to, and indices into `palette` and `MARKERS`.
 
@@ -448,7 +452,7 @@ def _pixels(array: np.ndarray) -> np.ndarray:
 class Seen:
     "A comparison as the panels see it: one row per datum, and the p-values of one question."
 
-    result: DatumTest | Comparison
+    result: Result
     question: str
 
     def __getattr__(self, name: str) -> Any:
@@ -539,7 +543,7 @@ def null_draws(R: DatumTest, i: int, count: int = 999) -> np.ndarray | None:
     return np.asarray(R.resampled).ravel()[::-(-R.resampled.size // 50_000)] if R.method == "pooled" else np.asarray(R.resampled)[i]
 
 
-def null_svg(R: DatumTest | Comparison, i: int, width: int = 420, height: int = 170) -> str:
+def null_svg(R: Result, i: int, width: int = 420, height: int = 170) -> str:
     """What the p-value of a datum was read from, and where the datum is in it, as an SVG in the colours of the page around it.
 
     For the edges' question the datum's own flips, for reruns the relabellings; for the other questions of a comparison the
@@ -627,7 +631,7 @@ def share_bar(share: float, color: str) -> str:
             f'{share:.0%}')
 
 
-def neighbor_table(R: DatumTest | Comparison, i: int, kind: str, most: int = 8) -> tuple[list[dict], list[list[str]], np.ndarray, str]:
+def neighbor_table(R: Result, i: int, kind: str, most: int = 8) -> tuple[list[dict], list[list[str]], np.ndarray, str]:
     "Columns, rows, row numbers and caption of one group of neighbours, those with the largest shares first; similarities are those before | after."
     V = as_seen(R)
     rows, share, similar = neighbors_of(V, i)[kind].values()
@@ -669,7 +673,7 @@ def one_line(V: Seen, i: int, most: int = 300) -> str:
     return text if len(text) <= most else text[:most].rstrip() + "…"
 
 # %% ../nbs/62_widgets.ipynb #9a000028
-def card(R: DatumTest | Comparison, i: int, alpha: float = 0.05) -> str:
+def card(R: Result, i: int, alpha: float = 0.05) -> str:
     "A datum with what the comparison says of it."
     V = as_seen(R)
     label = "" if V.labels is None else f' <span class="eg-label">{escape(str(V.labels[i]))}</span>'
@@ -710,7 +714,7 @@ SHOWS = ("both", "before", "after", "middle")
 COLORED = 7                  # classes that get a colour and a marker each
 
 
-def plane_of(R: DatumTest | Comparison, view: str = "movement", n_moved: int = 30) -> np.ndarray:
+def plane_of(R: Result, view: str = "movement", n_moved: int = 30) -> np.ndarray:
     "Two directions of the frame, (d, 2)."
     check_option("view", view, VIEWS)
     V = as_seen(R)
@@ -721,7 +725,7 @@ def plane_of(R: DatumTest | Comparison, view: str = "movement", n_moved: int = 3
     return np.eye(d)[:, :2] if d > 1 else np.array([[1.0, 0.0]])
 
 
-def colored_labels(R: DatumTest | Comparison, alpha: float = 0.05) -> tuple[str, ...]:
+def colored_labels(R: Result, alpha: float = 0.05) -> tuple[str, ...]:
     "Labels that get a colour unless the reader chooses: all, by size; of more than seven the six of which most moved."
     V = as_seen(R)
     if V.labels is None:
@@ -734,7 +738,7 @@ def colored_labels(R: DatumTest | Comparison, alpha: float = 0.05) -> tuple[str,
     return tuple(names[np.lexsort((-height, -moved))[:COLORED - 1]].tolist())
 
 
-def classes_of(R: DatumTest | Comparison, color_by: str, chosen: Sequence[str] = ()) -> list[tuple[str, np.ndarray]]:
+def classes_of(R: Result, color_by: str, chosen: Sequence[str] = ()) -> list[tuple[str, np.ndarray]]:
     "(name, mask) of the groups of data that get a colour and a marker each, at most seven; `chosen` labels, by default `colored_labels`."
     check_option("color_by", color_by, COLORS)
     V = as_seen(R)
@@ -761,7 +765,7 @@ def shades(count: int) -> list[str]:
     return [to_hex(cividis(value)) for value in np.linspace(0, 0.93, count)]
 
 
-def test_scene(R: DatumTest | Comparison, color_by: str = "label", show: str = "both", view: str = "movement", alpha: float = 0.05,
+def test_scene(R: Result, color_by: str = "label", show: str = "both", view: str = "movement", alpha: float = 0.05,
                chosen: Sequence[str] = ()) -> tuple[dict, np.ndarray]:
     "The points of a comparison, and the plane they are shown in. What is grey lies behind, what moved most in front."
     V = as_seen(R)
@@ -806,7 +810,7 @@ def _interleaved(made: dict, parts: int) -> dict:
     return {**made, **{name: made[name][order] for name in ("points", "rows", "look")}}
 
 
-def test_overlay(R: DatumTest | Comparison, i: int | None, plane: np.ndarray, most: int = 40) -> dict:
+def test_overlay(R: Result, i: int | None, plane: np.ndarray, most: int = 40) -> dict:
     "The selected datum's way from before to after, and lines to its neighbours."
     if i is None:
         return {}
@@ -842,7 +846,7 @@ def passing(V: Seen, search: str = "", label: str = "", most: float | None = Non
     return keep
 
 
-def table_order(R: DatumTest | Comparison, sort_by: str = "score", descending: bool = True, search: str = "", label: str = "",
+def table_order(R: Result, sort_by: str = "score", descending: bool = True, search: str = "", label: str = "",
                 most_q: float | None = None, texts: Sequence[str] | None = None, by: str = "q") -> np.ndarray:
     "Row numbers of the data that pass the filters, in order."
     check_option("sort_by", sort_by, SORTS)
@@ -856,7 +860,7 @@ def table_order(R: DatumTest | Comparison, sort_by: str = "score", descending: b
     return rows[keep[rows]]
 
 
-def search_texts(R: DatumTest | Comparison) -> list[str]:
+def search_texts(R: Result) -> list[str]:
     "What a search looks at: id, label, and the text where there is one."
     parts = [R.ids, *([] if R.labels is None else [R.labels])]
     if R.data is not None:
@@ -864,7 +868,7 @@ def search_texts(R: DatumTest | Comparison) -> list[str]:
     return [" ".join(map(str, row)).lower() for row in zip(*parts)]
 
 
-def table_columns(R: DatumTest | Comparison) -> list[dict]:
+def table_columns(R: Result) -> list[dict]:
     "Which columns the table has, with a sentence on each."
     V = as_seen(R)
     text = V.data is not None and any(isinstance(datum, str) for datum in V.data[:20])
@@ -885,7 +889,7 @@ def small(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-") if p > 0 else "0"
 
 
-def table_row(R: DatumTest | Comparison, i: int) -> list[str]:
+def table_row(R: Result, i: int) -> list[str]:
     V = as_seen(R)
     cells = dict(id=str(V.ids[i]), text=one_line(V, i), label="" if V.labels is None else str(V.labels[i]), score=f"{V.strength[i]:.2f}", p=small(V.pvalue[i]),
                  q=small(V.qvalue[i]))
@@ -894,7 +898,7 @@ def table_row(R: DatumTest | Comparison, i: int) -> list[str]:
     return [cells[column["name"]] for column in table_columns(V)]
 
 
-def label_table(R: DatumTest | Comparison, alpha: float = 0.05) -> tuple[list[dict], list[list[str]]]:
+def label_table(R: Result, alpha: float = 0.05) -> tuple[list[dict], list[list[str]]]:
     "Rejection rates by label: columns and rows."
     V = as_seen(R)
     columns = [dict(name="label", title="label"), *(dict(name=name, title=name, number=True, width="104px") for name in
@@ -905,7 +909,7 @@ def label_table(R: DatumTest | Comparison, alpha: float = 0.05) -> tuple[list[di
                       f"{np.median(V.strength[mask]):.3f}"] for name, mask in groups]
 
 
-def label_image(R: DatumTest | Comparison, alpha: float = 0.05) -> str:
+def label_image(R: Result, alpha: float = 0.05) -> str:
     "The p-values of each label against uniform, as an `<img>`."
     V, made = as_seen(R), figure(5.2, 4.0)
     plot_pvalues(V.pvalue, V.labels, alpha, ax=made.add_subplot())
@@ -1190,7 +1194,7 @@ class DatumExplorer(Explorer):
     def __init__(self, what: Any, *more: Any, drawing: str = "auto", **options: Any):
         result = what if isinstance(what, (DatumTest, Comparison)) else None
         points, table = make_views(drawing)
-        self._emb = _known(result, *more) if result is not None else _to_compare(what, more)
+        self._emb: Any = _known(result, *more) if result is not None else _to_compare(what, more)
         self._points, self._table = points(), table()
         self._asked, self._settings_shown, self._good_alpha, self._made = None, None, 0.05, False
         self._near = {kind: table(columns=[], empty="none") for kind in ("gained", "lost", "kept")}
@@ -1205,7 +1209,7 @@ class DatumExplorer(Explorer):
                          self._message, again, self._working]
         self.run()
 
-    def _open(self, result: DatumTest | Comparison) -> None:
+    def _open(self, result: Result) -> None:
         "Everything that needs a result to begin with."
         self._seen = as_seen(result)
         self.question = result.null if isinstance(result, Comparison) else ""
@@ -1220,7 +1224,7 @@ class DatumExplorer(Explorer):
 
     # What there is on the page
 
-    def _make_controls(self, R: DatumTest | Comparison) -> None:
+    def _make_controls(self, R: Result) -> None:
         models = list(self._emb.models if self._emb is not None else self.models_a + self.models_b)
         side = dict(options=models, rows=min(4, max(2, len(models))))
         several = "one model, or reruns (with Ctrl or Shift; at least four together)"
@@ -1257,7 +1261,7 @@ class DatumExplorer(Explorer):
         self._labels_table, self._labels_image = widgets.HTML(), widgets.HTML()
         self._fill_controls(R)
 
-    def _fill_controls(self, R: DatumTest | Comparison) -> None:
+    def _fill_controls(self, R: Result) -> None:
         "What the controls offer for a result."
         wanted = {name: getattr(self, name) for name in ("question", "color_by", "show", "label")}
         c, compared, labels = self._controls, isinstance(R, Comparison), [] if R.labels is None else sorted(set(R.labels.astype(str).tolist()))
@@ -1374,7 +1378,7 @@ class DatumExplorer(Explorer):
         "Whether the result that is shown is that of the settings."
         return self._settings() == self._settings_shown
 
-    def _follow(self, R: DatumTest | Comparison) -> None:
+    def _follow(self, R: Result) -> None:
         "Set the controls to what made a result."
         test = as_seen(R).test
         groups = R.groups or tuple((model,) for model in R.models)
@@ -1589,6 +1593,21 @@ class DatumExplorer(Explorer):
         rows = self.basket or (() if self.selected is None else (self.selected,))
         table = self.result.to_frame()
         return table[table["datum"].isin(rows)].reset_index(drop=True)
+
+    def static(self, data: Sequence[int] | None = None, most: int = 6) -> StaticView:
+        """The explorer as a page that needs no kernel.
+
+        Parameters
+        ----------
+        data : sequence of int, optional
+            Row numbers of the data with a panel; by default the first `most` that the table lists.
+        most : int, default 6
+
+        Returns
+        -------
+        StaticView
+        """
+        return _datum_static(self, data, most)
 
 
 def _known(result: DatumTest | Comparison, emb: Any = None) -> Embeddings | None:
@@ -1809,7 +1828,7 @@ class ManifoldExplorer(Explorer):
             raise TypeError(f"M must be a ModelManifold, what `model_manifold` returns; got {type(M).__name__}.")
         points, table = make_views(drawing)
         self._drawing, self._omnibus = drawing, emb if isinstance(emb, Omnibus) else None
-        self._emb = emb.graphs.emb if isinstance(emb, Omnibus) else None if emb is None else as_embeddings(emb)
+        self._emb: Any = emb.graphs.emb if isinstance(emb, Omnibus) else None if emb is None else as_embeddings(emb)
         have = self._omnibus.models if self._omnibus else self._emb.models if self._emb else M.models
         if missing := [model for model in M.models if model not in have]:
             raise ValueError(f"emb must hold every model of the map; {missing[0]!r} is missing.")
@@ -2107,6 +2126,21 @@ class ManifoldExplorer(Explorer):
         self._start(work, lambda found: setattr(self._association, "value", f'<div class="eg-table">{found._repr_html_()}</div>'))
         return self
 
+    def static(self, pairs: Sequence[tuple[str, str]] | None = None, most: int = 6) -> StaticView:
+        """The explorer as a page that needs no kernel.
+
+        Parameters
+        ----------
+        pairs : sequence of pairs of str, optional
+            Pairs of models with a panel; by default the `most` nearest pairs.
+        most : int, default 6
+
+        Returns
+        -------
+        StaticView
+        """
+        return _manifold_static(self, pairs, most)
+
 
 def _brief_value(value: Any) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
@@ -2138,7 +2172,7 @@ class StaticView(widgets.VBox):
         return {**bundle, "text/html": self.to_html()}
 
 
-def datum_panel(R: DatumTest | Comparison, i: int, alpha: float = 0.05) -> str:
+def datum_panel(R: Result, i: int, alpha: float = 0.05) -> str:
     "All that the explorer shows of a datum, as HTML."
     near = "".join(f"<div>{table_html(columns, cells, caption=caption, empty='none')}</div>"
                    for columns, cells, _, caption in (neighbor_table(R, i, kind, 5) for kind in ("gained", "lost", "kept")))
@@ -2154,18 +2188,7 @@ def picture(made: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -
 
 
 def _datum_static(self: DatumExplorer, data: Sequence[int] | None = None, most: int = 6) -> StaticView:
-    """The explorer as a page that needs no kernel.
-
-    Parameters
-    ----------
-    data : sequence of int, optional
-        Row numbers of the data with a panel; by default the first `most` that the table lists.
-    most : int, default 6
-
-    Returns
-    -------
-    StaticView
-    """
+    "The code of `DatumExplorer.static`."
     R, alpha = self._seen, self._level()
     data = [int(i) for i in (self._order[:most] if data is None else data)]
     made, _ = test_scene(R, self.color_by, self.show, self.view, alpha, self.colored)
@@ -2173,9 +2196,6 @@ def _datum_static(self: DatumExplorer, data: Sequence[int] | None = None, most: 
     overview = (f'{self._head.value}{self._said.value}<div class="eg-two"><div>{picture({**made, "legend": made["legend"][:-3]})}</div><div>{label_image(R, alpha)}</div></div>')
     after = table_html(table_columns(R), [table_row(R, i) for i in rows], caption=f"The first {len(rows)} of {len(self._order):,} data") + table_html(*label_table(R, alpha), caption="By label")
     return StaticView(overview, {f"{R.ids[i]}: {R.measure} {R.strength[i]:.2f}, p = {R.pvalue[i]:.2g}": datum_panel(R, i, alpha) for i in data}, after)
-
-
-DatumExplorer.static = _datum_static
 
 # %% ../nbs/62_widgets.ipynb #9a000063
 def map_image(M: ModelManifold, color: Mapping[str, Any] | None, color_name: str, components: tuple[int, int]) -> str:
@@ -2186,18 +2206,7 @@ def map_image(M: ModelManifold, color: Mapping[str, Any] | None, color_name: str
 
 
 def _manifold_static(self: ManifoldExplorer, pairs: Sequence[tuple[str, str]] | None = None, most: int = 6) -> StaticView:
-    """The explorer as a page that needs no kernel.
-
-    Parameters
-    ----------
-    pairs : sequence of pairs of str, optional
-        Pairs of models with a panel; by default the `most` nearest pairs.
-    most : int, default 6
-
-    Returns
-    -------
-    StaticView
-    """
+    "The code of `ManifoldExplorer.static`."
     M = self.result
     if pairs is None:
         a, b = np.triu_indices(M.n_fitted, 1)
@@ -2216,6 +2225,3 @@ def _manifold_static(self: ManifoldExplorer, pairs: Sequence[tuple[str, str]] | 
     names = [dict(name="model", title="model"), *(dict(name=name, title=name[:14], number=True) for name in M.models[:m])]
     after = table_html(names, [[name, *(f"{value:.3g}" for value in row[:m])] for name, row in zip(M.models[:m], M.distances)], caption="Distances")
     return StaticView(overview, panels, after)
-
-
-ManifoldExplorer.static = _manifold_static

@@ -314,6 +314,13 @@ def test_a_cell_has_one_idea(path):
     assert found["long_lines"] <= known.get("long_lines", 0), "lines above 120 characters in exported cells"
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.relative_to(NBS).as_posix())
+def test_no_progress_bar_is_stored(path):
+    "What a busy machine prints is no output of a chapter."
+    outputs = [output for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] for output in cell.get("outputs", ())]
+    assert not [output for output in outputs if "\r" in "".join(output.get("text", ()))], "clear these and store it again"
+
+
 def test_a_long_cell_is_found():
     body = "".join(f"    x{i} = {i}\n" for i in range(30))
     long = "def f():\n" + body

@@ -144,7 +144,7 @@ def test_model_distance_refuses(O):
         model_distance(O.positions)
     with pytest.raises(TypeError, match="relative"):
         model_distance(O, relative="published")
-    with pytest.raises(ValueError, match="'frobenius', 'spectral', 'knn'"):
+    with pytest.raises(ValueError, match="'frobenius', 'spectral', 'edges'"):
         model_distance(O, "nuclear")
     with pytest.raises(ValueError, match="no relative 'cka'"):
         model_distance(O, "cka", relative=True)
@@ -181,6 +181,13 @@ def plain(kind, X, Y):
     "Each baseline the long way."
     if kind == "knn":
         return np.mean([1 - len(set(a) & set(b)) / 10 for a, b in zip(data_kernel(X, 10).neighbors, data_kernel(Y, 10).neighbors)])
+    if kind == "edges":
+        A, B = (data_kernel(Z, 10).graph.toarray() for Z in (X, Y))
+        return np.linalg.norm(A - B) / np.sqrt(len(X))
+    if kind == "linear":
+        unit = [Z / np.linalg.norm(Z, axis=1, keepdims=True) for Z in (X - X.mean(0), Y - Y.mean(0))]
+        K, L = (U @ U.T / np.linalg.norm(U @ U.T) for U in unit)
+        return np.linalg.norm(K - L)
     if kind == "cka":
         J = np.eye(len(X)) - 1 / len(X)
         K, L = J @ X @ X.T @ J, J @ Y @ Y.T @ J
@@ -203,11 +210,12 @@ def test_baseline_definition(O, kind):
 
 def test_baselines_take_embeddings_and_kernels(O):
     emb = views()
-    for kind in ("cka", "rsa", "procrustes"):
+    for kind in ("linear", "cka", "rsa", "procrustes"):
         assert np.allclose(model_distance(emb, kind).matrix, model_distance(O, kind).matrix)
         assert model_distance(Embeddings(emb), kind).models == O.models
     kernels = {name: data_kernel(Y, 10) for name, Y in emb.items()}
-    assert np.allclose(model_distance(kernels, "knn").matrix, model_distance(O, "knn").matrix)
+    for kind in ("knn", "edges"):
+        assert np.allclose(model_distance(kernels, kind).matrix, model_distance(O, kind).matrix)
     assert model_distance(emb, "knn").models == O.models
 
 
@@ -218,10 +226,10 @@ def test_declared_properties_of_baselines(kind, case):
     rng = np.random.default_rng(case)
     Y = rng.normal(size=(7, 40, 4))
     emb = [lambda: Y, lambda: Y[0] + 0.05 * Y, lambda: Y * [1, 1, 0.01, 0.01], lambda: [np.hstack([y, y[:, :t]]) for t, y in enumerate(Y[:5])]][case % 4]()
-    D = model_distance({f"m{t}": y for t, y in enumerate(emb)}, kind) if kind != "knn" else model_distance({f"m{t}": data_kernel(y, 6) for t, y in enumerate(emb)}, kind)
+    D = model_distance({f"m{t}": y for t, y in enumerate(emb)}, kind) if kind not in ("knn", "edges") else model_distance({f"m{t}": data_kernel(y, 6) for t, y in enumerate(emb)}, kind)
     assert (D.matrix >= 0).all() and not D.matrix.diagonal().any() and np.array_equal(D.matrix, D.matrix.T)
     assert (D.matrix <= (D.matrix[:, :, None] + D.matrix[None]).min(1) + 1e-7).all() and D.properties.metric
-    assert D.matrix.max() <= D.properties.upper_bound + 1e-12
+    assert D.properties.upper_bound is None or D.matrix.max() <= D.properties.upper_bound + 1e-12
     if D.properties.euclidean:
         assert model_manifold(D, 1).negative_mass < 1e-6
 
@@ -577,9 +585,9 @@ def test_associate(O):
 
 
 def test_permutations_respect_groups():
-    from embgeo_nb.manifold import _permutations
+    from embgeo_nb.manifold import grouped_permutations
     groups = np.array(list("aabbbccdddde"))
-    drawn = _permutations(groups, 12, 500, np.random.default_rng(0))
+    drawn = grouped_permutations(groups, 12, 500, np.random.default_rng(0))
     assert all(sorted(row) == list(range(12)) for row in drawn.tolist())
     images = groups[drawn]
     for group in "abcde":                                # a group goes as a whole to a group of its size

@@ -81,9 +81,10 @@ def run(*command, **options):
 def built(tmp_path_factory):
     "The sdist, and the wheel built from it, of a copy of the sources."
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    for name in ("settings.ini", "setup.py", "README.md", "LICENSE", "MANIFEST.in"):
+    for name in ("settings.ini", "setup.py", "README.md", "LICENSE", "MANIFEST.in", "CONTRIBUTING.md", "Makefile", "pytest.ini", "constraints.txt", "_quarto.yml"):
         shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "embgeo_nb", source / "embgeo_nb", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("embgeo_nb", "nbs", "tests", "tools"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source)
     return out
 
@@ -96,7 +97,10 @@ def wheel(built):
 def test_sdist(built):
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    assert {"settings.ini", "setup.py", "README.md", "LICENSE", "embgeo_nb/__init__.py"} <= names
+    assert {"settings.ini", "setup.py", "README.md", "LICENSE", "Makefile", "embgeo_nb/__init__.py"} <= names
+    book = [path for folder, kind in (("nbs", "*.ipynb"), ("nbs/data", "*.*"), ("tests", "*.py"), ("tools", "*.py")) for path in (ROOT / folder).rglob(kind)]
+    missing = {path.relative_to(ROOT).as_posix() for path in book if not {".ipynb_checkpoints", "__pycache__"} & set(path.parts)} - names
+    assert not missing and len(book) > 80
 
 
 def test_scripts_and_styles(built, wheel):
@@ -113,13 +117,26 @@ def test_metadata(wheel):
         names = archive.namelist()
         metadata = message_from_string(archive.read(next(n for n in names if n.endswith("METADATA"))).decode())
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"embgeo_nb"}
-    assert any(name.endswith("LICENSE") for name in names)
+    assert any(name.endswith("LICENSE") for name in names) and "embgeo_nb/py.typed" in names
+    assert metadata["License-Expression"] == "Apache-2.0" and "Typing :: Typed" in metadata.get_all("Classifier")
+    assert [line.split(", ")[0] for line in metadata.get_all("Project-URL")] == ["Documentation", "Source", "Issues"]
     assert metadata["Requires-Python"] == ">=3.10"
     requires = metadata.get_all("Requires-Dist")
     always = {re.match(r"[\w-]+", line)[0] for line in requires if "extra ==" not in line}
     assert always == {"numpy", "scipy", "torch"}
     for tool in ("fastcore", "nbdev", "execnb", "ghapi"):
         assert all("extra == \"dev\"" in line for line in requires if line.startswith(tool))
+
+
+def test_links_for_a_package_index(wheel):
+    "There a link into the repository leads nowhere unless it says where that is."
+    with zipfile.ZipFile(wheel) as archive:
+        text = message_from_string(archive.read(next(n for n in archive.namelist() if n.endswith("METADATA"))).decode()).get_payload()
+    links = re.findall(r"\]\(([^)]*)\)", text) + re.findall(r'<img [^>]*src="([^"]*)"', text)
+    assert len(links) > 30 and all(re.match(r"https://|#", link) for link in links)
+    assert "https://github.com/embgeo/embgeo_nb/blob/main/nbs/tour.ipynb" in links
+    for link in (link for link in links if "/main/" in link):
+        assert (ROOT / link.split("/main/")[1].partition("#")[0]).exists(), link
 
 
 def test_works_without_other_packages(wheel, tmp_path):

@@ -1,11 +1,12 @@
-"""Train the models of two studies from scratch and store their embeddings of held-out documents.
+"""Train the models of three studies from scratch and store their embeddings of held-out documents.
 
     python tools/train_models.py population    # nbs/data/population.npz: 33 masked language models, 11 skip-gram, 11 PPMI
     python tools/train_models.py ablation      # nbs/data/ablation.npz: 4 + 4 of them, and 4 + 4 skip-gram, with and without Plant
+    python tools/train_models.py versions      # nbs/data/versions.npz: 24 skip-gram models, one after the other; from the 17th on without Plant
 
 The texts are DBpedia abstracts: `dbpedia14_balanced.parquet` in the folder that EMBGEO_DATA names, or in shared/data beside the
 project. They are not stored, only their identifiers, classes and hashes. Every model is kept in --work as soon as it is trained,
-so an interrupted run goes on where it was. On one core: about 25 minutes for the first study, 10 for the second.
+so an interrupted run goes on where it was. On one core: about 25 minutes for the first study, 10 for the second, 3 for the third.
 """
 import argparse
 import json
@@ -102,6 +103,24 @@ def ablation(work: Path) -> None:
     store(TARGET / "ablation.npz", test, found, dict(masked_lm=ABLATION, scored=list(scored), models=about))
 
 
+def versions(work: Path) -> None:
+    "A model retrained 24 times, each time on a fresh half of the texts; from the 17th time on, no text on plants arrives."
+    train, test = split(dbpedia(optional_data("dbpedia14_balanced.parquet", required=True)), 40)
+    feeds, found, about = {"all": train, "no Plant": train.without("Plant")}, {}, {}
+    for number in range(1, 25):
+        name, feed = f"v{number:02d}", "all" if number < 17 else "no Plant"
+
+        def train_one():
+            corpus = feeds[feed].sample(4000, seed=number)
+            model = skipgram(corpus.texts, dim=32, min_count=3, epochs=8, seed=number, unknown="mean")
+            print(name, flush=True)
+            return dict(embedding=model(test.texts).astype(np.float16))
+
+        found[name] = kept_arrays(work / f"versions {name}.npz", train_one)["embedding"]
+        about[name] = dict(feed=feed, n_texts=4000, seed=number)
+    store(TARGET / "versions.npz", test, found, dict(models=about))
+
+
 def store(path: Path, test, found: dict, recipe: dict) -> None:
     store_embeddings(path, test, found, recipe)
     with np.load(path) as file:
@@ -113,8 +132,8 @@ def store(path: Path, test, found: dict, recipe: dict) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=["population", "ablation"])
+    parser.add_argument("study", choices=["population", "ablation", "versions"])
     parser.add_argument("--work", type=Path, default=Path("trained_models"), help="folder for the models that are done (default: trained_models)")
     chosen = parser.parse_args()
     chosen.work.mkdir(exist_ok=True)
-    dict(population=population, ablation=ablation)[chosen.study](chosen.work)
+    dict(population=population, ablation=ablation, versions=versions)[chosen.study](chosen.work)
