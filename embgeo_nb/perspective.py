@@ -21,8 +21,8 @@ from .multiplicity import benjamini_hochberg
 # %% auto #0
 __all__ = ['NORMALIZATIONS', 'CLAIMS', 'DEBIASED', 'PARTIAL', 'checked_answers', 'mean_responses', 'perspective_distance',
            'perspective_space', 'embed_answers', 'AnswerTest', 'answer_test', 'QueryCurve', 'query_curve',
-           'MetricPrediction', 'ridge_on_map', 'predict_metric', 'jackknife_plus', 'model_manifold_names',
-           'QueryChoice', 'choose_queries', 'Claim']
+           'MetricPrediction', 'ridge_on_map', 'predict_metric', 'jackknife_plus', 'named_squares', 'QueryChoice',
+           'choose_queries', 'Claim']
 
 # %% ../nbs/56_perspective.ipynb #899387d3
 NORMALIZATIONS = {"rms": lambda q: q ** -0.5, "mean": lambda q: 1 / q, "frobenius": lambda q: 1.0}
@@ -497,7 +497,7 @@ def _left_out_pairs(squared: np.ndarray, y: np.ndarray, code: np.ndarray, shrink
                 residual[np.ix_(inside[h], targets)] = np.abs(y[targets] - of_targets)
     return center, residual
 
-# %% ../nbs/56_perspective.ipynb #48eab7b0
+# %% ../nbs/56_perspective.ipynb #60ce5424
 def predict_metric(D: Any, metric: Any, groups: Any = None, level: float = 0.9, shrinkage: float = 0.05) -> MetricPrediction:
     """Predict what some models can do from the map of all, with intervals.
 
@@ -528,8 +528,7 @@ def predict_metric(D: Any, metric: Any, groups: Any = None, level: float = 0.9, 
     check_level("level", level)
     if not shrinkage > 0:
         raise ValueError(f"shrinkage must be positive; got {shrinkage}.")
-    map_of = model_manifold_names(D)
-    names, squared = map_of
+    names, squared = named_squares(D)
     if isinstance(metric, Mapping):
         metric = {name: np.nan if metric.get(name) is None else metric[name] for name in names}
     y = np.asarray(by_model(metric, names, "metric"), dtype=float)
@@ -555,7 +554,7 @@ def jackknife_plus(center: np.ndarray, residual: np.ndarray, level: float) -> tu
     return (np.sort(center - residual)[low - 1] if low else -np.inf), (np.sort(center + residual)[high - 1] if high <= n else np.inf)
 
 
-def model_manifold_names(D: Any) -> tuple[tuple[str, ...], np.ndarray]:
+def named_squares(D: Any) -> tuple[tuple[str, ...], np.ndarray]:
     "Names and squared distances of a ModelDistance or a matrix, checked."
     with any_axes():
         M = model_manifold(D, 1)

@@ -30,7 +30,7 @@ from .bulk import DEGREES, diagnosis
 from .common import WATCH, check_option, need
 from .comparison import QUESTIONS, Comparison
 from .datum_test import NULLS, DatumTest
-from .embeddings import Embeddings, as_embeddings
+from .embeddings import Embeddings, as_embeddings, as_matrix
 from .kernel import METRICS
 from .multiplicity import benjamini_hochberg
 from .manifold import DISTANCES, ModelManifold, model_tree
@@ -45,7 +45,7 @@ else:
     widgets, traitlets = need("ipywidgets", "widgets"), need("traitlets", "widgets")
 
 # %% auto #0
-__all__ = ['Result', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'DatumExplorer', 'with_warnings',
+__all__ = ['Result', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'DatumExplorer', 'own_layout', 'with_warnings',
            'dendrogram_image', 'ManifoldExplorer', 'map_image']
 
 # %% ../nbs/62_widgets.ipynb #9a000009
@@ -157,20 +157,24 @@ def has_anywidget() -> bool:
     return find_spec("anywidget") is not None
 
 
+_CARRIED = {"pick": "row", "sort": "column", "legend": "key", "lasso": "loop"}       # what comes with an event
+
+
 class _Events:
-    "What both kinds of view have: functions to be called when a row is picked or a column is to be sorted by."
+    "What both kinds of view have: functions to be called when a row is picked, say, or a column is to be sorted by."
 
     def _events(self) -> dict[str, list]:
         if "_called" not in self.__dict__:
-            self.__dict__["_called"] = {"pick": [], "sort": []}
+            self.__dict__["_called"] = {event: [] for event in _CARRIED}
         return self.__dict__["_called"]
 
     def on(self, event: str, function: Callable) -> None:
         self._events()[event].append(function)
 
     def _happened(self, _: Any, content: Mapping[str, Any], buffers: Any = None) -> None:
-        for function in self._events().get(content.get("event"), ()):
-            function(content["row"] if content["event"] == "pick" else content["column"])
+        event = str(content.get("event"))
+        for function in self._events().get(event, ()):
+            function(content[_CARRIED[event]])
 
 
 @lru_cache(maxsize=None)
@@ -191,6 +195,8 @@ def _browser_views() -> tuple[type, type]:
         overlay = traitlets.Dict().tag(sync=True)
         selected = traitlets.Int(-1).tag(sync=True)
         faded = traitlets.Bytes().tag(sync=True)
+        lasso = traitlets.Bool(False).tag(sync=True)            # whether points can be drawn around
+        pressed = traitlets.Unicode("").tag(sync=True)          # key of the legend's entry that is on
 
         def __init__(self, **options: Any):
             super().__init__(**options)
@@ -454,6 +460,7 @@ class Seen:
 
     result: Result
     question: str
+    positions: np.ndarray | None = None            # (n, 2), a layout of the reader's own
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.result, name)              # n, ids, data, labels, models, groups
@@ -515,6 +522,13 @@ class Seen:
     def center(self) -> np.ndarray:
         "Between before and after, (n, d)."
         return self.spread(self.test.frame.center)
+
+    def spots(self, rows: Any, plane: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        "Middle and half of the way of some data, each (r, 2), in a plane of the frame, or where the reader's own layout has them."
+        if plane is None:
+            at = np.asarray(self.positions)[rows]
+            return at, np.zeros_like(at)
+        return self.center[rows] @ plane, self.displacement[rows] @ plane / 2
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -708,16 +722,20 @@ def _ordinal(number: int) -> str:
     return f"{number:,}{ending}"
 
 # %% ../nbs/62_widgets.ipynb #9a000032
-VIEWS = ("movement", "position")
+VIEWS = ("movement", "position", "own")
 COLORS = ("label", "q-value", "effect", "nothing")
 SHOWS = ("both", "before", "after", "middle")
 COLORED = 7                  # classes that get a colour and a marker each
 
 
-def plane_of(R: Result, view: str = "movement", n_moved: int = 30) -> np.ndarray:
-    "Two directions of the frame, (d, 2)."
+def plane_of(R: Result, view: str = "movement", n_moved: int = 30) -> np.ndarray | None:
+    "Two directions of the frame, (d, 2); None for a layout of the reader's own."
     check_option("view", view, VIEWS)
     V = as_seen(R)
+    if view == "own":
+        if V.positions is None:
+            raise ValueError("view='own' needs a layout: DatumExplorer(result, positions=array of shape (n, 2)).")
+        return None
     d = V.center.shape[1]
     if view == "movement" and d > 1:
         top = np.argsort(-np.nan_to_num(V.strength, posinf=0), kind="stable")[:max(n_moved, 2)]
@@ -766,7 +784,7 @@ def shades(count: int) -> list[str]:
 
 
 def test_scene(R: Result, color_by: str = "label", show: str = "both", view: str = "movement", alpha: float = 0.05,
-               chosen: Sequence[str] = ()) -> tuple[dict, np.ndarray]:
+               chosen: Sequence[str] = ()) -> tuple[dict, np.ndarray | None]:
     "The points of a comparison, and the plane they are shown in. What is grey lies behind, what moved most in front."
     V = as_seen(R)
     plane, groups = plane_of(V, view), classes_of(V, color_by, chosen)
@@ -774,13 +792,15 @@ def test_scene(R: Result, color_by: str = "label", show: str = "both", view: str
     rows = drawn_rows(V.strength)
     group = np.argmax([mask[rows] for _, mask in groups], axis=0)
     rows, group = (values[np.lexsort((V.strength[rows], np.array(palette)[group] != GREY))] for values in (rows, group))
-    center, half = V.center[rows] @ plane, V.displacement[rows] @ plane / 2
+    center, half = V.spots(rows, plane)
+    show = "middle" if plane is None else show
     parts = {"both": [(center - half, False), (center + half, True)], "before": [(center - half, False)], "after": [(center + half, True)],
              "middle": [(center, True)]}[check_option("show", show, SHOWS)]
     marker = np.where(np.array(palette)[group] == GREY, 0, group)
     size = np.where(V.qvalue[rows] <= alpha, 4.2, 2.6)
     names = [" ".join(filter(None, (str(V.ids[row]), "" if V.labels is None else f"({V.labels[row]})", one_line(V, row, 110)))) for row in rows]
-    axes = ("direction of most movement", "second direction") if view == "movement" else ("leading coordinate of the frame", "second coordinate")
+    axes = {"movement": ("direction of most movement", "second direction"), "own": ("your layout", ""),
+            "position": ("leading coordinate of the frame", "second coordinate")}[view]
     alt = (f"Scatter of {len(rows):,} of {V.n:,} data, from {V.models[0]} to {V.models[1]}; larger points are rejected at a false discovery rate of {alpha:g}. "
            "Arrow keys move the selection.")
     made = scene(np.vstack([part for part, _ in parts]), np.tile(rows, len(parts)), names, np.tile(group, len(parts)), np.tile(marker, len(parts)),
@@ -798,6 +818,8 @@ def _palette(V: Seen, color_by: str, groups: Sequence[tuple[str, np.ndarray]]) -
 
 def _legend(V: Seen, groups: Sequence[tuple[str, np.ndarray]], palette: Sequence[str], show: str) -> list[dict]:
     legend = [dict(name=name, color=palette[at], marker=0 if palette[at] == GREY else at) for at, (name, mask) in enumerate(groups) if mask.any()] if len(groups) > 1 else []
+    known = set() if V.labels is None else set(V.labels.astype(str).tolist())
+    legend = [dict(entry, key=entry["name"], title="List these data alone, or all again.") if entry["name"] in known else entry for entry in legend]
     legend += [dict(name=V.models[0], color="#555555", hollow=True), dict(name=V.models[1], color="#555555")] if show == "both" else []
     titles = neighbor_titles(V)
     return legend + [dict(name=f"neighbour {titles['lost']}", color=PALETTE[1], line=True, dash=True),
@@ -810,15 +832,15 @@ def _interleaved(made: dict, parts: int) -> dict:
     return {**made, **{name: made[name][order] for name in ("points", "rows", "look")}}
 
 
-def test_overlay(R: Result, i: int | None, plane: np.ndarray, most: int = 40) -> dict:
+def test_overlay(R: Result, i: int | None, plane: np.ndarray | None, most: int = 40) -> dict:
     "The selected datum's way from before to after, and lines to its neighbours."
     if i is None:
         return {}
     V = as_seen(R)
-    center, half = V.center[i] @ plane, V.displacement[i] @ plane / 2
+    center, half = V.spots(i, plane)
     before, after = center - half, center + half
     start = {"gained": (after, PALETTE[0], False), "kept": (center, GREY, False), "lost": (before, PALETTE[1], True)}
-    lines = [_line(start[kind][0], V.center[j] @ plane, start[kind][1], dash=start[kind][2], width=1.2)
+    lines = [_line(start[kind][0], V.spots(j, plane)[0], start[kind][1], dash=start[kind][2], width=1.2)
              for kind, near in neighbors_of(V, i).items() for j in near["rows"][:most]]
     lines.append(_line(before, after, "#000000", width=2.4, arrow=True))
     dots = [dict(x=float(before[0]), y=float(before[1]), color="#000000", size=6), dict(x=float(after[0]), y=float(after[1]), color="#000000", filled=True, size=5)]
@@ -832,9 +854,23 @@ def _line(a: np.ndarray, b: np.ndarray, color: str, **look: Any) -> dict:
 SORTS = ("score", "effect", "local effect", "p", "q", "statistic", "id", "label", "datum")
 
 
-def passing(V: Seen, search: str = "", label: str = "", most: float | None = None, by: str = "q", texts: Sequence[str] | None = None) -> np.ndarray:
-    "Which data pass the filters, (n,) bool: words in `texts` (lower case), a label, p or q of at most `most`."
+def inside(points: np.ndarray, loop: Sequence[Sequence[float]]) -> np.ndarray:
+    "Which points, (r, 2), lie inside a closed loop of corners, (r,) bool: a ray from them crosses it an odd number of times."
+    x, y = np.asarray(points, float).T
+    corners, within = np.asarray(loop, float).reshape(-1, 2), np.zeros(len(points), bool)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0)):
+        crossed = (y0 > y) != (y1 > y)
+        within[crossed] ^= x[crossed] < x0 + (y[crossed] - y0) * (x1 - x0) / (y1 - y0)
+    return within
+
+
+def passing(V: Seen, search: str = "", label: str = "", most: float | None = None, by: str = "q", texts: Sequence[str] | None = None,
+            among: Sequence[int] = ()) -> np.ndarray:
+    """Which data pass the filters, (n,) bool: words in `texts` (lower case), a label, p or q of at most `most`; being
+    `among` some rows, where there are any."""
     keep = np.ones(V.n, bool)
+    if len(among):
+        keep &= np.isin(np.arange(V.n), among)
     if search.strip():
         texts = search_texts(V) if texts is None else texts
         words = search.lower().split()
@@ -847,11 +883,11 @@ def passing(V: Seen, search: str = "", label: str = "", most: float | None = Non
 
 
 def table_order(R: Result, sort_by: str = "score", descending: bool = True, search: str = "", label: str = "",
-                most_q: float | None = None, texts: Sequence[str] | None = None, by: str = "q") -> np.ndarray:
+                most_q: float | None = None, texts: Sequence[str] | None = None, by: str = "q", among: Sequence[int] = ()) -> np.ndarray:
     "Row numbers of the data that pass the filters, in order."
     check_option("sort_by", sort_by, SORTS)
     V = as_seen(R)
-    keep = passing(V, search, label, most_q, by, texts)
+    keep = passing(V, search, label, most_q, by, texts, among)
     key = {"score": lambda: V.strength, "effect": lambda: V.effect, "local effect": lambda: V.local_effect, "p": lambda: V.pvalue, "q": lambda: V.qvalue,
            "statistic": lambda: V.spread(V.test.statistic), "id": lambda: V.ids, "label": lambda: V.ids if V.labels is None else V.labels,
            "datum": lambda: np.arange(V.n)}[sort_by]()
@@ -1030,6 +1066,22 @@ class Explorer(widgets.VBox):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.title()})"
 
+    def _ipython_display_(self, **options: Any) -> None:
+        "The live explorer; and below, hidden while it lives, what a notebook shows that was saved and reopened."
+        from IPython.display import display
+        display(self._repr_mimebundle_(**options), raw=True)
+        display({"text/html": self.saved(), "text/plain": ""}, raw=True)
+
+    def saved(self) -> str:
+        "What a reopened notebook shows in its place: the state when it was displayed, and how to revive it."
+        hidden = ", ".join(f"{area}:has(.eg-explorer) .eg-saved" for area in (".jp-OutputArea", ".output_container", ".cell-output", ".output"))
+        return (f'<div class="eg-saved"><style>{hidden} {{ display: none; }} .eg-saved table {{ font-size: 12.5px; }}</style>{self._snapshot()}<p><em>'
+                "This is what it showed when the cell ran. Run the cell again, with those above it, to bring the explorer to life; "
+                "<code>explorer.static()</code> makes a page that needs no kernel.</em></p></div>")
+
+    def _snapshot(self) -> str:
+        return f"<p><b>{escape(self.title())}</b></p>"
+
     def _show_message(self) -> None:
         self._message.value = f'<div class="eg-message" role="status">{escape(self.message)}</div>'
 
@@ -1134,6 +1186,8 @@ class DatumExplorer(Explorer):
     *more
         With a result, optionally the embeddings: models to choose from, by default those of the result. With embeddings,
         two model names: before and after.
+    positions : array of shape (n, 2), optional
+        A layout of your own (UMAP, PCA, a map), in the order of the data: a third choice of plane, which is then shown first.
     drawing : {'auto', 'browser', 'picture'}
         'browser' needs anywidget; 'picture' does without, and cannot be clicked. 'auto' takes the first that is there.
 
@@ -1141,6 +1195,8 @@ class DatumExplorer(Explorer):
     ----------
     selected : int or None
         Row number of the datum that the panels are about. Setting it does what a click does.
+    lassoed : tuple of int
+        Data that are listed alone, because they were drawn around; all, where it is empty.
     result : Comparison or DatumTest
         What is shown. Setting it shows another.
     question : str
@@ -1189,10 +1245,12 @@ class DatumExplorer(Explorer):
     descending = traitlets.Bool(True)
     page = traitlets.Int(0)
     basket = traitlets.Tuple()
+    lassoed = traitlets.Tuple()
     page_size = 9
 
-    def __init__(self, what: Any, *more: Any, drawing: str = "auto", **options: Any):
+    def __init__(self, what: Any, *more: Any, drawing: str = "auto", positions: Any = None, **options: Any):
         result = what if isinstance(what, (DatumTest, Comparison)) else None
+        self._positions = None if positions is None else own_layout(positions, what.n if result is not None else as_embeddings(what).n)
         points, table = make_views(drawing)
         self._emb: Any = _known(result, *more) if result is not None else _to_compare(what, more)
         self._points, self._table = points(), table()
@@ -1211,7 +1269,8 @@ class DatumExplorer(Explorer):
 
     def _open(self, result: Result) -> None:
         "Everything that needs a result to begin with."
-        self._seen = as_seen(result)
+        self._seen = self._see(result)
+        self.view = "movement" if self._positions is None else "own"
         self.question = result.null if isinstance(result, Comparison) else ""
         with self.hold_trait_notifications():
             self._follow(result)
@@ -1221,6 +1280,10 @@ class DatumExplorer(Explorer):
         self._connect()
         self._made = True
         self.result = result
+
+    def _see(self, result: Result, question: str = "") -> Seen:
+        seen = as_seen(result, question)
+        return seen if self._positions is None else Seen(result, seen.question, self._positions)
 
     # What there is on the page
 
@@ -1242,7 +1305,8 @@ class DatumExplorer(Explorer):
             "color_by": _control(widgets.Dropdown, "colour", "What the colours and markers of the points stand for.", "140px", "46px"),
             "colored": _control(widgets.SelectMultiple, "coloured", "Labels that have a colour (with Ctrl or Shift, at most seven); the others are grey.", "210px", "60px", rows=3),
             "show": _control(widgets.Dropdown, "show", "Where the points lie: before, after, both, or between.", "170px", "38px"),
-            "view": _control(widgets.Dropdown, "plane", "Two directions of the frame: those of most movement, or the leading ones.", "150px", "42px", options=VIEWS),
+            "view": _control(widgets.Dropdown, "plane", "Two directions of the frame: those of most movement, or the leading ones; or a layout of your own.", "150px", "42px",
+                             options=VIEWS if self._positions is not None else VIEWS[:2]),
             "search": _control(widgets.Text, "search", "Only data with all of these words in id, label or text.", "225px", "46px", placeholder="words in id or text"),
             "label": _control(widgets.Dropdown, "label", "Only data with this label.", "150px", "38px", options=[("all", "")]),
             "only_rejected": _tick("rejected only", "Only data that are rejected at α.", "108px"),
@@ -1254,6 +1318,8 @@ class DatumExplorer(Explorer):
         self._back = _button("‹ previous", "The page before.", "92px")
         self._next = _button("next ›", "The next page.", "92px")
         self._where = widgets.HTML()
+        self._unloop = _button("All again", "List all data again, not only those that were drawn around.", "88px")
+        self._unloop.on_click(lambda _: setattr(self, "lassoed", ()))
         self._keep = _button("Keep this datum", "Keep the selected datum aside.", "130px")
         self._keep_all = _button("Keep all listed", "Keep all data that pass the filters aside.", "130px")
         self._empty = _button("Clear", "Empty the list of kept data.", "70px")
@@ -1284,7 +1350,7 @@ class DatumExplorer(Explorer):
         ask = _row(c["question"], self._said, align_items="center")
         look = _row(c["color_by"], c["show"], c["view"], c["colored"], gap="4px 8px")
         find = _row(c["search"], c["label"], c["only_rejected"], c["reject_by"], gap="4px 8px", align_items="center")
-        turn = _row(self._back, self._next, self._where, align_items="center", gap="2px 10px")
+        turn = _row(self._back, self._next, self._where, self._unloop, align_items="center", gap="2px 10px")
         left = _column(find, self._table, turn, look, self._points, least=520)
         right = _column(self._card, *(self._near[kind] for kind in ("gained", "lost", "kept")), least=400, grid_gap="6px")
         right.add_class("eg-why")
@@ -1305,13 +1371,16 @@ class DatumExplorer(Explorer):
         self._safely(self._show_scene, "color_by", "colored", "show", "view")
         self._safely(self._show_alpha, "alpha")
         self._safely(self._show_selected, "selected")
-        self._safely(self._refill, "search", "label", "only_rejected", "reject_by", "sort_by", "descending")
+        self._safely(self._refill, "search", "label", "only_rejected", "reject_by", "sort_by", "descending", "lassoed")
         self._safely(self._show_page, "page")
         self._safely(self._show_basket, "basket")
         self._tabs.observe(lambda _: self._attempt(self._show_groups), "selected_index")
         for view in (self._points, self._table, *self._near.values()):
             view.on("pick", lambda row: self._attempt(self._pick, row))
         self._table.on("sort", lambda column: self._attempt(self._sort, column))
+        self._points.on("legend", lambda key: self._attempt(self._only_label, key))
+        self._points.on("lasso", lambda loop: self._attempt(self._within, loop))
+        self._points.lasso = True
         self._back.on_click(lambda _: self._attempt(self._turn, -1))
         self._next.on_click(lambda _: self._attempt(self._turn, 1))
         self._keep.on_click(lambda _: self._attempt(self._add, [self.selected]))
@@ -1456,7 +1525,7 @@ class DatumExplorer(Explorer):
         with self.hold_trait_notifications():
             self.colored = ()
             self._fill_controls(R)
-            self.question, self._seen = question, as_seen(R, question)
+            self.question, self._seen, self.lassoed = question, self._see(R, question), ()
             if not compared and self.sort_by == "score" or compared and self.sort_by in ("effect", "local effect", "statistic"):
                 self.sort_by, self.descending = as_seen(R).measure, True
         self._show_question()
@@ -1470,7 +1539,7 @@ class DatumExplorer(Explorer):
 
     def _show_question(self) -> None:
         "All that depends on the p-values."
-        self._seen = as_seen(self.result, self.question)
+        self._seen = self._see(self.result, self.question)
         self._show_head()
         self._show_scene()
         self._refill()
@@ -1497,6 +1566,13 @@ class DatumExplorer(Explorer):
         self._head.value = (f'<div class="eg-head"><span class="eg-big">{escape(self.title())}</span> <span class="eg-name">{V.n:,} data; '
                             f"{escape(made)}.</span> {'' if V.compared else said}{verdict}</div>")
 
+    def _snapshot(self) -> str:
+        "The head and the first page of the table."
+        if self.result is None:
+            return super()._snapshot()
+        rows, n = [int(i) for i in self._order[:self.page_size]], self.result.n
+        return self._head.value + table_html(table_columns(self._seen), [table_row(self._seen, i) for i in rows], caption=f"The first {len(rows)} of {n:,} data")
+
     def _show_scene(self) -> None:
         made, self._plane = test_scene(self._seen, self.color_by, self.show, self.view, self._level(), self.colored)
         self._drawn = made["rows"]
@@ -1505,9 +1581,9 @@ class DatumExplorer(Explorer):
 
     def _faded(self) -> np.ndarray | None:
         "Which points the filters leave out; None where there is no filter."
-        if not (self.search.strip() or self.label or self.only_rejected):
+        if not (self.search.strip() or self.label or self.only_rejected or self.lassoed):
             return None
-        keep = passing(self._seen, self.search, self.label, self._level() if self.only_rejected else None, self.reject_by, self._texts)
+        keep = passing(self._seen, self.search, self.label, self._level() if self.only_rejected else None, self.reject_by, self._texts, self.lassoed)
         return ~keep[self._drawn]
 
     def _level(self) -> float:
@@ -1543,7 +1619,8 @@ class DatumExplorer(Explorer):
     def _refill(self) -> None:
         "The rows that pass the filters, in their order; the first page of them."
         most = self._level() if self.only_rejected else None
-        self._order = table_order(self._seen, self.sort_by, self.descending, self.search, self.label, most, self._texts, self.reject_by)
+        self._order = table_order(self._seen, self.sort_by, self.descending, self.search, self.label, most, self._texts, self.reject_by, self.lassoed)
+        self._points.pressed, self._unloop.layout.display = self.label, None if self.lassoed else "none"
         self._points.fade(self._faded())
         if self.page != 0:
             self.page = 0
@@ -1551,7 +1628,8 @@ class DatumExplorer(Explorer):
             self._show_page()
 
     def _show_page(self) -> None:
-        V, rows = self._seen, self._on_page(f"{len(self._order):,} of {self.result.n:,} data")
+        drawn = f", {len(self.lassoed):,} drawn around" if self.lassoed else ""
+        V, rows = self._seen, self._on_page(f"{len(self._order):,} of {self.result.n:,} data{drawn}")
         if rows is not None:
             self._table.show([table_row(V, i) for i in rows], rows, self.selected, columns=table_columns(V), sort=[self.sort_by, self.descending],
                              empty="No datum passes these filters.")
@@ -1574,6 +1652,19 @@ class DatumExplorer(Explorer):
 
     def _pick(self, row: int) -> None:
         self.selected = int(row)
+
+    def _only_label(self, label: str) -> None:
+        self.label = "" if self.label == label else label
+
+    def _within(self, loop: Sequence[Sequence[float]]) -> None:
+        "List the data of which a point lies inside a loop, whether it is drawn or not; of none, all."
+        center, half = self._seen.spots(slice(None), self._plane)
+        ends = {"both": (center - half, center + half), "before": (center - half,), "after": (center + half,), "middle": (center,)}[self.show]
+        found = np.any([inside(points, loop) for points in ends], axis=0) if len(loop) > 2 else np.zeros(self.result.n, bool)
+        if len(loop) > 2 and not found.any():
+            self.message = "There is no datum inside of what was drawn."
+            return
+        self.lassoed = tuple(np.flatnonzero(found).tolist())
 
     def _sort(self, column: str) -> None:
         if column == self.sort_by:
@@ -1608,6 +1699,14 @@ class DatumExplorer(Explorer):
         StaticView
         """
         return _datum_static(self, data, most)
+
+
+def own_layout(positions: Any, n: int) -> np.ndarray:
+    "A reader's own layout, (n, 2), checked."
+    array = as_matrix(positions, "positions")
+    if array.shape != (n, 2):
+        raise ValueError(f"positions must have shape ({n}, 2), a place for each datum; got {array.shape}.")
+    return array
 
 
 def _known(result: DatumTest | Comparison, emb: Any = None) -> Embeddings | None:

@@ -58,7 +58,7 @@ def test_nan_deep_in_a_large_array_is_found():
 @pytest.mark.parametrize("models, error, message", [
     ([np.ones((4, 2))], TypeError, "mapping"), (np.ones((4, 2)), TypeError, "mapping"), ({}, ValueError, "empty"), ({1: np.ones((4, 2))}, TypeError, "names"),
     ({"": np.ones((4, 2))}, TypeError, "names"), ({"a": np.ones((4, 2)), "b": np.ones((5, 2))}, ValueError, "a: 4, b: 5"), ({"a": np.ones(4)}, ValueError, r"models\['a'\]"),
-    ({"a": sp.eye_array(4)}, TypeError, "sparse"), ({"a": [["x"]]}, TypeError, "real"), ({"a": np.ones((4, 2), complex)}, TypeError, "real"),
+    ({"a": sp.csr_array(np.eye(4))}, TypeError, "sparse"), ({"a": [["x"]]}, TypeError, "real"), ({"a": np.ones((4, 2), complex)}, TypeError, "real"),
     ({"a": np.ma.masked_equal([[1., 2.], [3., 4.]], 3)}, (TypeError, ValueError), "mask"),
 ])
 def test_bad_models(models, error, message):

@@ -35,7 +35,7 @@ VECTORS = {
     "frame": wide, "frame of objects of one column": pd.DataFrame({"emb": ROWS}), "series of lists": pd.Series(ROWS), "series of arrays": pd.Series(list(Y)), "nullable": wide.convert_dtypes(),
     "frame of mixed numbers": wide.assign(x=wide.x.astype("f4")), "arrow-backed": wide.convert_dtypes(dtype_backend="pyarrow"), "arrow-backed lists": pd.Series(pa.array(ROWS), dtype=pd.ArrowDtype(pa.list_(pa.float64()))),
     "polars frame": pl.DataFrame(Y), "lazy frame": pl.DataFrame(Y).lazy(), "polars lists": pl.Series(ROWS), "polars arrays": pl.Series(Y), "polars frame of one column": pl.DataFrame({"emb": ROWS}),
-    "table": pa.table({"x": Y[:, 0], "y": Y[:, 1], "z": Y[:, 2]}), "record batch": pa.record_batch({"x": Y[:, 0], "y": Y[:, 1], "z": Y[:, 2]}), "table of one column": pa.table({"emb": ROWS}), "arrow lists": pa.array(ROWS),
+    "table": pa.table({"x": Y[:, 0], "y": Y[:, 1], "z": Y[:, 2]}), "record batch": pa.RecordBatch.from_pydict({"x": Y[:, 0], "y": Y[:, 1], "z": Y[:, 2]}), "table of one column": pa.table({"emb": ROWS}), "arrow lists": pa.array(ROWS),
     "large lists": pa.array(ROWS, pa.large_list(pa.float64())), "fixed lists": pa.FixedSizeListArray.from_arrays(pa.array(Y.ravel()), 3), "chunks": pa.chunked_array([ROWS[:1], ROWS[1:]]),
     "sliced lists": pa.array([[9., 9., 9.], *ROWS, [7., 7., 7.]])[1:3], "sliced fixed lists": pa.FixedSizeListArray.from_arrays(pa.array([9.] * 3 + Y.ravel().tolist()), 3)[1:], "memory view": memoryview(Y),
 }

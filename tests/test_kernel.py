@@ -541,7 +541,7 @@ def test_bad_options(options, error, message):
     (spoilt(np.nan), ValueError, r"NaN.*\[3\]"), (spoilt(np.inf), ValueError, "infinite"), (spoilt(-np.inf), ValueError, "infinite"),
     (np.ones(9), ValueError, "shape"), (np.ones((9, 2, 2)), ValueError, "shape"), (np.ones((0, 3)), ValueError, "shape"), (np.ones((9, 0)), ValueError, "shape"),
     (np.array([["a"], ["b"]]), TypeError, "real numbers"), (np.ones((9, 2), complex), TypeError, "real numbers"), (np.ones((9, 2), object), TypeError, "real numbers"),
-    (sp.eye_array(9), TypeError, "sparse"), (sp.csr_matrix(np.eye(9)), TypeError, "sparse"), (None, ValueError, "shape"), (torch.full((9, 2), torch.nan), ValueError, "NaN"),
+    (sp.csr_array(np.eye(9)), TypeError, "sparse"), (sp.csr_matrix(np.eye(9)), TypeError, "sparse"), (None, ValueError, "shape"), (torch.full((9, 2), torch.nan), ValueError, "NaN"),
     (np.ma.masked_invalid(spoilt(np.nan)), (TypeError, ValueError), "mask|NaN"),
 ])
 def test_bad_embeddings(Y, error, message):

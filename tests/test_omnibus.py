@@ -253,7 +253,7 @@ def test_added_model_is_a_full_member():
 
 
 @pytest.mark.parametrize("name, model, error", [
-    ("a", views("c")["c"], ValueError), ("c", views("c", 201)["c"], ValueError), ("c", random_graph(201, 0.1), ValueError), ("c", sp.eye_array(200), ValueError),
+    ("a", views("c")["c"], ValueError), ("c", views("c", 201)["c"], ValueError), ("c", random_graph(201, 0.1), ValueError), ("c", sp.csr_array(np.eye(200)), ValueError),
     ("c", np.full((200, 3), np.nan), ValueError), ("c", [["x"]] * 200, TypeError),
 ])
 def test_bad_additions(name, model, error):
@@ -369,7 +369,7 @@ ONE_OFF[3, 4] = 7
     (views(), dict(n_components=0), ValueError, "n_components"), (views(), dict(n_components=2.5), TypeError, "n_components"), (views(), dict(n_components="elbow"), ValueError, "profile"),
     (views(), dict(n_neighbors=200), ValueError, "n_neighbors"), (views(), dict(metric="l1"), ValueError, "metric"), (views(), dict(symmetrize="xor"), ValueError, "symmetrize"),
     ({"a": random_graph(30, 0.3), "b": random_graph(31, 0.3)}, {}, ValueError, "same data"), ({"a": random_graph(30, 0.3), "b": ONE_OFF}, {}, ValueError, "graph of 'b' is not symmetric"),
-    ({"a": random_graph(30, 0.3), "b": sp.eye_array(30)}, {}, ValueError, "'b' has edges from a datum to itself"), ({"a": random_graph(30, 0.3), "b": np.ones((30, 30))}, {}, TypeError, "'b'"),
+    ({"a": random_graph(30, 0.3), "b": sp.csr_array(np.eye(30))}, {}, ValueError, "'b' has edges from a datum to itself"), ({"a": random_graph(30, 0.3), "b": np.ones((30, 30))}, {}, TypeError, "'b'"),
     ([random_graph(30, 0.3)] * 2, {}, TypeError, "mapping"), (random_graph(30, 0.3), {}, TypeError, "mapping"), (eg.data_kernel(views()["a"], 5), {}, TypeError, "mapping"),
 ])
 def test_refusals(emb, options, error, message):

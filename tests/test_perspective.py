@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from embgeo_nb.manifold import model_manifold
-from embgeo_nb.perspective import Claim, perspective_distance, perspective_space, query_curve
+from embgeo_nb.perspective import (Claim, answer_test, choose_queries, embed_answers, perspective_distance, perspective_space, predict_metric, query_curve,
+                                   ridge_on_map)
 
 
 def answers(m=8, q=6, r=3, p=5, seed=0):
@@ -140,3 +141,106 @@ def test_equal_models_are_at_distance_zero():
     assert D["copy", "m2"] == 0
     M = model_manifold(D)
     assert np.abs(M["copy"] - M["m2"]).max() < 1e-9 and np.abs(M.place(D["copy"]) - M["copy"]).max() < 1e-6
+
+
+# Partial answers, raw answers, tests, intervals, choices ---------------------------------------------------------------
+
+def test_partial_answers_are_scaled_by_what_a_query_contributes():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(6, 8, 5)) * np.array([5, 1, 1, 1, 1, 1, 1, 1])[:, None]
+    whole = {f"m{i}": list(X[i][:, None]) for i in range(6)}
+    gap = {**whole, "m0": [[], *whole["m0"][1:]]}                              # the loudest query is missing
+    D, full = perspective_distance(gap, partial=True), perspective_distance(whole)
+    assert np.allclose(D.matrix[1:, 1:], full.matrix[1:, 1:]) and not D.properties.metric
+    squared = ((X[:, None] - X) ** 2).sum(3)                                     # (6, 6, 8)
+    pairs = np.triu_indices(6, 1)
+    known = np.ones((6, 6)); known[0] = known[:, 0] = 0
+    usual = np.r_[squared[..., 0][(known > 0) & ~np.eye(6, dtype=bool)].mean(), squared[..., 1:][pairs].mean(0)]
+    assert D["m0", "m1"] ** 2 * 8 == pytest.approx(squared[0, 1, 1:].sum() * usual.sum() / usual[1:].sum())
+    with pytest.raises(ValueError, match="partial=True"):
+        perspective_distance(gap)
+    debiased = perspective_distance({name: [np.vstack([row, row]) if len(row) else row for row in rows] for name, rows in gap.items()}, debias=True, partial=True)
+    assert np.allclose(debiased.matrix, D.matrix)                                # replicates without noise: nothing to subtract
+
+
+def test_embedded_answers_are_in_their_places():
+    calls = []
+
+    def encoder(texts):
+        calls.append(list(texts))
+        return np.array([[len(text), text.count("a")] for text in texts])
+
+    found = embed_answers({"x": ["aa", ["b", "aa"], None], "y": ["b", "c", "aaa"]}, encoder)
+    assert calls == [["aa", "b", "c", "aaa"]] and [len(row) for row in found["x"]] == [1, 2, 0]
+    assert found["x"][1].tolist() == [[1, 0], [2, 2]] and found["y"][2].tolist() == [[3, 3]] and found["x"][2].shape == (0, 2)
+    assert perspective_distance(found, partial=True).matrix.shape == (2, 2)
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_answer_test_is_exact(heavy):
+    rng, found = np.random.default_rng(3), []
+    draw = (lambda size: rng.standard_t(2, size=size)) if heavy else (lambda size: rng.normal(size=size))
+    for seed in range(300):
+        given = {"a": draw((5, 3, 4)), "b": draw((5, 4, 4))}
+        found.append((lambda R: (R.pvalue, *R.query_pvalue))(answer_test(given, "a", "b", n_resamples=39, seed=seed)))
+    sizes = (np.array(found) <= 0.1).mean(0)
+    assert np.abs(sizes - 0.1).max() < 0.06
+
+
+def test_answer_test_by_query_and_in_any_order():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(6, 6, 5)); b = rng.normal(size=(6, 6, 5)); b[4] += 4
+    R = answer_test({"a": a, "b": b}, "a", "b")
+    assert R.to_frame()["query"][0] == 4 and R.query_qvalue[4] <= 0.05 and np.delete(R.query_pvalue, 4).min() > 0.001
+    assert answer_test({"a": a, "b": b}, "b", "a").statistic == pytest.approx(R.statistic)
+    assert answer_test({"a": a, "b": 0 * a + a}, "a", "b", n_resamples=99).pvalue > 0.9
+
+
+def test_rewording_statistic_is_free_of_noise():
+    "Same words, same models: the mean of the excess is minus the wording's share, not the replicates'."
+    rng, loud = np.random.default_rng(0), []
+    labels = np.repeat(np.arange(60), 2)
+    for _ in range(20):
+        given = {name: 3 * rng.normal(size=(120, 2 if name == "a" else 5, 4)) for name in "ab"}      # noise alone, unequal numbers
+        loud.append(answer_test(given, "a", "b", labels, 1).rewording_statistic)
+    assert abs(np.mean(loud)) < 4 / 20 ** 0.5
+
+
+def test_ridge_is_the_regression_on_all_coordinates():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(12, 3)), rng.normal(size=12)
+    squared = ((X[:, None] - X) ** 2).sum(2)
+    train, test, shrinkage = np.arange(9), np.arange(9, 12), 0.3
+    centred = X[train] - X[train].mean(0)
+    penalty = shrinkage * (centred ** 2).sum() / 9
+    beta = np.linalg.solve(centred.T @ centred + penalty * np.eye(3), centred.T @ (y[train] - y[train].mean()))
+    assert np.allclose(ridge_on_map(squared, train, test, y, shrinkage), y[train].mean() + (X[test] - X[train].mean(0)) @ beta)
+
+
+def test_intervals_never_see_the_family_they_are_for():
+    given, skill, family = scored()
+    D = perspective_distance(given)
+    first = [name for name in family if family[name] == 0]
+    one = predict_metric(D, skill, family)
+    lied = predict_metric(D, {**skill, **{name: 50.0 for name in first}}, family)
+    hidden = predict_metric(D, {name: value for name, value in skill.items() if name not in first}, family)
+    at = slice(0, 4)
+    for other in (lied, hidden):
+        assert all(np.allclose(getattr(one, what)[at], getattr(other, what)[at]) for what in ("prediction", "lower", "upper"))
+    assert hidden.graded.sum() == 20 and "20 graded" in repr(hidden) and one.variance_explained > 0.8 and 0.7 < one.coverage <= 1
+    assert list(one.to_frame().columns) == ["metric", "prediction", "lower", "upper"] and np.isfinite(one.to_frame().to_numpy()).all()
+
+
+def test_intervals_cover_new_families():
+    found = [predict_metric(perspective_distance(given), skill, family, 0.8).coverage for given, skill, family in (scored(seed, 8, 3) for seed in range(12))]
+    assert 0.74 < np.mean(found) < 0.95
+
+
+def test_choice_prefers_queries_that_tell():
+    given, skill, family = scored(families=9)
+    rng = np.random.default_rng(1)
+    mixed = {name: np.concatenate([X[:3] + 1.2 * rng.normal(size=X[:3].shape), rng.normal(size=X[3:].shape)]) for name, X in given.items()}
+    choice = choose_queries(mixed, 3, skill, family, n_resamples=3)
+    assert {0, 1, 2} >= set(choice.queries[:2]) and choice.votes.shape == (10,) and set(choice.of(mixed)) == set(mixed)
+    assert choose_queries(mixed, 3, skill, family, n_resamples=3).queries == choice.queries
+    assert len(set(choose_queries(mixed, 4, groups=family, n_resamples=2).queries)) == 4

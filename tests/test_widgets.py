@@ -898,3 +898,88 @@ def test_falls_back_without_anywidget(monkeypatch, R):
     explorer.selected = 12
     assert explorer._points.value != before
     agrees(explorer, 12)
+
+
+# Drawn around, chosen in the legend, a layout of one's own, and what is left in a saved notebook ------------------------
+
+def around(points, rows, slack=0.01):
+    low, high = points[rows].min(0) - slack, points[rows].max(0) + slack
+    return [[low[0], low[1]], [high[0], low[1]], [high[0], high[1]], [low[0], high[1]]]
+
+
+def test_inside_a_loop():
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-2, 2, size=(500, 2))
+    circle = np.stack([np.cos(t := np.linspace(0, 2 * np.pi, 400, endpoint=False)), np.sin(t)], 1)
+    far = np.abs(np.hypot(*points.T) - 1) > 0.02
+    assert (module.inside(points, circle) == (np.hypot(*points.T) < 1))[far].all()
+    hole = np.array([[0, 0], [3, 0], [3, 3], [0, 3], [0, 0], [1, 1], [1, 2], [2, 2], [2, 1], [1, 1]])       # a square with a square hole
+    assert module.inside(np.array([[.5, .5], [1.5, 1.5], [2.5, 1.5], [4, 1]]), hole).tolist() == [True, False, True, False]
+    assert not module.inside(points, []).any()
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_data_drawn_around_are_listed_alone(C, drawing):
+    explorer = DatumExplorer(C, drawing=drawing)
+    explorer.show = "after"
+    center, half = explorer._seen.spots(slice(None), explorer._plane)
+    after, label = center + half, C.labels[0]
+    loop = around(after, np.arange(5))
+    wanted = np.flatnonzero(((after >= loop[0]) & (after <= loop[2])).all(1))
+    explorer._points._happened(None, {"event": "lasso", "loop": loop})
+    assert explorer.lassoed == tuple(wanted) and set(explorer._order) == set(wanted) and f"{len(wanted)} drawn around" in explorer._where.value
+    if drawing == "browser":
+        faded = np.frombuffer(explorer._points.faded, np.uint8).astype(bool)
+        assert set(explorer._drawn[~faded]) == set(wanted)
+    explorer._points._happened(None, {"event": "legend", "key": label})
+    assert explorer.label == explorer._points.pressed == label and set(explorer._order) == {i for i in wanted if C.labels[i] == label}
+    explorer._points._happened(None, {"event": "legend", "key": label})
+    explorer._points._happened(None, {"event": "lasso", "loop": [[90, 90], [91, 90], [91, 91]]})
+    assert "no datum inside" in explorer.message and explorer.lassoed == tuple(wanted)
+    explorer._unloop.click()
+    assert explorer.lassoed == () and len(explorer._order) == N and explorer._unloop.layout.display == "none"
+
+
+def test_legend_of_labels_can_be_chosen(C):
+    explorer = DatumExplorer(C, drawing="browser")
+    keys = [entry.get("key") for entry in explorer._points.legend]
+    assert {key for key in keys if key} == set(C.labels) and None in keys
+    explorer.color_by = "q-value"
+    assert not any("key" in entry for entry in explorer._points.legend)
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_a_layout_of_ones_own(C, emb, drawing):
+    own = np.random.default_rng(5).normal(size=(N, 2)).astype("f4")
+    explorer = DatumExplorer(C, emb, positions=own.tolist(), drawing=drawing)
+    assert explorer.view == "own" and "own" in explorer._controls["view"].options
+    if drawing == "browser":
+        shown, rows = np.frombuffer(explorer._points.points, "f4").reshape(-1, 2), np.frombuffer(explorer._points.rows, "i4")
+        assert np.array_equal(shown, own[rows]) and len(rows) == N and explorer._points.axes[0] == "your layout"
+        i = explorer.selected
+        assert explorer._points.overlay["labels"][0]["x"] == pytest.approx(float(own[i, 0]))
+        ends = {(round(line["x1"], 5), round(line["y1"], 5)) for line in explorer._points.overlay["lines"] if not line.get("arrow")}
+        assert ends and ends <= {(round(float(x), 5), round(float(y), 5)) for x, y in own}
+    explorer._points._happened(None, {"event": "lasso", "loop": around(own, [3, 4], 0.001)})
+    assert {3, 4} <= set(explorer.lassoed)
+    explorer.view = "movement"
+    agrees(explorer, explorer.selected)
+    assert DatumExplorer(C, drawing=drawing)._controls["view"].options == module.VIEWS[:2]
+    assert "<img" in explorer.static()._repr_html_()
+    for wrong, words in ((own[:5], rf"positions must have shape \({N}, 2\)"), (own[:, :1], "positions must have shape"), (own * np.nan, "positions has NaN")):
+        with pytest.raises(ValueError, match=words):
+            DatumExplorer(C, positions=wrong)
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_a_saved_notebook_says_how_to_revive(C, M, drawing, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw=False, **options: shown.append(data))
+    for explorer, words in ((DatumExplorer(C, drawing=drawing), C.verdict.split(".")[0]), (ManifoldExplorer(M, drawing=drawing), "models")):
+        shown.clear()
+        explorer._ipython_display_()
+        live, saved = shown
+        assert live["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+        assert "Run the cell again" in saved["text/html"] and ":has(.eg-explorer)" in saved["text/html"] and words in saved["text/html"]
+        assert "<script" not in saved["text/html"] and len(saved["text/html"]) < 30_000
+    assert str(C.ids[C.order[0]]) in DatumExplorer(C, drawing=drawing).saved()
