@@ -23,9 +23,9 @@ from .perspective import mean_responses
 from .score import LEAST_SPREAD, PRECISION, score_of, views_of
 
 # %% auto #0
-__all__ = ['TOP', 'LEAST', 'FEWEST', 'NUMBERS', 'movement_of', 'answer_movement', 'part_of', 'transformed', 'step_pvalue',
-           'step_limit', 'ModelChart', 'chart_verdict', 'moved_in', 'charted', 'model_chart', 'plot_chart',
-           'answer_chart', 'ChangePoint', 'split_profile', 'change_point']
+__all__ = ['TOP', 'LEAST', 'FEWEST', 'CLEAR', 'NUMBERS', 'movement_of', 'answer_movement', 'part_of', 'transformed',
+           'step_pvalue', 'step_limit', 'ModelChart', 'chart_verdict', 'moved_in', 'charted', 'model_chart',
+           'plot_chart', 'answer_chart', 'ChangePoint', 'split_profile', 'change_point']
 
 # %% ../nbs/58_over_time.ipynb #f0b44bd1
 TOP = 0.05                     # of the data make the statistic `part`
@@ -212,24 +212,25 @@ def moved_in(chart: ModelChart, s: int) -> Any:
         columns["label"] = chart.labels
     return need("pandas", "plot").DataFrame(columns).sort_values("ahead", ascending=False, kind="stable").reset_index(drop=True)
 
-# %% ../nbs/58_over_time.ipynb #901dbae2
+# %% ../nbs/58_over_time.ipynb #af69910c
 FEWEST = 3                          # steps to compare a step with
+CLEAR = 10                          # times less than alpha: p of an alarm that is kept out of the reference
 NUMBERS = ("bulk", "part")
 
 
 def charted(
     bulk: np.ndarray,               # (S,)
     movement: np.ndarray,           # (S, n)
-    pools: Any,                     # step, and alarms so far (S,) bool, to the steps to compare it with
+    pools: Any,                     # step, and clear alarms so far (S,) bool, to the steps to compare it with
     alpha: float,
     limit: str,
 ) -> dict[str, Any]:                # statistics, pvalues, limits, pvalue, n_reference
     "Every step against its reference, in order."
     S = len(bulk)
     statistics, pvalues, limits = ({name: np.full(S, np.nan) for name in NUMBERS} for _ in range(3))
-    pvalue, sizes, alarmed = np.full(S, np.nan), np.zeros(S, int), np.zeros(S, bool)
+    pvalue, sizes, clear = np.full(S, np.nan), np.zeros(S, int), np.zeros(S, bool)
     for s in range(S):
-        pool = np.setdiff1d(pools(s, alarmed), [s])
+        pool = np.setdiff1d(pools(s, clear), [s])
         sizes[s] = len(pool)
         rows = np.r_[s, pool]
         part = part_of(movement[rows]) if len(rows) > 1 else np.full(1, np.nan)
@@ -239,14 +240,14 @@ def charted(
                 pvalues[name][s] = step_pvalue(on_scale[0], on_scale[1:], limit)
                 limits[name][s] = _untransformed(step_limit(on_scale[1:], alpha / 2, limit), name)
         pvalue[s] = min(1.0, 2 * min(pvalues[name][s] for name in NUMBERS)) if len(pool) >= FEWEST else np.nan
-        alarmed[s] = pvalue[s] <= alpha
+        clear[s] = pvalue[s] <= alpha / CLEAR
     return dict(statistics=statistics, pvalues=pvalues, limits=limits, pvalue=pvalue, n_reference=sizes)
 
 
 def _untransformed(value: float, name: str) -> float:
     return value if name == "bulk" else value ** -2.0 if value < 0 else np.inf
 
-# %% ../nbs/58_over_time.ipynb #00b07560
+# %% ../nbs/58_over_time.ipynb #e96a486b
 def model_chart(emb: Any, order: Sequence[str] | None = None, alpha: float = 0.01, reference: str | Sequence[str] = "others",
                 limit: str = "t", n_first: int = 8) -> ModelChart:
     """Which step of a sequence of versions moved more than steps do.
@@ -260,8 +261,8 @@ def model_chart(emb: Any, order: Sequence[str] | None = None, alpha: float = 0.0
     alpha : float, default 0.01
         False alarms per step, under the null hypothesis of the chapter.
     reference : {'others', 'before'} or sequence of versions
-        What a step is compared with: all other steps (to look back on a series), the steps before it that did not alarm
-        (to watch one), or steps known to be good, by the versions in which they end.
+        What a step is compared with: all other steps (to look back on a series), the steps before it but for clear alarms,
+        p at most alpha / 10 (to watch one), or steps known to be good, by the versions in which they end.
     limit : {'t', 'rank'}
         Whether steps are taken to be normal on the chart's scale, or only exchangeable; then p is at least 2 / (R + 1)
         with R steps to compare with.
@@ -301,7 +302,7 @@ def model_chart(emb: Any, order: Sequence[str] | None = None, alpha: float = 0.0
     steps = [movement_of(emb[a], emb[b]) for a, b in progress(list(zip(names, names[1:])), "steps")]
     return _chart(names, steps, alpha, reference, limit, n_first, emb.ids, emb.labels, emb)
 
-# %% ../nbs/58_over_time.ipynb #e209bcdf
+# %% ../nbs/58_over_time.ipynb #8081b935
 def _ordered(models: Sequence[str], order: Sequence[str] | None) -> tuple[str, ...]:
     "The versions in time, checked."
     names = tuple(models) if order is None else tuple(order)
@@ -321,14 +322,14 @@ def _pools(names: tuple[str, ...], reference: Any, n_first: int) -> Any:
         check_option("reference", reference, ("others", "before"))
         first = check_count("n_first", n_first, FEWEST, S - 1, f"there are {S} steps") if reference == "before" else 0
         everyone = np.arange(S)
-        return (lambda s, alarmed: everyone) if reference == "others" else \
-            (lambda s, alarmed: np.flatnonzero(~alarmed[:s]) if s >= first else everyone[:0])
+        return (lambda s, clear: everyone) if reference == "others" else \
+            (lambda s, clear: np.flatnonzero(~clear[:s]) if s >= first else everyone[:0])
     known = list(reference)
     unknown = [name for name in known if name not in names[1:]]
     if unknown or len(set(known)) < FEWEST + 1:
         raise ValueError(f"reference must be 'others', 'before', or at least {FEWEST + 1} versions in which good steps end; got {reference!r}.")
     rows = np.array(sorted({names.index(name) - 1 for name in known}))
-    return lambda s, alarmed: rows
+    return lambda s, clear: rows
 
 
 def _chart(names: tuple[str, ...], steps: Sequence[tuple[float, np.ndarray]], alpha: float, reference: Any, limit: str, n_first: int,
@@ -413,7 +414,7 @@ def answer_chart(responses: Mapping[str, Any], order: Sequence[str] | None = Non
     steps = [answer_movement(tables[a], tables[b]) for a, b in zip(names, names[1:])]
     return _chart(names, steps, alpha, reference, limit, n_first, ids, None, None)
 
-# %% ../nbs/58_over_time.ipynb #946ef761
+# %% ../nbs/58_over_time.ipynb #6a2a424a
 @dataclass(frozen=True, eq=False, repr=False)
 class ChangePoint:
     """The place at which a series of versions parts into before and after: what `change_point` returns.
@@ -454,7 +455,7 @@ class ChangePoint:
         return (f"ChangePoint: {len(self.models)} versions part best before {self.version} (between / within {self.statistic:.2f}, "
                 f"p = {self.pvalue:.2g} over orders, {self.n_resamples:,} shuffles)")
 
-# %% ../nbs/58_over_time.ipynb #2be689e2
+# %% ../nbs/58_over_time.ipynb #e9141662
 def split_profile(
     squared: np.ndarray,               # (..., T, T): squared distances, in one or several orders
     n_side: int = 2,                   # versions on either side, at least
