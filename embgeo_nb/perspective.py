@@ -12,16 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .common import as_seed, check_count, check_level, check_option, html_table, need, progress
-from embgeo_nb.manifold import (
-    DistanceKind,
-    ModelDistance,
-    ModelManifold,
-    any_axes,
-    by_model,
-    model_manifold,
-    random_halves,
-)
+from .common import (as_numbers, as_rng, as_seed, check_count, check_level, check_option, html_table, need,
+                              progress)
+from .manifold import (DistanceKind, ModelDistance, ModelManifold, any_axes, by_model, model_manifold,
+                                random_halves)
 from .multiplicity import benjamini_hochberg
 
 # %% auto #0
@@ -55,7 +49,7 @@ def checked_answers(
     partial: bool = False,  # whether a query may be without an answer
 ) -> list[np.ndarray]:  # one array (n_replicates, p) per query
     "A model's answers as floats, or an error that names the query."
-    rows = [np.asarray(row, dtype=float) for row in answers]
+    rows = [as_numbers(f"responses[{name!r}]", row) for row in answers]
     empty = lambda row: row.size == 0 and row.ndim in (1, 2) and len(row) == 0
     odd = next(
         (
@@ -521,8 +515,10 @@ def query_curve(
     models, X, _ = mean_responses(responses)
     q = X.shape[1]
     sizes = tuple(check_count("sizes", size, 1, q, f"there are {q} queries") for size in sizes)
+    if not sizes:
+        raise ValueError("sizes must hold at least one number of queries; got none.")
     check_count("repeats", repeats, 1)
-    squared, rng = _squared_by_query(X), np.random.default_rng(seed)
+    squared, rng = _squared_by_query(X), as_rng(seed)
     subsets = [[rng.permutation(q)[:size] for _ in range(1 if size == q else repeats)] for size in sizes]
     scores = np.array(
         [
