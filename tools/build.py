@@ -332,12 +332,14 @@ def build_docs():
     shutil.copytree(cache, DOCS, ignore=shutil.ignore_patterns("*.ipynb", "_*", "data"))
     for name in ("page.css", "page.js"):
         shutil.copy(TOOLS / name, DOCS)
+    shutil.copytree(TOOLS / "fonts", DOCS / "fonts")
     html, titles = {}, {}
     for notebook in listed:
         nb = read_nb(cache / notebook)
         nb.frontmatter_ = next(yaml.safe_load_all(text(nb.cells[0].source)))
         titles[known[notebook]] = nb.frontmatter_["title"].replace("`", "")
-        html[notebook] = to_html(nb, f"--css={SITE}page.css", f"--css={SITE}styles.css", f"--variable=book:{CONFIG.title}")
+        html[notebook] = to_html(nb, f"--css={SITE}page.css", f"--css={SITE}styles.css",
+                                 f"--css={SITE}fonts/math.css", f"--variable=book:{CONFIG.title}")
     anchors = {known[notebook]: Links(page).anchors for notebook, page in html.items()}
     for notebook, page in html.items():
         page = relink(page, page_links(notebook, known, anchors))
