@@ -59,7 +59,7 @@ MUTATIONS = [(kernel_module, "SearchRows.exact", "which.to(self.Y.device)].to(se
              (kernel_module, "nearest_between", ", device=data.device)", ")"),
              (kernel_module.Nearest, "on_cpu", "self.neighbors.cpu().numpy()", "self.neighbors.numpy()"),
              (rdpg_module, "to_torch", 'device=device or "cpu"', 'device="cpu"'),
-             (rdpg_module, "start_block", ", device=check_device(device)", "")]
+             (rdpg_module, "start_block", "device=check_device(device)", 'device="cpu"')]
 
 
 @pytest.mark.parametrize("place, name, old, new", MUTATIONS, ids=[f"{name}-{number}" for number, (_, name, *_) in enumerate(MUTATIONS)])
