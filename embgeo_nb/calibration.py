@@ -5,6 +5,7 @@
 # %% ../nbs/42_calibration.ipynb #7a628422
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,9 @@ from .multiplicity import benjamini_hochberg, storey_qvalues
 from .datum_test import NULLS, datum_test
 from .omnibus import Graphs, as_graphs
 from .rdpg import symmetric_graph
+from .files import contents_digest
 from .replicates import RerunCheck, replicate_test, rerun_check
+from .resume import Pieces, graph_arrays
 
 SIMULATIONS = ("block", "degree_corrected", "indefinite", "rdpg", "knn")
 OF_GROUPS = {"replicates": None, "rotation": "rotation"}      # tests of groups of reruns, and the method of `replicate_test`
@@ -349,7 +352,8 @@ class Calibration:
 # %% ../nbs/42_calibration.ipynb #fbca24eb
 def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequence[float] = (0.01, 0.05, 0.10), n_components: int | str | None = None,
               n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None, n_pairs: int | None = None,
-              n_reruns: int = 4, tolerance: float = 0.2, seed: int = 0, device: str | torch.device | None = None) -> Calibration:
+              n_reruns: int = 4, tolerance: float = 0.2, seed: int = 0, device: str | torch.device | None = None,
+              resume: str | os.PathLike | None = None) -> Calibration:
     """Measure how often tests reject where nothing differs, on simulations or on reruns of one model.
 
     Parameters
@@ -370,6 +374,8 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     tolerance : float, default 0.2
         How far a rate may be from a level of 5 %, relative to it, and still count as 5 %.
     seed : int
+    resume : str or Path, optional
+        A folder that keeps every comparison, so that a calibration that was killed goes on.
 
     Returns
     -------
@@ -407,11 +413,11 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
         kernel = graphs.settings
         runs, subject = (lambda: _reruns(graphs, nulls, n_pairs, seed)), graphs.models
     pvalue, comparisons, differing, moved = ({name: [] for name in nulls} for _ in range(4))
-    d = set()
+    d, pieces = set(), _pieces(resume, subject if graphs is None else graphs, dict(n_components=n_components, n_resamples=n_resamples, device=str(device), **kernel))
     for name, compared, graphs_of_pair, groups, own_moved, own_seed in runs():
-        R = _compared(graphs_of_pair, name, groups, own_seed, options)
-        pvalue[name].append(R.pvalue), comparisons[name].append(compared), differing[name].append(R.n_differing), moved[name].append(own_moved)
-        d.add(R.n_components)
+        made = pieces(f"{name}-{contents_digest([groups, own_seed], {})[:24]}", lambda: _measured(_compared(graphs_of_pair, name, groups, own_seed, options)))
+        pvalue[name].append(made["pvalue"]), comparisons[name].append(compared), differing[name].append(made["n_differing"]), moved[name].append(own_moved)
+        d.add(int(made["n_components"][0]))
     settings = {**kernel, "n_components": d.pop() if len(d) == 1 else n_components, "n_resamples": n_resamples, "seed": seed}
     return Calibration({name: np.array(values) for name, values in pvalue.items()}, {name: tuple(values) for name, values in comparisons.items()},
                        np.array(moved[nulls[0]]) if isinstance(subject, Simulation) else None,
@@ -458,6 +464,18 @@ def _some(items: list, most: int | None, rng: np.random.Generator) -> list:
     if most is None or len(items) <= most:
         return items
     return [items[at] for at in sorted(rng.choice(len(items), check_count("n_pairs", most, 1), replace=False))]
+
+
+def _measured(R: Any) -> dict[str, np.ndarray]:
+    "What is counted of a comparison."
+    return {"pvalue": R.pvalue, "n_differing": R.n_differing, "n_components": np.array([R.n_components])}
+
+
+def _pieces(resume: str | os.PathLike | None, subject: Any, about: Mapping[str, Any]) -> Pieces:
+    "Where comparisons are kept."
+    if isinstance(subject, Simulation):
+        return Pieces(resume, "calibration", {**about, "simulation": repr(subject)}, {})
+    return Pieces(resume, "calibration", {**about, "ids": [repr(own) for own in subject.ids.tolist()]}, lambda: graph_arrays(subject.graphs))
 
 
 def _compared(graphs: Graphs, null: str, groups: tuple, seed: int, options: Mapping) -> Any:

@@ -5,6 +5,7 @@
 # %% ../nbs/30_datum_test.ipynb #484213a2
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -210,7 +211,7 @@ def moved_most_first(table: Any) -> Any:
 def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int | str | None = None, n_neighbors: int = 32,
                metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None,
                seed: int | np.random.Generator = 0, device: str | torch.device | None = None, tol: float = 1e-4, method: str | None = None,
-               frame_models: Sequence[str] | None = None) -> DatumTest:
+               frame_models: Sequence[str] | None = None, resume: str | os.PathLike | None = None) -> DatumTest:
     """Test, datum by datum, whether two models represent the data differently.
 
     Parameters
@@ -237,6 +238,8 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
         1/n_resamples, as many data need). `independent`: 'full' (the default) or 'sparse' (edges only, for large n).
     frame_models : sequence of str, optional
         Names of further models that join the pair's frame. The null is then conditional on these models, too.
+    resume : str or Path, optional
+        `bootstrap`, `single-copy`: a folder that keeps every draw, so that a run that was killed goes on to the same result.
 
     Returns
     -------
@@ -260,7 +263,7 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     np.int64(0)
     """
     check_option("null", null, NULLS)
-    method = _method(null, method)
+    method = _method(null, method, resume)
     if isinstance(emb, Omnibus):
         n_components, emb = emb.n_components if n_components is None else n_components, emb.graphs
     given = as_graphs(emb, n_neighbors, metric, symmetrize, device, frame_of(a, b, frame_models))
@@ -284,7 +287,7 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     else:
         if null == "single-copy":
             warnings.warn("null='single-copy' is the published code's test. It is not valid (it rejects far too often) and is here for comparison only.", stacklevel=2)
-        resampled, outside = resampled_statistics(graphs[a], coordinates, null, n_resamples, seed, device)
+        resampled, outside = resampled_statistics(graphs[a], coordinates, null, n_resamples, seed, device, resume)
         pvalue = (1 + (resampled >= statistic[:, None] * (1 - SLACK)).sum(1)) / (n_resamples + 1)
     effect, differing = relative_length(np.sqrt(statistic), coordinates), np.diff(difference.indptr).astype(np.int64)
     statistic, pvalue, effect, D, differing = (put_back(values, order) for values in (statistic, pvalue, effect, D, differing))
@@ -303,9 +306,11 @@ def copies_of(graphs: Graphs, a: str, b: str, order: np.ndarray | None) -> np.nd
     return first[inverse]                                     # named by the first of them: whatever the order of the rows
 
 
-def _method(null: str, method: str | None) -> str | None:
+def _method(null: str, method: str | None, resume: Any = None) -> str | None:
     "The way p-values are computed: the null's default, or a checked choice."
     known = METHODS.get(null, ())
+    if known and resume is not None:
+        raise ValueError(f"resume keeps the draws of null='bootstrap' and 'single-copy'; null={null!r} makes none that take long. Leave it out.")
     if method is None:
         return known[0] if known else None
     if method not in known:

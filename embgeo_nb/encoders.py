@@ -27,6 +27,7 @@ from torch import nn
 
 from .common import as_rng, atomic_path
 from .common import progress as with_progress
+from .resume import Pieces
 
 # %% auto #0
 __all__ = ['WordVectors', 'ppmi', 'skipgram', 'MaskedLM', 'masked_lm', 'SentenceEncoder', 'sentence_transformer', 'embed',
@@ -212,6 +213,39 @@ def _one_thread():
         torch.set_num_threads(threads)
 
 
+def _state(parameters: Sequence[torch.Tensor], optimizer: torch.optim.Optimizer, draws: np.random.Generator | torch.Generator) -> dict[str, np.ndarray]:
+    "All that the next step depends on, as arrays."
+    arrays = {f"parameter.{at}": own.detach().numpy().copy() for at, own in enumerate(parameters)}
+    for at, own in optimizer.state_dict()["state"].items():
+        arrays |= {f"optimizer.{at}.{name}": value.numpy().reshape(value.shape or 1).copy() for name, value in own.items()}
+    drawn = draws.get_state().numpy() if isinstance(draws, torch.Generator) else np.frombuffer(json.dumps(draws.bit_generator.state).encode(), np.uint8)
+    return {**arrays, "draws": drawn}
+
+
+def _go_on(kept: Mapping[str, np.ndarray], parameters: Sequence[torch.Tensor], optimizer: torch.optim.Optimizer,
+           draws: np.random.Generator | torch.Generator) -> Mapping[str, np.ndarray]:
+    "Put all of it back."
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name in (name for name in kept if name.startswith("optimizer.")):
+        at, what = name.split(".")[1:]
+        value = torch.from_numpy(kept[name].copy())
+        state.setdefault(int(at), {})[what] = value[0] if what == "step" else value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    with torch.no_grad():
+        for at, own in enumerate(parameters):
+            own.copy_(torch.from_numpy(kept[f"parameter.{at}"]))
+    if isinstance(draws, torch.Generator):
+        draws.set_state(torch.from_numpy(kept["draws"].copy()))
+    else:
+        draws.bit_generator.state = json.loads(kept["draws"].tobytes())
+    return kept
+
+
+def _latest(pieces: Pieces, steps: int, every: int) -> int:
+    "The last step whose state is kept and whole; 0 without."
+    return next((step for step in range(steps - steps % every, 0, -every) if pieces.get(f"step-{step}") is not None), 0)
+
+
 def _neighbours(counted: _Counted, window: int, keep: np.ndarray | None = None):
     "For each distance up to `window`: the pairs of words (earlier, later) that far apart in one text, after dropping words"
     stream, document = (counted.stream, counted.document) if keep is None else (counted.stream[keep], counted.document[keep])
@@ -330,6 +364,7 @@ def skipgram(
     batch_size: int = 8192,
     unknown: str = "raise",
     seed: int = 0,
+    resume: str | os.PathLike | None = None,
 ) -> WordVectors:
     """Word vectors from prediction: skip-gram with negative sampling.
 
@@ -357,6 +392,8 @@ def skipgram(
         What the encoder does with a document without a known word.
     seed : int
         Everything random follows from it: the same seed gives the same model, another seed another.
+    resume : str or Path, optional
+        A folder that keeps the state after every epoch, so that a training that was killed goes on to the same model.
 
     Returns
     -------
@@ -372,6 +409,7 @@ def skipgram(
     T. Mikolov, I. Sutskever, K. Chen, G. Corrado and J. Dean, "Distributed representations of words
     and phrases and their compositionality", NIPS 2013.
     """
+    recipe = {name: value for name, value in locals().items() if name not in ("texts", "resume", "unknown")}
     texts = _as_texts(texts)
     _positive(dim=dim, window=window, negatives=negatives, epochs=epochs, min_count=min_count, batch_size=batch_size)
     _check_unknown(unknown)
@@ -382,8 +420,12 @@ def skipgram(
     both.grad = torch.zeros_like(both)
     (words, contexts), (words_grad, contexts_grad) = both, both.grad
     optimizer = torch.optim.Adam([both], lr=learning_rate, fused=True)
+    pieces = Pieces(resume, "skipgram", recipe, lambda: {"texts": np.frombuffer(json.dumps(texts).encode(), np.uint8)})
     with _one_thread():
         for epoch in range(epochs):
+            if (kept := pieces.get(f"epoch-{epoch}")) is not None:
+                _go_on(kept, [both], optimizer, rng)
+                continue
             batches = _pairs(counted, window, subsample, rng).split(batch_size)
             for i, (word, context) in enumerate(batch.T for batch in batches):
                 drawn = torch.from_numpy(np.searchsorted(noise, rng.random(n_noise) * noise[-1], side="right"))
@@ -397,6 +439,8 @@ def skipgram(
                 contexts_grad.index_add_(0, drawn, false.T @ x)
                 optimizer.param_groups[0]["lr"] = learning_rate * max(0.02, 1 - (epoch + i / len(batches)) / epochs)
                 optimizer.step()
+            if resume is not None:
+                pieces.put(f"epoch-{epoch}", _state([both], optimizer, rng))
     return _word_vectors("skipgram", counted, words.numpy(), seed, len(texts), unknown)
 
 # %% ../nbs/14_encoders.ipynb #6090667a
@@ -601,6 +645,7 @@ def masked_lm(
     seed: int = 0,
     progress: bool = False,
     tokenizer: Any = None,
+    resume: str | os.PathLike | None = None,
 ) -> MaskedLM:
     """Train a small masked language model from scratch.
 
@@ -629,6 +674,8 @@ def masked_lm(
     tokenizer : tokenizers.Tokenizer, optional
         Word pieces to use instead of learning them: another model's `tokenizer`. Perplexities are comparable between
         models that read the same pieces.
+    resume : str or Path, optional
+        A folder that keeps the state of the training every 250 steps, so that a training that was killed goes on to the same model.
 
     Returns
     -------
@@ -646,7 +693,7 @@ def masked_lm(
     J. Devlin, M.-W. Chang, K. Lee and K. Toutanova, "BERT: Pre-training of deep bidirectional
     transformers for language understanding", NAACL 2019.
     """
-    recipe = {name: value for name, value in locals().items() if name not in ("texts", "progress", "tokenizer")}
+    recipe = {name: value for name, value in locals().items() if name not in ("texts", "progress", "tokenizer", "resume")}
     texts = _as_texts(texts)
     _positive(dim=dim, layers=layers, heads=heads, vocab_size=vocab_size, max_length=max_length, steps=steps, batch_size=batch_size)
     if dim % heads:
@@ -664,8 +711,12 @@ def masked_lm(
     others = [p for p in network.parameters() if all(p is not table for table in tables)]
     optimizer = torch.optim.AdamW([{"params": others}, {"params": tables}], lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     losses = np.zeros(steps)
+    kept = Pieces(resume, "masked-lm", recipe, {"stream": stream.numpy(), "size": np.array([size])})
     with _one_thread(), torch.enable_grad():
-        for step in _progress(range(steps), "training", progress):
+        done = _latest(kept, steps, 250)
+        if done:
+            losses[:done] = _go_on(kept.get(f"step-{done}"), list(network.parameters()), optimizer, generator)["losses"]
+        for step in _progress(range(done, steps), "training", progress):
             rate = learning_rate * min((step + 1) / (0.06 * steps), 1 - step / steps)
             for group, factor in zip(optimizer.param_groups, (1, 3)):
                 group["lr"] = factor * rate
@@ -678,6 +729,8 @@ def masked_lm(
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             losses[step] = loss.item()
+            if resume is not None and (step + 1) % 250 == 0:
+                kept.put(f"step-{step + 1}", {**_state(list(network.parameters()), optimizer, generator), "losses": losses[:step + 1]})
     tenths = tuple(float(part.mean()) for part in np.array_split(losses, min(10, steps)))
     return MaskedLM(tokenizer, network.eval().requires_grad_(False), np.bincount(stream, minlength=size), tenths, recipe, seed, len(texts))
 

@@ -5,6 +5,7 @@
 # %% ../nbs/50_manifold.ipynb #b9492721
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +18,10 @@ import numpy as np
 
 from .common import as_numbers, as_rng, check_count, check_level, check_option, html_table, need, progress
 from .embeddings import Embeddings, as_embeddings
+from .files import contents_digest
 from .kernel import DataKernel, data_kernel
 from .omnibus import Omnibus, as_graphs, omnibus, place_model
+from .resume import Pieces, graph_arrays
 
 # %% auto #0
 __all__ = ['DISTANCES', 'KINDS', 'DistanceKind', 'ModelDistance', 'model_distance', 'random_halves', 'unrelated_distance',
@@ -226,7 +229,7 @@ def _index(model: str, models: Sequence[str]) -> int:
 
 # %% ../nbs/50_manifold.ipynb #a3bde326
 def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, frame: str = "joint", n_resamples: int = 0,
-                   refit: bool = True, seed: int | np.random.Generator = 0) -> ModelDistance:
+                   refit: bool = True, seed: int | np.random.Generator = 0, resume: str | os.PathLike | None = None) -> ModelDistance:
     """Distances between all models of a population.
 
     Parameters
@@ -250,6 +253,8 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
         as they are: quick, and too sure of itself (see the chapter).
     seed : int or numpy.random.Generator
         For the halves.
+    resume : str or Path, optional
+        A folder that keeps the distances on every half, or of every pair of frame='pairwise', so that a run that was killed goes on.
 
     Returns
     -------
@@ -281,11 +286,13 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
     count = check_count("n_resamples", n_resamples, 0)
     models, n = (O.models, O.n) if hasattr(O, "models") else (tuple(O), next(iter(O.values())).n)
     subsets = [slice(None), *random_halves(n, count, seed)]
+    pieces = _pieces(resume, O, dict(kind=kind, relative=bool(relative), frame=frame, refit=bool(refit)))
     if refit and count and kind not in _OF_EMBEDDINGS:
-        matrices = np.stack([_distances(O, kind, bool(relative), frame, subsets[:1])[0],
-                             *(_distances(_on_half(O, rows, kind), kind, bool(relative), frame, subsets[:1])[0] for rows in progress(subsets[1:], "halves"))])
+        on_half = lambda rows: _distances(_on_half(O, rows, kind), kind, bool(relative), frame, subsets[:1])[0]
+        matrices = np.stack([_distances(O, kind, bool(relative), frame, subsets[:1], pieces)[0],
+                             *(pieces(f"half-{_name_of(rows)}", lambda: on_half(rows)) for rows in progress(subsets[1:], "halves"))])
     else:
-        matrices = _distances(O, kind, bool(relative), frame, subsets)
+        matrices = _distances(O, kind, bool(relative), frame, subsets, pieces)
     claims = DISTANCES[kind, bool(relative)]
     if kind in _NORMS and frame == "pairwise":
         claims = replace(claims, metric=False, euclidean=False)
@@ -293,15 +300,36 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
     return ModelDistance(matrices[0], models, kind, bool(relative), settings, claims, frame if kind in _NORMS else None, matrices[1:] if count else None)
 
 
-def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[slice | np.ndarray]) -> np.ndarray:
+def _name_of(rows: slice | np.ndarray) -> str:
+    return "all" if isinstance(rows, slice) else contents_digest("rows", {"rows": rows})[:24]
+
+
+def _pieces(resume: str | os.PathLike | None, O: Any, about: Mapping[str, Any]) -> Pieces:
+    "Where distances are kept: they depend on the embeddings, or kernels, or on graphs and positions."
+    def inputs() -> dict[str, np.ndarray]:
+        emb = O.graphs.emb if isinstance(O, Omnibus) else O if isinstance(O, Embeddings) else None
+        found = {f"embedding.{at}": Y for at, Y in enumerate([] if emb is None else emb.arrays.values())}
+        if isinstance(O, Omnibus):
+            found |= {"positions": O.positions, **graph_arrays({f"graph.{at}": graph for at, graph in enumerate(O.graphs.graphs.values())})}
+        return found if found else {f"neighbors.{at}": kernel.neighbors for at, kernel in enumerate(O.values())}
+    made = dict(n_components=O.n_components, tol=O.tol, **O.graphs.settings) if isinstance(O, Omnibus) else {}
+    return Pieces(resume, "distances", {**about, **made}, inputs)
+
+
+def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[slice | np.ndarray], pieces: Callable = lambda name, make: make()) -> np.ndarray:
     "Distances on each of some subsets of the data, with graphs and frame as they are: (subsets, m, m)."
     if kind in _NORMS and frame == "joint":
         return np.stack([_of_positions(O.positions[:, rows], kind, relative) for rows in progress(subsets, "distances")])
     if kind in _NORMS:
         matrices = np.zeros((len(subsets), len(O.models), len(O.models)))
-        for s, r in progress(list(combinations(range(len(O.models)), 2)), "pairs"):
+        which = contents_digest([_name_of(rows) for rows in subsets], {})[:24]
+
+        def of_pair(s: int, r: int) -> np.ndarray:
             pair = omnibus(O.graphs.select((O.models[s], O.models[r])), n_components=O.n_components, tol=O.tol)
-            matrices[:, s, r] = matrices[:, r, s] = [_of_positions(pair.positions[:, rows], kind, relative)[0, 1] for rows in subsets]
+            return np.array([_of_positions(pair.positions[:, rows], kind, relative)[0, 1] for rows in subsets])
+
+        for s, r in progress(list(combinations(range(len(O.models)), 2)), "pairs"):
+            matrices[:, s, r] = matrices[:, r, s] = pieces(f"pair-{s}-{r}-{which}", lambda: of_pair(s, r))
         return matrices
     if kind == "knn":
         kernels = list(_kernels(O).values())
@@ -310,7 +338,8 @@ def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[
         apart = _knn(kernels)
         return np.stack([_symmetric(apart[:, rows].mean(1), len(kernels)) for rows in subsets])
     arrays = [np.asarray(Y, dtype=float) for Y in _embeddings(O, f"kind={kind!r}").arrays.values()]
-    return np.stack([_OF_EMBEDDINGS[kind]([Y[rows] for Y in arrays]) for rows in progress(subsets, "distances")])
+    of_half = lambda rows: _OF_EMBEDDINGS[kind]([Y[rows] for Y in arrays])
+    return np.stack([pieces(f"half-{_name_of(rows)}", lambda: of_half(rows)) for rows in progress(subsets, "distances")])
 
 
 def _of_kernels(O: Any) -> bool:
@@ -352,7 +381,7 @@ def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
 
 # %% ../nbs/50_manifold.ipynb #0b5dd0cd
 def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, n_permutations: int = 9,
-                       seed: int | np.random.Generator = 0) -> Any:
+                       seed: int | np.random.Generator = 0, resume: str | os.PathLike | None = None) -> Any:
     """How far apart unrelated models of these shapes would be: every distance, with the data of one model permuted.
 
     Parameters
@@ -363,6 +392,8 @@ def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, 
         Random orders of the data, the same ones for all pairs. Few do: the distances of unrelated models scatter little.
     seed : int or numpy.random.Generator
         For the orders.
+    resume : str or Path, optional
+        A folder that keeps the distances of every pair, so that a run that was killed goes on.
 
     Returns
     -------
@@ -376,12 +407,13 @@ def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, 
     Groeger, Wen & Brbic (2026), arXiv:2602.14486, for calibrating similarities by permutation.
     """
     count, rng = check_count("n_permutations", n_permutations, 2), as_rng(seed)
-    D = model_distance(O, kind, relative, "pairwise" if kind in _NORMS else "joint")
+    D = model_distance(O, kind, relative, "pairwise" if kind in _NORMS else "joint", resume=resume)
     apart = _of_pair(O, kind, bool(relative))
     orders = [rng.permutation(D.settings["n"]) for _ in range(count)]
-    rows = []
+    rows, made = [], O if isinstance(O, (Omnibus, Embeddings)) or _of_kernels(O) else as_embeddings(O)
+    pieces = _pieces(resume, made, dict(kind=kind, relative=bool(relative), orders=_name_of(np.stack(orders))))
     for a, b in progress(list(combinations(D.models, 2)), "pairs"):
-        drawn = np.array([apart(a, b, order) for order in orders])
+        drawn = pieces(f"unrelated-{D.models.index(a)}-{D.models.index(b)}", lambda: np.array([apart(a, b, order) for order in orders]))
         mean = float(drawn.mean())
         rows.append((a, b, D[a, b], mean, float(drawn.std(ddof=1)), 1 - D[a, b] / mean if mean else np.nan,
                      (1 + (drawn <= D[a, b]).sum()) / (count + 1)))

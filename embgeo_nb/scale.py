@@ -26,15 +26,16 @@ from .datum_test import datum_test
 from .comparison import Comparison, compare
 from .embeddings import Embeddings, as_embeddings
 from .features import n_rotations_for
-from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, read_manifest, reading,
+from .files import (contents_digest, fresh_token, load_arrays, map_array, own_file, pack_column, read_manifest, reading,
                              save_arrays, unpack_column, write_array,
                              write_manifest)
-from .fitted_nulls import latent_positions, redrawn_statistics
+from .fitted_nulls import drawn_pieces, latent_positions, redrawn_statistics
 from .frame import frame
 from .kernel import (METRICS, SYMMETRIZE, DataKernel, Nearest, _coarse_pays, _largest, _on_cpu, _Rows, as_kernel, check_directions, data_kernel,
                               nearest_between)
 from .omnibus import Graphs, Omnibus, as_graphs, omnibus
 from .rdpg import to_torch
+from .resume import Pieces, graph_arrays, kept_graph
 
 # %% auto #0
 __all__ = ['STAGES', 'machine_rates', 'CostEstimate', 'free_memory', 'estimate_cost', 'save_graphs', 'open_graphs', 'DaskEngine']
@@ -253,7 +254,7 @@ _PARTS, _MANIFEST, _FORMAT = ("indptr", "indices", "data"), "graphs.json", "grap
 # %% ../nbs/66_scale.ipynb #51abec3a
 def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metric: str = "cosine",
                 symmetrize: str = "union",
-                device: str | torch.device | None = None, engine: Any = None) -> Graphs:
+                device: str | torch.device | None = None, engine: Any = None, resume: str | os.PathLike | None = None) -> Graphs:
     """Write the graphs of an analysis to a folder, one model at a time, and open them from there.
 
     Parameters
@@ -266,6 +267,8 @@ def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metr
         As in `data_kernel`.
     engine : DaskEngine, optional
         To make the kernels with.
+    resume : str or Path, optional
+        Another folder, which keeps every graph as soon as it is made, so that a run that was killed goes on from there.
 
     Returns
     -------
@@ -285,11 +288,11 @@ def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metr
     note, ids = pack_column(source.ids, "ids")                                # refused before the work
     folder.mkdir(parents=True, exist_ok=True)
     old, token = _known_files(folder), fresh_token()
+    make = partial(kept_graph, resume, settings=settings, **(dict(kernel=engine.kernel) if engine else dict(kernel=data_kernel, device=device)))
     try:
         entries = []
         for at, name in enumerate(source.models):
-            kernel = engine.kernel if engine else partial(data_kernel, device=device)
-            graph = _canonical(source[name] if given else kernel(source[name], **settings).graph)
+            graph = _canonical(source[name] if given else make(Y=source[name]))
             parts = {part: write_array(folder, f"{token}.{at}.{part}", getattr(graph, part)) for part in _PARTS}
             entries.append({"name": name, **parts})
         columns = {part: write_array(folder, f"{token}.ids{part}", array) for part, array in ids.items()}
@@ -438,6 +441,17 @@ class DaskEngine:
         futures = self.client.map(function, *arguments, pure=False, retries=self.retries, **options)
         return self.client.gather(futures)
 
+    def _kept(self, function: Callable, arguments: Sequence, places: Sequence[tuple[Pieces, str]], **options: Any) -> list[np.ndarray]:
+        "The same with arrays as results, of which each is kept in its place as soon as it comes; those that are there are not made."
+        found = [pieces.get(name) for pieces, name in places]
+        missing = [at for at, piece in enumerate(found) if piece is None]
+        futures = self.client.map(function, [arguments[at] for at in missing], pure=False, retries=self.retries, **options)
+        at_of = dict(zip(futures, missing))
+        for future, made in need("distributed", "dask").as_completed(futures, with_results=True):
+            pieces, name = places[at_of[future]]
+            found[at_of[future]] = pieces.put(name, made)
+        return found
+
     @contextmanager
     def _work(self) -> Iterator[Path]:
         "A folder for one piece of work."
@@ -479,13 +493,14 @@ class DaskEngine:
             return omnibus(graphs, n_components, seed=seed, tol=tol, spread=spread)
 
     def bootstrap(self, graphs: Any, a: str, b: str, n_components: int | str | None = None, n_resamples: int = 199,
-                  seed: int = 0) -> np.ndarray:
-        "The null distribution (n, n_resamples) that `datum_test(..., null='bootstrap')` has: replicates are tasks."
+                  seed: int = 0, resume: str | os.PathLike | None = None) -> np.ndarray:
+        "The null distribution (n, n_resamples) that `datum_test(..., null='bootstrap')` has: replicates are tasks, and pieces to `resume`."
         positions, signature = latent_positions(frame(as_graphs(graphs).select((a, b)).mean, n_components))
+        seed, draws = check_count("seed", seed, 0), list(range(check_count("n_resamples", n_resamples, 1)))
+        pieces = drawn_pieces(resume, (positions, signature), None, seed)
         with self._work() as folder:
             save_arrays(folder / "fit.npz", {"positions": positions, "signature": np.asarray(signature)})
-            return np.stack(self._map(_bootstrap_draw, list(range(n_resamples)), path=str(folder / "fit.npz"),
-                                      seed=check_count("seed", seed, 0)), axis=1)
+            return np.stack(self._kept(_bootstrap_draw, draws, [(pieces, f"draw-{at}") for at in draws], path=str(folder / "fit.npz"), seed=seed), axis=1)
 
     def compare(self, emb: Any, pairs: Sequence[tuple[str, str]], **options: Any) -> dict[tuple[str, str], Comparison]:
         "As `compare`, for every pair of models: pairs are tasks."
@@ -495,18 +510,18 @@ class DaskEngine:
             emb.save(folder / "embeddings.npz")
             return dict(zip(pairs, self._map(_compare_pair, pairs, path=str(folder / "embeddings.npz"), options=options)))
 
-    def pairs(self, graphs: Any, pairs: Sequence[tuple[str, str]],
+    def pairs(self, graphs: Any, pairs: Sequence[tuple[str, str]], resume: str | os.PathLike | None = None,
               **options: Any) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
-        "Statistic and p-value, each (n,), of `datum_test` for every pair of models: pairs are tasks."
+        "Statistic and p-value, each (n,), of `datum_test` for every pair of models: pairs are tasks, and pieces to `resume`."
         graphs, pairs = as_graphs(graphs), [(a, b) for a, b in pairs]
         # an error for names that are not there
         graphs.select(list(dict.fromkeys(name for pair in pairs for name in pair)))
         note, ids = pack_column(graphs.ids, "ids")
         with self._work() as folder:
             save_arrays(folder / "ids.npz", ids, note)
-            found = self._map(_test_pair, pairs, files=self._stored(graphs, folder), ids=str(folder / "ids.npz"),
-                              settings=graphs.settings, options=options)
-        return dict(zip(pairs, found))
+            found = self._kept(_test_pair, pairs, [(_pair_pieces(resume, graphs, pair, options), "statistic-pvalue") for pair in pairs],
+                               files=self._stored(graphs, folder), ids=str(folder / "ids.npz"), settings=graphs.settings, options=options)
+        return {pair: tuple(own) for pair, own in zip(pairs, found)}
 
     def _stored(self, graphs: Graphs, folder: Path) -> dict[str, tuple[str, ...]]:
         "For each model the files of its graph: where they are, if the workers see them, or written to `folder`."
@@ -564,14 +579,22 @@ def _bootstrap_draw(at: int, path: str, seed: int) -> np.ndarray:
     return redrawn_statistics(fit, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))).astype(np.float32)
 
 
+def _pair_pieces(resume: str | os.PathLike | None, graphs: Graphs, pair: tuple[str, str], options: Mapping[str, Any]) -> Pieces:
+    "Where the result of a pair is kept: it depends on the graphs of both and of those that join their frame, the ids, and the options."
+    note, ids = pack_column(graphs.ids, "ids")
+    names = (*pair, *(options.get("frame_models") or ()))
+    return Pieces(resume, "pair", {"models": names, "ids": note, "options": {name: repr(value) for name, value in options.items()}},
+                  lambda: {**graph_arrays({str(at): graphs[name] for at, name in enumerate(names)}), **{f"ids{part}": own for part, own in ids.items()}})
+
+
 def _test_pair(pair: tuple[str, str], files: Mapping[str, Sequence[str]], ids: str, settings: dict[str, Any],
-               options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    "One pair of models."
+               options: dict[str, Any]) -> np.ndarray:
+    "One pair of models: statistic and p-value, (2, n)."
     arrays, note = load_arrays(ids)
     graphs = Graphs({name: _open_files(own) for name, own in files.items()}, unpack_column(note, arrays),
                     settings=settings)
     result = datum_test(graphs, *pair, **options)
-    return result.statistic, result.pvalue
+    return np.stack([result.statistic, result.pvalue])
 
 
 def _compare_pair(pair: tuple[str, str], path: str, options: dict[str, Any]) -> Comparison:
