@@ -27,6 +27,7 @@ from torch import nn
 
 from .common import as_rng, atomic_path
 from .common import progress as with_progress
+from .files import contents_digest, npz_members, reading
 from .resume import Pieces
 
 # %% auto #0
@@ -928,9 +929,10 @@ def store_embeddings(path: str | os.PathLike, corpus: Any, embeddings: Mapping[s
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"path must end in .npz; got {path.name!r}")
+    recipe = json.dumps({**recipe, "versions": _versions()})
+    arrays |= dict(ids=np.array(corpus.ids), hashes=np.array([_text_hash(t) for t in corpus.texts]))
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, ids=np.array(corpus.ids), hashes=np.array([_text_hash(t) for t in corpus.texts]),
-                            recipe=json.dumps({**recipe, "versions": _versions()}), **arrays)
+        np.savez_compressed(temporary, recipe=recipe, sha256=contents_digest(recipe, arrays), **arrays)
     return path
 
 
@@ -967,6 +969,20 @@ class StoredEmbeddings:
         return f"Stored embeddings by {', '.join(self.arrays)}: {n:,} of {n + lost:,} documents match" + ("" if lost else ", all of them")
 
 
+def _stored_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    "What `store_embeddings` wrote: arrays and recipe, if they are whole. Files of earlier versions have no checksum of their own."
+    with reading(path):
+        found = npz_members(path, lambda name: not name.startswith("."))
+        recipe, digest = str(found.pop("recipe")), found.pop("sha256", None)
+        own = {name: array for name, array in found.items() if name in ("ids", "hashes") or name.startswith("model:")}
+        if digest is not None and str(digest) != contents_digest(recipe, own):
+            raise ValueError("its contents are not those that were written")
+        rows = len(own["ids"])
+        if len(own) < 3 or any(len(array) != rows for array in own.values()):
+            raise ValueError("its arrays do not fit each other")
+        return own, json.loads(recipe)
+
+
 def stored_embeddings(corpus: Any, path: str | os.PathLike, missing: str = "drop") -> StoredEmbeddings:
     """Read stored embeddings of the documents of a corpus, matched by identifier *and* text.
 
@@ -990,15 +1006,14 @@ def stored_embeddings(corpus: Any, path: str | os.PathLike, missing: str = "drop
     """
     if missing not in ("drop", "raise"):
         raise ValueError(f"missing must be 'drop' or 'raise'; got {missing!r}")
-    with np.load(path, allow_pickle=False) as file:
-        stored = {name: (row, digest) for row, (name, digest) in enumerate(zip(file["ids"].tolist(), file["hashes"].tolist()))}
-        rows = [stored.get(name, (-1, b"")) for name in corpus.ids]
-        match = np.array([digest == _text_hash(text) for (_, digest), text in zip(rows, corpus.texts)], dtype=bool)
-        unmatched = tuple(name for name, found in zip(corpus.ids, match) if not found)
-        if unmatched and (missing == "raise" or not match.any()):
-            raise ValueError(f"{len(unmatched)} of {len(corpus.ids)} documents are not stored in {Path(path).name} with this text, e.g. {unmatched[0]!r}; "
-                             "other versions of the packages have other docstrings")
-        take = np.array([row for row, _ in rows], dtype=int)[match]
-        arrays = {key.removeprefix("model:"): file[key][take].astype(np.float32) for key in file.files if key.startswith("model:")}
-        recipe = json.loads(str(file["recipe"]))
+    file, recipe = _stored_arrays(Path(path))
+    stored = {name: (row, digest) for row, (name, digest) in enumerate(zip(file["ids"].tolist(), file["hashes"].tolist()))}
+    rows = [stored.get(name, (-1, b"")) for name in corpus.ids]
+    match = np.array([digest == _text_hash(text) for (_, digest), text in zip(rows, corpus.texts)], dtype=bool)
+    unmatched = tuple(name for name, found in zip(corpus.ids, match) if not found)
+    if unmatched and (missing == "raise" or not match.any()):
+        raise ValueError(f"{len(unmatched)} of {len(corpus.ids)} documents are not stored in {Path(path).name} with this text, e.g. {unmatched[0]!r}; "
+                         "other versions of the packages have other docstrings")
+    take = np.array([row for row, _ in rows], dtype=int)[match]
+    arrays = {key.removeprefix("model:"): file[key][take].astype(np.float32) for key in file if key.startswith("model:")}
     return StoredEmbeddings(corpus.select(match), arrays, unmatched, recipe)

@@ -86,7 +86,7 @@ def skipgram(folder):
 
 
 def masked_lm(folder):
-    found = eg.encoders.masked_lm(TEXTS, dim=8, layers=1, heads=2, vocab_size=60, max_length=8, batch_size=8, steps=510, resume=pieces(folder))
+    found = eg.encoders.masked_lm(TEXTS, dim=8, layers=1, heads=2, vocab_size=60, max_length=8, batch_size=8, steps=300, resume=pieces(folder))
     return {"embedding": found(TEXTS), "losses": np.array(found.losses)}
 
 
