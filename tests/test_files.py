@@ -344,6 +344,38 @@ def test_mutations_of_a_store(tmp_path, kind):
     assert identical + refused == 500 and refused > 300
 
 
+def read_comparison(path):
+    C = eg.Comparison.load(path)
+    arrays = {**C.pvalues, **{f"view {name}": own for name, own in C.views.items()}, "score": C.score, "stands": C.stands, "D": C.test.displacement,
+              **{name: graph.toarray() for name, graph in C.test.graphs.graphs.items()}}
+    return [(name, own.dtype.str, own.tobytes()) for name, own in arrays.items()] + [C.ids.tolist(), C.labels.tolist(), C.data, C.null, C.models, C.groups, C.settings, C.versions]
+
+
+def read_encoded(path):
+    texts = [f"text {row}" for row in range(40)]
+    found = eg.encoders.stored_embeddings(eg.corpora.Corpus([f"id {row}" for row in range(40)], texts, np.array(["x"] * 40)), path, missing="raise")
+    return [(name, own.tobytes()) for name, own in found.arrays.items()] + [found.recipe, found.unmatched]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    "Files that hold results."
+    folder, rng = tmp_path_factory.mktemp("written"), np.random.default_rng(0)
+    Y = rng.normal(size=(40, 8))
+    emb = Embeddings({"a": Y, "b": Y + 0.3 * rng.normal(size=Y.shape)}, [f"id {row}" for row in range(40)], [f"text {row}" for row in range(40)], ["x", "y"] * 20)
+    eg.compare(emb, "a", "b", n_neighbors=8, n_rotations=1, n_resamples=99).save(folder / "comparison.npz")
+    corpus = eg.corpora.Corpus([f"id {row}" for row in range(40)], [f"text {row}" for row in range(40)], np.array(["x"] * 40))
+    eg.encoders.store_embeddings(folder / "encoded.npz", corpus, {"a": Y}, {"how": "by hand"})
+    return folder
+
+
+@pytest.mark.parametrize("kind, opener, count", [("comparison", "read_comparison", 300), ("encoded", "read_encoded", 400)])
+def test_mutations_of_results(written, kind, opener, count):
+    path = written / f"{kind}.npz"
+    identical, refused = mutated(path, path, opener, count)
+    assert identical + refused == count and refused > count / 3
+
+
 CALCULATE = """
     import random, sys
     from pathlib import Path

@@ -19,7 +19,7 @@ GUIDE, PICTURE, KNOWN = ROOT / "CONTRIBUTING.md", NBS / "images" / "house.svg", 
 FLOORS = [
     ("common ground", ["common", "multiplicity", "contrasts"]),
     ("files, coins", ["files", "coins"]),
-    ("what comes in, tails", ["inputs", "tail"]),
+    ("what comes in, tails, pieces of work", ["inputs", "tail", "resume"]),
     ("other stores", ["readers"]),
     ("the data", ["corpora", "embeddings"]),
     ("one model", ["encoders", "kernel", "linear"]),
