@@ -21,7 +21,7 @@ from .coins import FLOATS, SLACK, coin_flips, differing_edges, flip_pvalues, fli
 from .common import as_seed, check_count, check_level, check_option, html_table, need, progress, row_of, versions
 from .fitted_nulls import independent_pvalues, resampled_statistics
 from .frame import Frame, displaced, frame, frame_of, relative_length
-from .kernel import edges_as_one, pair_similarity, told_apart
+from .kernel import edges_as_one, full_float32, pair_similarity, told_apart
 from .multiplicity import benjamini_hochberg, storey_qvalues
 from .omnibus import Attribution, Graphs, Omnibus, as_graphs, attribute, difference_graph
 from .rdpg import reordered
@@ -208,6 +208,7 @@ def moved_most_first(table: Any) -> Any:
     return table.iloc[np.lexsort((table["datum"], table["pvalue"], -table["effect"]))].reset_index(drop=True)
 
 # %% ../nbs/30_datum_test.ipynb #b40cc034
+@full_float32()
 def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int | str | None = None, n_neighbors: int = 32,
                metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None,
                seed: int | np.random.Generator = 0, device: str | torch.device | None = None, tol: float = 1e-4, method: str | None = None,

@@ -200,18 +200,18 @@ def _check_unknown(unknown: str) -> None:
 # %% ../nbs/14_encoders.ipynb #07aaba10
 @contextlib.contextmanager
 def _one_thread():
-    "One thread for torch and, where threadpoolctl is installed, for the linear algebra; afterwards as many as before"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    "One thread for torch and, where threadpoolctl is installed, for the linear algebra, and single precision; afterwards all as before"
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    torch.set_num_threads(1), torch.set_default_dtype(torch.float32)
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:
         threadpool_limits = lambda *_: contextlib.nullcontext()
     try:
-        with threadpool_limits(1, "blas"):
+        with threadpool_limits(1, "blas"), torch.autocast("cpu", enabled=False):
             yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(threads), torch.set_default_dtype(dtype)
 
 
 def _state(parameters: Sequence[torch.Tensor], optimizer: torch.optim.Optimizer, draws: np.random.Generator | torch.Generator) -> dict[str, np.ndarray]:
@@ -427,7 +427,10 @@ def skipgram(
             if (kept := pieces.get(f"epoch-{epoch}")) is not None:
                 _go_on(kept, [both], optimizer, rng)
                 continue
-            batches = _pairs(counted, window, subsample, rng).split(batch_size)
+            pairs = _pairs(counted, window, subsample, rng)
+            if not len(pairs):
+                raise ValueError(f"texts leave no two neighbouring words with subsample={subsample!r}; give more text, or subsample=None")
+            batches = pairs.split(batch_size)
             for i, (word, context) in enumerate(batch.T for batch in batches):
                 drawn = torch.from_numpy(np.searchsorted(noise, rng.random(n_noise) * noise[-1], side="right"))
                 x, y, z = words[word], contexts[context], contexts[drawn]
@@ -559,7 +562,7 @@ class MaskedLM:
         texts = _as_texts(texts)
         parts = [(i, ids[a: a + self.max_length]) for i, ids in enumerate(self._encode(texts)) for a in range(0, len(ids), self.max_length)]
         parts.sort(key=lambda part: len(part[1]))        # alike lengths together: little padding
-        total, pieces = torch.zeros(len(texts), self.dim, dtype=torch.float64), torch.zeros(len(texts), 1)
+        total, pieces = torch.zeros(len(texts), self.dim, dtype=torch.float64), torch.zeros(len(texts), 1, dtype=torch.float32)
         with _one_thread():
             for start in range(0, len(parts), batch_size):
                 rows, batch = zip(*parts[start: start + batch_size])
@@ -705,7 +708,7 @@ def masked_lm(
         raise ValueError(f"texts hold {len(stream)} word pieces, not more than one window of max_length={max_length}")
     size = tokenizer.get_vocab_size()
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):       # initial weights are drawn from the global generator: lend it a seed
+    with _one_thread(), torch.inference_mode(False), torch.random.fork_rng(devices=[]):       # initial weights are drawn from the global generator: lend it a seed
         torch.random.manual_seed(seed)
         network = _Transformer(size, dim, layers, heads, max_length)
     tables = [network.pieces.weight, network.places.weight]
@@ -713,7 +716,7 @@ def masked_lm(
     optimizer = torch.optim.AdamW([{"params": others}, {"params": tables}], lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     losses = np.zeros(steps)
     kept = Pieces(resume, "masked-lm", recipe, {"stream": stream.numpy(), "size": np.array([size])})
-    with _one_thread(), torch.enable_grad():
+    with _one_thread(), torch.inference_mode(False), torch.enable_grad():
         done = _latest(kept, steps, 250)
         if done:
             losses[:done] = _go_on(kept.get(f"step-{done}"), list(network.parameters()), optimizer, generator)["losses"]

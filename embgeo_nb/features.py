@@ -16,6 +16,7 @@ import torch
 from .common import as_seed, check_count, check_device, progress
 from .contrasts import graph_products, inner_products, moderated_ratio, n_relabellings, relabellings
 from .embeddings import as_embeddings
+from .kernel import full_float32
 from .linear import UnitRows, column_means, joint_maps, row_blocks
 from .multiplicity import benjamini_hochberg
 from .frame import frame
@@ -46,6 +47,7 @@ def group_views(Y: np.ndarray, n_groups: int, width: int, rng: np.random.Generat
     return [UnitRows(Y, center, rotation[:, g * width:(g + 1) * width]) for g in range(n_groups)]
 
 # %% ../nbs/34_features.ipynb #339b6992
+@full_float32()
 def group_graph(
     view: UnitRows,
     n_neighbors: int,
