@@ -23,7 +23,7 @@ from .common import (as_seed, check_count, check_level, check_option, html_table
                               versions)
 from .fitted_nulls import independent_pvalues, resampled_statistics
 from .frame import Frame, displaced, frame, frame_of, relative_length
-from .kernel import edges_as_one, pair_similarity, told_apart
+from .kernel import edges_as_one, full_float32, pair_similarity, told_apart
 from .multiplicity import benjamini_hochberg, storey_qvalues
 from .omnibus import Attribution, Graphs, Omnibus, as_graphs, attribute, difference_graph
 from .rdpg import reordered
@@ -288,6 +288,7 @@ def moved_most_first(table: Any) -> Any:
     return table.iloc[np.lexsort((table["datum"], table["pvalue"], -table["effect"]))].reset_index(drop=True)
 
 # %% ../nbs/30_datum_test.ipynb #b40cc034
+@full_float32()
 def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int | str | None = None,
                n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
                n_resamples: int | None = None, seed: int | np.random.Generator = 0,
@@ -369,9 +370,8 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
         pvalue = (1 + (resampled >= statistic[:, None] * (1 - SLACK)).sum(1)) / (n_resamples + 1)
     effect, differing = relative_length(np.sqrt(statistic), coordinates), np.diff(difference.indptr).astype(np.int64)
     return _as_given(order, given, (statistic, pvalue, effect, D, differing), coordinates, resampled,
-                     models=(a, b), null=null, method=method,
-                     n_resamples=n_resamples if null != "independent" else None,
-                     seed=seed, outside=outside, frame_models=tuple(frame_models or ()))
+                     models=(a, b), null=null, method=method, seed=seed, outside=outside,
+                     n_resamples=n_resamples if null != "independent" else None, frame_models=tuple(frame_models or ()))
 
 # %% ../nbs/30_datum_test.ipynb #2dc5da7f
 def _method(null: str, method: str | None, resume: Any = None) -> str | None:
@@ -413,7 +413,7 @@ def _resampled(graph: sp.csr_array, coordinates: Frame, null: str, n_resamples: 
     "As `resampled_statistics`, with a warning before the null that is not valid."
     if null == "single-copy":
         warnings.warn("null='single-copy' is the published code's test. It is not valid (it rejects far too often) "
-                      "and is here for comparison only.", stacklevel=3)
+                      "and is here for comparison only.", stacklevel=4)
     return resampled_statistics(graph, coordinates, null, n_resamples, seed, device, resume)
 
 

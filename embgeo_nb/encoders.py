@@ -204,18 +204,19 @@ def _check_unknown(unknown: str) -> None:
 # %% ../nbs/14_encoders.ipynb #07aaba10
 @contextlib.contextmanager
 def _one_thread():
-    "One thread for torch and, where threadpoolctl is installed, for the linear algebra; afterwards as many as before"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """One thread for torch and, where threadpoolctl is installed, for the linear algebra, and single precision;
+    afterwards all as before"""
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    torch.set_num_threads(1), torch.set_default_dtype(torch.float32)
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:
         threadpool_limits = lambda *_: contextlib.nullcontext()
     try:
-        with threadpool_limits(1, "blas"):
+        with threadpool_limits(1, "blas"), torch.autocast("cpu", enabled=False):
             yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(threads), torch.set_default_dtype(dtype)
 
 # %% ../nbs/14_encoders.ipynb #57eed884
 def _state(parameters: Sequence[torch.Tensor], optimizer: torch.optim.Optimizer,
@@ -371,7 +372,11 @@ def _pairs(counted: _Counted, window: int, subsample: float | None, rng: np.rand
         forward, back = width[first] >= distance, width[second] >= distance
         found += [np.stack([stream[first], stream[second]], 1)[forward],
                   np.stack([stream[second], stream[first]], 1)[back]]
-    return torch.from_numpy(rng.permutation(np.concatenate(found)))
+    pairs = np.concatenate(found)
+    if not len(pairs):
+        raise ValueError(f"texts leave no two neighbouring words with subsample={subsample!r}; give more text, or "
+                         f"subsample=None")
+    return torch.from_numpy(rng.permutation(pairs))
 
 # %% ../nbs/14_encoders.ipynb #b9cc6818
 def _set_gradient(both: nn.Parameter, word: torch.Tensor, context: torch.Tensor, drawn: torch.Tensor,
@@ -579,7 +584,8 @@ class MaskedLM:
         parts = [(i, ids[a: a + self.max_length]) for i, ids in enumerate(self._encode(texts))
                  for a in range(0, len(ids), self.max_length)]
         parts.sort(key=lambda part: len(part[1]))        # alike lengths together: little padding
-        total, pieces = torch.zeros(len(texts), self.dim, dtype=torch.float64), torch.zeros(len(texts), 1)
+        total = torch.zeros(len(texts), self.dim, dtype=torch.float64)
+        pieces = torch.zeros(len(texts), 1, dtype=torch.float32)
         with _one_thread():
             for start in range(0, len(parts), batch_size):
                 rows, batch = zip(*parts[start: start + batch_size])
@@ -664,7 +670,7 @@ def _train(network: _Transformer, stream: torch.Tensor, size: int, max_length: i
     optimizer = torch.optim.AdamW([{"params": others}, {"params": tables}], lr=learning_rate, betas=(0.9, 0.98),
                                   weight_decay=0.01, fused=True)
     losses = np.zeros(steps)
-    with _one_thread(), torch.enable_grad():
+    with _one_thread(), torch.inference_mode(False), torch.enable_grad():
         done = _latest(kept, steps, 250)
         if done:
             state = kept.get(f"step-{done}")
@@ -758,7 +764,8 @@ def masked_lm(texts: Sequence[str], dim: int = 128, layers: int = 2, heads: int 
         raise ValueError(f"texts hold {len(stream)} word pieces, not more than one window of max_length={max_length}")
     size = tokenizer.get_vocab_size()
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):       # initial weights are drawn from the global generator: lend it a seed
+    # initial weights are drawn from the global generator: lend it a seed
+    with _one_thread(), torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         torch.random.manual_seed(seed)
         network = _Transformer(size, dim, layers, heads, max_length)
     kept = Pieces(resume, "masked-lm", recipe, {"stream": stream.numpy(), "size": np.array([size])})

@@ -335,6 +335,21 @@ def test_mutations_of_embeddings(tmp_path, suffix):
     assert identical + refused == 800 and refused > 300
 
 
+def test_a_parquet_file_is_sealed(tmp_path):
+    "A footer that is damaged is refused before pyarrow, which may end the process, looks at it."
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "x.parquet"
+    embeddings(n=40).save(path)
+    whole = path.read_bytes()
+    seal = whole.rfind(b"embgeo_nb:sha256")
+    for at in [*range(seal + 16, len(whole), 97), *range(0, seal, 211), len(whole) - 6]:
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1:])
+        with pytest.raises(ValueError, match="'x.parquet' is damaged.*not those that were written"):
+            Embeddings.load(path)
+    path.write_bytes(whole[:seal] + whole[seal + 48:])                       # as other versions wrote them
+    assert alike(Embeddings.load(path), embeddings(n=40))
+
+
 @pytest.mark.parametrize("kind", ["graphs.json", "indptr.npy", "indices.npy", "data.npy", "ids.npy", "ids.ends.npy"])
 def test_mutations_of_a_store(tmp_path, kind):
     rng = np.random.default_rng(0)
