@@ -510,7 +510,7 @@ def as_kernel(blocks: Sequence[Nearest], metric: str, symmetrize: str, recall: f
     shared = sp.csr_array((weight, (datum.astype(kind), other.astype(kind))), shape=(n, n)) if len(datum) else None
     pairs, copy_of = [np.concatenate(part) for part in zip(*(block.equal for block in blocks))], None
     if len(pairs[0]):
-        joined = sp.csr_array((np.ones(len(pairs[0]), bool), tuple(pairs)), shape=(n, n))
+        joined = sp.csr_matrix((np.ones(len(pairs[0]), bool), tuple(pairs)), shape=(n, n))     # scipy 1.11 loses arrays
         group = sp.csgraph.connected_components(joined, directed=False)[1]
         copy_of = np.unique(group, return_index=True)[1][group].astype(np.int64)
     return DataKernel(neighbors, k, metric, symmetrize, recall, shared, copy_of)

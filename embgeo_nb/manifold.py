@@ -126,37 +126,38 @@ def _symmetric(pairs: Iterable[float], m: int) -> np.ndarray:
     return squareform(np.fromiter(pairs, float, m * (m - 1) // 2))
 
 # %% ../nbs/50_manifold.ipynb #37d250e0
-def _cka(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    unit = [_unit(Y, lambda Y: np.linalg.norm(Y.T @ Y) ** 0.5) for Y in arrays]
-    return _chords(_symmetric((np.linalg.norm(X.T @ Y) ** 2 for X, Y in combinations(unit, 2)), len(unit)))
+def _unit_rows(Y: np.ndarray) -> np.ndarray:
+    "Centred rows of unit length, scaled so that their linear kernel has norm one."
+    length = np.linalg.norm(Y := Y - Y.mean(0), axis=1, keepdims=True)
+    Y = Y / np.where(length > 0, length, 1)
+    return Y / max(np.linalg.norm(Y.T @ Y) ** 0.5, 1e-300)
 
 
-def _linear(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    unit = []
-    for Y in arrays:
-        length = np.linalg.norm(Y := Y - Y.mean(0), axis=1, keepdims=True)
-        Y = Y / np.where(length > 0, length, 1)
-        unit.append(Y / max(np.linalg.norm(Y.T @ Y) ** 0.5, 1e-300))
-    return _chords(_symmetric((np.linalg.norm(X.T @ Y) ** 2 for X, Y in combinations(unit, 2)), len(unit)))
-
-
-def _rsa(arrays: Sequence[np.ndarray]) -> np.ndarray:
+def _unit_ranks(Y: np.ndarray) -> np.ndarray:
     from scipy.spatial.distance import pdist
     from scipy.stats import rankdata
-
-    ranks = np.stack([_unit(rankdata(pdist(Y, "cosine")), np.linalg.norm) for Y in arrays])
-    return _chords(ranks @ ranks.T)
+    return _unit(rankdata(pdist(Y, "cosine")), np.linalg.norm)
 
 
-def _procrustes(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    from scipy.linalg import orthogonal_procrustes
-
-    width = max(Y.shape[1] for Y in arrays)
-    unit = [np.pad(_unit(Y, np.linalg.norm), ((0, 0), (0, width - Y.shape[1]))) for Y in arrays]
-    return _chords(_symmetric((orthogonal_procrustes(X, Y)[1] for X, Y in combinations(unit, 2)), len(unit)))
+def _after_rotation(X: np.ndarray, Y: np.ndarray) -> float:
+    "Nuclear norm of X'Y: the cosine after the best rotation."
+    return float(np.linalg.svd(X.T @ Y, compute_uv=False).sum())
 
 
-_OF_EMBEDDINGS = {"linear": _linear, "cka": _cka, "rsa": _rsa, "procrustes": _procrustes}
+_of_kernels_alike = lambda X, Y: float(np.linalg.norm(X.T @ Y) ** 2)
+_OF_EMBEDDINGS = {   # kind: what is made of each model, the cosine of two of them
+    "linear": (_unit_rows, _of_kernels_alike),
+    "cka": (lambda Y: _unit(Y, lambda Y: np.linalg.norm(Y.T @ Y) ** 0.5), _of_kernels_alike),
+    "rsa": (_unit_ranks, lambda x, y: float(x @ y)),
+    "procrustes": (lambda Y: _unit(Y, np.linalg.norm), _after_rotation),
+}
+
+
+def _of_arrays(arrays: Sequence[np.ndarray], kind: str) -> np.ndarray:
+    "Distances (m, m) from embeddings."
+    prepare, cosine = _OF_EMBEDDINGS[kind]
+    own = [prepare(Y) for Y in arrays]
+    return _chords(_symmetric((cosine(X, Y) for X, Y in combinations(own, 2)), len(own)))
 
 # %% ../nbs/50_manifold.ipynb #7fbce95f
 @dataclass(frozen=True, eq=False)
@@ -358,7 +359,7 @@ def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[
         apart = _knn(kernels)
         return np.stack([_symmetric(apart[:, rows].mean(1), len(kernels)) for rows in subsets])
     arrays = [np.asarray(Y, dtype=float) for Y in _embeddings(O, f"kind={kind!r}").arrays.values()]
-    of_half = lambda rows: _OF_EMBEDDINGS[kind]([Y[rows] for Y in arrays])
+    of_half = lambda rows: _of_arrays([Y[rows] for Y in arrays], kind)
     return np.stack([pieces(f"half-{_name_of(rows)}", lambda: of_half(rows))
                      for rows in progress(subsets, "distances")])
 
@@ -480,8 +481,15 @@ def _of_pair(O: Any, kind: str, relative: bool) -> Callable[[str, str, np.ndarra
         directed = {name: kernel.directed for name, kernel in _kernels(O).items()}
         return lambda a, b, order: 1 - directed[a].multiply(directed[b][order][:, order]).sum() / directed[a].sum()
     emb = _embeddings(O if isinstance(O, (Omnibus, Embeddings)) else as_embeddings(O), f"kind={kind!r}")
-    arrays = {name: np.asarray(Y, dtype=float) for name, Y in emb.arrays.items()}
-    return lambda a, b, order: float(_OF_EMBEDDINGS[kind]([arrays[a], arrays[b][order]])[0, 1])
+    prepare, cosine = _OF_EMBEDDINGS[kind]
+    own = {name: prepare(np.asarray(Y, dtype=float)) for name, Y in emb.arrays.items()}
+    return lambda a, b, order: float(_chords(_symmetric([cosine(own[a], _permuted(own[b], order))], 2))[0, 1])
+
+
+def _permuted(own: np.ndarray, order: np.ndarray) -> np.ndarray:
+    "What is made of a model with its data in another order: rows, or a list of all pairs."
+    from scipy.spatial.distance import squareform
+    return own[order] if own.ndim == 2 else squareform(squareform(own, checks=False)[np.ix_(order, order)], checks=False)
 
 # %% ../nbs/50_manifold.ipynb #65907144
 @dataclass(frozen=True, eq=False)

@@ -23,9 +23,9 @@ from .perspective import mean_responses
 from .score import LEAST_SPREAD, PRECISION, score_of, views_of
 
 # %% auto #0
-__all__ = ['TOP', 'LEAST', 'FEWEST', 'NUMBERS', 'movement_of', 'answer_movement', 'part_of', 'transformed', 'step_pvalue',
-           'step_limit', 'ModelChart', 'chart_verdict', 'moved_in', 'charted', 'model_chart', 'plot_chart',
-           'answer_chart', 'ChangePoint', 'split_profile', 'change_point']
+__all__ = ['TOP', 'LEAST', 'FEWEST', 'CLEAR', 'NUMBERS', 'movement_of', 'answer_movement', 'part_of', 'transformed',
+           'step_pvalue', 'step_limit', 'ModelChart', 'chart_verdict', 'moved_in', 'charted', 'model_chart',
+           'plot_chart', 'answer_chart', 'ChangePoint', 'split_profile', 'change_point']
 
 # %% ../nbs/58_over_time.ipynb #f0b44bd1
 TOP = 0.05                     # of the data make the statistic `part`
@@ -91,7 +91,7 @@ def step_limit(reference: np.ndarray, alpha: float, limit: str = "t") -> float:
 def _spread(reference: np.ndarray) -> float:
     return float(max(reference.std(ddof=1), LEAST) * np.sqrt(1 + 1 / len(reference)))
 
-# %% ../nbs/58_over_time.ipynb #6ffdbc4f
+# %% ../nbs/58_over_time.ipynb #2644a35f
 @dataclass(frozen=True, eq=False, repr=False)
 class ModelChart:
     """Steps between versions, each compared with other steps: what `model_chart` and `answer_chart` return.
@@ -154,18 +154,23 @@ class ModelChart:
             return int(np.nanargmin(np.fmin(*self.pvalues.values())))
         if isinstance(version, str):
             if version not in self.models[1:]:
-                raise ValueError(f"version must be one that a step leads to; got {version!r}, and there are {', '.join(self.models[1:])}.")
+                raise ValueError(
+                    f"version must be one that a step leads to; got {version!r}, and there are "
+                    f"{', '.join(self.models[1:])}."
+                )
             return self.models.index(version) - 1
         return check_count("version", version, 0, self.n_steps - 1, "steps are counted from 0")
 
     def moved(self, version: str | int | None = None) -> Any:
-        "A pandas DataFrame of the data in one step, those most ahead of their own usual movement first; see `moved_in`."
+        "A pandas DataFrame of the data in one step, those most ahead of their usual movement first; see `moved_in`."
         return moved_in(self, self.step(version))
 
     def compare(self, version: str | int | None = None, **options: Any) -> Comparison:
         "The two versions of a step compared datum by datum; by default those of the step with the smallest p-value."
         if self.emb is None:
-            raise ValueError("compare needs embeddings of data; for answers use `moved`, or `answer_test` on the two versions.")
+            raise ValueError(
+                "compare needs embeddings of data; for answers use `moved`, or `answer_test` on the two versions."
+            )
         s = self.step(version)
         return compare(self.emb, self.models[s], self.models[s + 1], **options)
 
@@ -173,7 +178,11 @@ class ModelChart:
         "A pandas DataFrame with one row per step, in order."
         columns = {"before": self.models[:-1], "after": self.models[1:]}
         for name in self.statistics:
-            columns |= {name: self.statistics[name], f"{name}_limit": self.limits[name], f"p_{name}": self.pvalues[name]}
+            columns |= {
+                name: self.statistics[name],
+                f"{name}_limit": self.limits[name],
+                f"p_{name}": self.pvalues[name],
+            }
         return need("pandas", "plot").DataFrame({**columns, "pvalue": self.pvalue, "alarm": self.alarmed})
 
     def plot(self, **options: Any) -> Any:
@@ -185,20 +194,37 @@ class ModelChart:
 
     def _repr_html_(self) -> str:
         order = np.argsort(np.nan_to_num(self.pvalue, nan=2.0), kind="stable")[:5]
-        rows = [(f"{self.models[s]} to {self.models[s + 1]}", f"{self.pvalue[s]:.2g}", *(f"{self.pvalues[name][s]:.2g}" for name in self.pvalues),
-                 "alarm" if self.alarmed[s] else "") for s in order]
-        return f"<p>{escape(chart_verdict(self))}</p>" + html_table(("step", "p", *(f"p of {name}" for name in self.pvalues), ""), rows)
+        rows = [
+            (
+                f"{self.models[s]} to {self.models[s + 1]}",
+                f"{self.pvalue[s]:.2g}",
+                *(f"{self.pvalues[name][s]:.2g}" for name in self.pvalues),
+                "alarm" if self.alarmed[s] else "",
+            )
+            for s in order
+        ]
+        return f"<p>{escape(chart_verdict(self))}</p>" + html_table(
+            ("step", "p", *(f"p of {name}" for name in self.pvalues), ""), rows
+        )
 
 # %% ../nbs/58_over_time.ipynb #be3d9389
 def chart_verdict(chart: ModelChart) -> str:
     "What was found, in a sentence or two."
     alarms, rate = chart.alarms, f"{chart.alpha:g} false alarms per step"
     tested = int(np.isfinite(chart.pvalue).sum())
-    found = f"{len(alarms)} of {tested} steps moved more than steps do ({rate})" if alarms else f"None of {tested} steps moved more than steps do ({rate})"
+    found = (
+        f"{len(alarms)} of {tested} steps moved more than steps do ({rate})"
+        if alarms
+        else f"None of {tested} steps moved more than steps do ({rate})"
+    )
     about = []
     for name in alarms:
         s = chart.step(name)
-        what = " and ".join(word for key, word in (("bulk", "most data"), ("part", "a part of the data")) if 2 * chart.pvalues[key][s] <= chart.alpha)
+        what = " and ".join(
+            word
+            for key, word in (("bulk", "most data"), ("part", "a part of the data"))
+            if 2 * chart.pvalues[key][s] <= chart.alpha
+        )
         about.append(f"into {name} ({what})")
     return found + (": " + ", ".join(about) if about else "") + "."
 
@@ -210,26 +236,32 @@ def moved_in(chart: ModelChart, s: int) -> Any:
     columns = {"datum": np.arange(len(movement)), "id": chart.ids, "ahead": ahead, "movement": movement}
     if chart.labels is not None:
         columns["label"] = chart.labels
-    return need("pandas", "plot").DataFrame(columns).sort_values("ahead", ascending=False, kind="stable").reset_index(drop=True)
+    return (
+        need("pandas", "plot")
+        .DataFrame(columns)
+        .sort_values("ahead", ascending=False, kind="stable")
+        .reset_index(drop=True)
+    )
 
-# %% ../nbs/58_over_time.ipynb #901dbae2
+# %% ../nbs/58_over_time.ipynb #af69910c
 FEWEST = 3                          # steps to compare a step with
+CLEAR = 10                          # times less than alpha: p of an alarm that is kept out of the reference
 NUMBERS = ("bulk", "part")
 
 
 def charted(
     bulk: np.ndarray,               # (S,)
     movement: np.ndarray,           # (S, n)
-    pools: Any,                     # step, and alarms so far (S,) bool, to the steps to compare it with
+    pools: Any,                     # step, and clear alarms so far (S,) bool, to the steps to compare it with
     alpha: float,
     limit: str,
 ) -> dict[str, Any]:                # statistics, pvalues, limits, pvalue, n_reference
     "Every step against its reference, in order."
     S = len(bulk)
     statistics, pvalues, limits = ({name: np.full(S, np.nan) for name in NUMBERS} for _ in range(3))
-    pvalue, sizes, alarmed = np.full(S, np.nan), np.zeros(S, int), np.zeros(S, bool)
+    pvalue, sizes, clear = np.full(S, np.nan), np.zeros(S, int), np.zeros(S, bool)
     for s in range(S):
-        pool = np.setdiff1d(pools(s, alarmed), [s])
+        pool = np.setdiff1d(pools(s, clear), [s])
         sizes[s] = len(pool)
         rows = np.r_[s, pool]
         part = part_of(movement[rows]) if len(rows) > 1 else np.full(1, np.nan)
@@ -239,16 +271,22 @@ def charted(
                 pvalues[name][s] = step_pvalue(on_scale[0], on_scale[1:], limit)
                 limits[name][s] = _untransformed(step_limit(on_scale[1:], alpha / 2, limit), name)
         pvalue[s] = min(1.0, 2 * min(pvalues[name][s] for name in NUMBERS)) if len(pool) >= FEWEST else np.nan
-        alarmed[s] = pvalue[s] <= alpha
+        clear[s] = pvalue[s] <= alpha / CLEAR
     return dict(statistics=statistics, pvalues=pvalues, limits=limits, pvalue=pvalue, n_reference=sizes)
 
 
 def _untransformed(value: float, name: str) -> float:
     return value if name == "bulk" else value ** -2.0 if value < 0 else np.inf
 
-# %% ../nbs/58_over_time.ipynb #00b07560
-def model_chart(emb: Any, order: Sequence[str] | None = None, alpha: float = 0.01, reference: str | Sequence[str] = "others",
-                limit: str = "t", n_first: int = 8) -> ModelChart:
+# %% ../nbs/58_over_time.ipynb #33d40fd2
+def model_chart(
+    emb: Any,
+    order: Sequence[str] | None = None,
+    alpha: float = 0.01,
+    reference: str | Sequence[str] = "others",
+    limit: str = "t",
+    n_first: int = 8,
+) -> ModelChart:
     """Which step of a sequence of versions moved more than steps do.
 
     Parameters
@@ -260,8 +298,8 @@ def model_chart(emb: Any, order: Sequence[str] | None = None, alpha: float = 0.0
     alpha : float, default 0.01
         False alarms per step, under the null hypothesis of the chapter.
     reference : {'others', 'before'} or sequence of versions
-        What a step is compared with: all other steps (to look back on a series), the steps before it that did not alarm
-        (to watch one), or steps known to be good, by the versions in which they end.
+        What a step is compared with: all other steps (to look back on a series), the steps before it but for clear
+        alarms, p at most alpha / 10 (to watch one), or steps known to be good, by the versions in which they end.
     limit : {'t', 'rank'}
         Whether steps are taken to be normal on the chart's scale, or only exchangeable; then p is at least 2 / (R + 1)
         with R steps to compare with.
@@ -284,14 +322,15 @@ def model_chart(emb: Any, order: Sequence[str] | None = None, alpha: float = 0.0
 
     References
     ----------
-    Bridgeford & Helm (2025), arXiv:2512.05013, and Helm, Priebe & Duderstadt (2026), arXiv:2605.11135, for the question;
-    Hawkins (1987), The Statistician 36, for charts that start with few values.
+    Bridgeford & Helm (2025), arXiv:2512.05013, and Helm, Priebe & Duderstadt (2026), arXiv:2605.11135, for the
+    question; Hawkins (1987), The Statistician 36, for charts that start with few values.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> Y = rng.normal(size=(200, 8))
-    >>> emb = {f'v{t}': Y + 0.1 * rng.normal(size=Y.shape) + (np.arange(200) < 10)[:, None] * (t >= 6) for t in range(12)}
+    >>> moved = (np.arange(200) < 10)[:, None]
+    >>> emb = {f'v{t}': Y + 0.1 * rng.normal(size=Y.shape) + moved * (t >= 6) for t in range(12)}
     >>> model_chart(emb).alarms
     ('v6',)
     """
@@ -301,16 +340,21 @@ def model_chart(emb: Any, order: Sequence[str] | None = None, alpha: float = 0.0
     steps = [movement_of(emb[a], emb[b]) for a, b in progress(list(zip(names, names[1:])), "steps")]
     return _chart(names, steps, alpha, reference, limit, n_first, emb.ids, emb.labels, emb)
 
-# %% ../nbs/58_over_time.ipynb #e209bcdf
+# %% ../nbs/58_over_time.ipynb #8081b935
 def _ordered(models: Sequence[str], order: Sequence[str] | None) -> tuple[str, ...]:
     "The versions in time, checked."
     names = tuple(models) if order is None else tuple(order)
     unknown = [name for name in names if name not in models]
     if unknown or len(set(names)) < len(names):
-        raise ValueError(f"order must name versions of emb, each once; got {unknown or list(names)} and there are {', '.join(models)}.")
+        raise ValueError(
+            f"order must name versions of emb, each once; got {unknown or list(names)} and there are "
+            f"{', '.join(models)}."
+        )
     if len(names) < FEWEST + 2:
-        raise ValueError(f"order must hold at least {FEWEST + 2} versions ({FEWEST + 1} steps): a step is compared with at least "
-                         f"{FEWEST} others; got {len(names)}. Two versions are compared with `compare`.")
+        raise ValueError(
+            f"order must hold at least {FEWEST + 2} versions ({FEWEST + 1} steps): a step is compared with at least "
+            f"{FEWEST} others; got {len(names)}. Two versions are compared with `compare`."
+        )
     return names
 
 
@@ -321,27 +365,56 @@ def _pools(names: tuple[str, ...], reference: Any, n_first: int) -> Any:
         check_option("reference", reference, ("others", "before"))
         first = check_count("n_first", n_first, FEWEST, S - 1, f"there are {S} steps") if reference == "before" else 0
         everyone = np.arange(S)
-        return (lambda s, alarmed: everyone) if reference == "others" else \
-            (lambda s, alarmed: np.flatnonzero(~alarmed[:s]) if s >= first else everyone[:0])
+        return (
+            (lambda s, clear: everyone)
+            if reference == "others"
+            else (lambda s, clear: np.flatnonzero(~clear[:s]) if s >= first else everyone[:0])
+        )
     known = list(reference)
     unknown = [name for name in known if name not in names[1:]]
     if unknown or len(set(known)) < FEWEST + 1:
-        raise ValueError(f"reference must be 'others', 'before', or at least {FEWEST + 1} versions in which good steps end; got {reference!r}.")
+        raise ValueError(
+            f"reference must be 'others', 'before', or at least {FEWEST + 1} versions in which good steps end; got "
+            f"{reference!r}."
+        )
     rows = np.array(sorted({names.index(name) - 1 for name in known}))
-    return lambda s, alarmed: rows
+    return lambda s, clear: rows
 
 
-def _chart(names: tuple[str, ...], steps: Sequence[tuple[float, np.ndarray]], alpha: float, reference: Any, limit: str, n_first: int,
-           ids: np.ndarray, labels: Any, emb: Any) -> ModelChart:
+def _chart(
+    names: tuple[str, ...],
+    steps: Sequence[tuple[float, np.ndarray]],
+    alpha: float,
+    reference: Any,
+    limit: str,
+    n_first: int,
+    ids: np.ndarray,
+    labels: Any,
+    emb: Any,
+) -> ModelChart:
     check_level("alpha", alpha)
     check_option("limit", limit, ("t", "rank"))
     movement = np.stack([step[1] for step in steps])
     found = charted(np.array([step[0] for step in steps]), movement, _pools(names, reference, n_first), alpha, limit)
     most = found["n_reference"].max()
     if limit == "rank" and 2 / (most + 1) > alpha:
-        warnings.warn(f"limit='rank': with {most} steps to compare with, no p-value is below {2 / (most + 1):.2g}, and none can alarm at "
-                      f"alpha={alpha:g}. Use limit='t', or more steps.", stacklevel=3)
-    return ModelChart(names, **found, alpha=alpha, movement=movement, reference=reference, limit=limit, ids=np.asarray(ids), labels=labels, emb=emb)
+        warnings.warn(
+            f"limit='rank': with {most} steps to compare with, no p-value is below {2 / (most + 1):.2g}, and none "
+            f"can alarm at "
+            f"alpha={alpha:g}. Use limit='t', or more steps.",
+            stacklevel=3,
+        )
+    return ModelChart(
+        names,
+        **found,
+        alpha=alpha,
+        movement=movement,
+        reference=reference,
+        limit=limit,
+        ids=np.asarray(ids),
+        labels=labels,
+        emb=emb,
+    )
 
 # %% ../nbs/58_over_time.ipynb #8cbcb995
 def plot_chart(chart: ModelChart, axes: Any = None) -> Any:
@@ -357,19 +430,41 @@ def plot_chart(chart: ModelChart, axes: Any = None) -> Any:
     array of two Axes
     """
     from embgeo_nb.plot import GREY, PALETTE, style
+
     plt = need("matplotlib.pyplot", "plot")
     with style():
         if axes is None:
             axes = plt.subplots(2, 1, figsize=(7.2, 4.4), sharex=True)[1]
-        at, titles = np.arange(1, chart.n_steps + 1), {"bulk": "most data (median log movement)", "part": "the most moved twentieth (units of the bulk)"}
+        at, titles = (
+            np.arange(1, chart.n_steps + 1),
+            {"bulk": "most data (median log movement)", "part": "the most moved twentieth (units of the bulk)"},
+        )
         for ax, name in zip(axes, NUMBERS):
-            values, limits = chart.statistics[name], np.where(np.isfinite(chart.limits[name]), chart.limits[name], np.nan)
+            values, limits = (
+                chart.statistics[name],
+                np.where(np.isfinite(chart.limits[name]), chart.limits[name], np.nan),
+            )
             ax.plot(at, values, color=GREY, marker="o", markersize=4, linewidth=1)
-            ax.step(at, limits, where="mid", color=PALETTE[1], linestyle="--", linewidth=1.2, label=f"limit, {chart.alpha:g} false alarms per step")
+            ax.step(
+                at,
+                limits,
+                where="mid",
+                color=PALETTE[1],
+                linestyle="--",
+                linewidth=1.2,
+                label=f"limit, {chart.alpha:g} false alarms per step",
+            )
             beyond = np.flatnonzero(2 * np.nan_to_num(chart.pvalues[name], nan=1.0) <= chart.alpha)
             ax.plot(at[beyond], values[beyond], linestyle="none", marker="D", markersize=8, color=PALETTE[0], zorder=3)
             for s in beyond:
-                ax.annotate(f"into {chart.models[s + 1]}", (at[s], values[s]), (-8, 0), textcoords="offset points", ha="right", va="center")
+                ax.annotate(
+                    f"into {chart.models[s + 1]}",
+                    (at[s], values[s]),
+                    (-8, 0),
+                    textcoords="offset points",
+                    ha="right",
+                    va="center",
+                )
             ax.set_title(titles[name])
             ax.margins(y=0.15)
         axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
@@ -378,8 +473,15 @@ def plot_chart(chart: ModelChart, axes: Any = None) -> Any:
     return axes
 
 # %% ../nbs/58_over_time.ipynb #5ace1077
-def answer_chart(responses: Mapping[str, Any], order: Sequence[str] | None = None, alpha: float = 0.01,
-                 reference: str | Sequence[str] = "others", limit: str = "t", n_first: int = 8, queries: Sequence | None = None) -> ModelChart:
+def answer_chart(
+    responses: Mapping[str, Any],
+    order: Sequence[str] | None = None,
+    alpha: float = 0.01,
+    reference: str | Sequence[str] = "others",
+    limit: str = "t",
+    n_first: int = 8,
+    queries: Sequence | None = None,
+) -> ModelChart:
     """Which step of a sequence of versions changed the answers more than steps do.
 
     Parameters
@@ -413,7 +515,7 @@ def answer_chart(responses: Mapping[str, Any], order: Sequence[str] | None = Non
     steps = [answer_movement(tables[a], tables[b]) for a, b in zip(names, names[1:])]
     return _chart(names, steps, alpha, reference, limit, n_first, ids, None, None)
 
-# %% ../nbs/58_over_time.ipynb #946ef761
+# %% ../nbs/58_over_time.ipynb #6a2a424a
 @dataclass(frozen=True, eq=False, repr=False)
 class ChangePoint:
     """The place at which a series of versions parts into before and after: what `change_point` returns.
@@ -451,27 +553,35 @@ class ChangePoint:
         return compare(self.emb, list(self.models[:at]), list(self.models[at:]), **options)
 
     def __repr__(self) -> str:
-        return (f"ChangePoint: {len(self.models)} versions part best before {self.version} (between / within {self.statistic:.2f}, "
-                f"p = {self.pvalue:.2g} over orders, {self.n_resamples:,} shuffles)")
+        return (
+            f"ChangePoint: {len(self.models)} versions part best before {self.version} (between / within "
+            f"{self.statistic:.2f}, "
+            f"p = {self.pvalue:.2g} over orders, {self.n_resamples:,} shuffles)"
+        )
 
-# %% ../nbs/58_over_time.ipynb #2be689e2
+# %% ../nbs/58_over_time.ipynb #e9141662
 def split_profile(
-    squared: np.ndarray,               # (..., T, T): squared distances, in one or several orders
-    n_side: int = 2,                   # versions on either side, at least
-) -> np.ndarray:                       # (..., T - 1): F of every split
+    squared: np.ndarray,  # (..., T, T): squared distances, in one or several orders
+    n_side: int = 2,  # versions on either side, at least
+) -> np.ndarray:  # (..., T - 1): F of every split
     "Between over within of before and after, for every split."
     T = squared.shape[-1]
-    corner = np.diagonal(squared.cumsum(-1).cumsum(-2), axis1=-2, axis2=-1)             # sums over the first t versions
+    corner = np.diagonal(squared.cumsum(-1).cumsum(-2), axis1=-2, axis2=-1)  # sums over the first t versions
     late = np.diagonal(squared[..., ::-1, ::-1].cumsum(-1).cumsum(-2), axis1=-2, axis2=-1)[..., ::-1]
     t = np.arange(1, T)
-    within = corner[..., :-1] / (2 * t) + late[..., 1:] / (2 * (T - t))                 # sums of squares about the means
+    within = corner[..., :-1] / (2 * t) + late[..., 1:] / (2 * (T - t))  # sums of squares about the means
     total = corner[..., -1:] / (2 * T)
     profile = (total - within) / np.maximum(within / (T - 2), 1e-300)
     return np.where((t >= n_side) & (T - t >= n_side), profile, np.nan)
 
 
-def change_point(emb: Any, order: Sequence[str] | None = None, n_side: int = 2, n_resamples: int = 999,
-                 seed: int | np.random.Generator = 0) -> ChangePoint:
+def change_point(
+    emb: Any,
+    order: Sequence[str] | None = None,
+    n_side: int = 2,
+    n_resamples: int = 999,
+    seed: int | np.random.Generator = 0,
+) -> ChangePoint:
     """Whether a series of versions parts into before and after, and where.
 
     Parameters
@@ -515,4 +625,6 @@ def change_point(emb: Any, order: Sequence[str] | None = None, n_side: int = 2, 
     null = np.nanmax(split_profile(squared[orders[:, :, None], orders[:, None]], n_side), axis=1)
     best = int(np.nanargmax(profile))
     pvalue = float((1 + (null >= profile[best] * (1 - 1e-9)).sum()) / (count + 1))
-    return ChangePoint(names, names[best + 1], float(profile[best]), pvalue, profile, null, n_side, count, seed, None if given else emb)
+    return ChangePoint(
+        names, names[best + 1], float(profile[best]), pvalue, profile, null, n_side, count, seed, None if given else emb
+    )

@@ -26,37 +26,71 @@ __all__ = ['NORMALIZATIONS', 'CLAIMS', 'DEBIASED', 'PARTIAL', 'checked_answers',
 
 # %% ../nbs/56_perspective.ipynb #899387d3
 NORMALIZATIONS = {"rms": lambda q: q ** -0.5, "mean": lambda q: 1 / q, "frobenius": lambda q: 1.0}
-CLAIMS = DistanceKind("|mean responses of s - of r|_F, times a constant", metric=True, euclidean=True, invariances=(), compares="responses")
-DEBIASED = replace(CLAIMS, definition="root of |mean responses of s - of r|_F^2 less the noise of replicates (0 if that is more), times a constant",
-                   metric=False, euclidean=False)
-PARTIAL = replace(CLAIMS, definition="as if all queries were answered, from those that both models answered", metric=False, euclidean=False)
+CLAIMS = DistanceKind(
+    "|mean responses of s - of r|_F, times a constant",
+    metric=True,
+    euclidean=True,
+    invariances=(),
+    compares="responses",
+)
+DEBIASED = replace(CLAIMS, metric=False, euclidean=False, definition=(
+    "root of |mean responses of s - of r|_F^2 less the noise of replicates (0 if that is more), times a constant"))
+PARTIAL = replace(
+    CLAIMS,
+    definition="as if all queries were answered, from those that both models answered",
+    metric=False,
+    euclidean=False,
+)
 
 
 def checked_answers(
     name: str,
-    answers: Any,                     # a model's, (n_queries, n_replicates, p) or one array per query
-    partial: bool = False,            # whether a query may be without an answer
-) -> list[np.ndarray]:                # one array (n_replicates, p) per query
+    answers: Any,  # a model's, (n_queries, n_replicates, p) or one array per query
+    partial: bool = False,  # whether a query may be without an answer
+) -> list[np.ndarray]:  # one array (n_replicates, p) per query
     "A model's answers as floats, or an error that names the query."
     rows = [as_numbers(f"responses[{name!r}]", row) for row in answers]
     empty = lambda row: row.size == 0 and row.ndim in (1, 2) and len(row) == 0
-    odd = next((j for j, row in enumerate(rows) if not (partial and empty(row)) and (row.ndim != 2 or not len(row) or not np.isfinite(row).all())), None)
+    odd = next(
+        (
+            j
+            for j, row in enumerate(rows)
+            if not (partial and empty(row)) and (row.ndim != 2 or not len(row) or not np.isfinite(row).all())
+        ),
+        None,
+    )
     if not rows or odd is not None:
-        what = "is empty" if not rows else f"has at query {odd} an array of shape {rows[odd].shape}" + ("" if np.isfinite(rows[odd]).all() else " with NaN or infinite values")
-        raise ValueError(f"responses[{name!r}] {what}; each query needs finite replicates of shape (n_replicates, p), at least one. "
-                         "For an array: (n_queries, n_replicates, p); one answer each is `answers[:, None]`. Queries without an answer need partial=True.")
+        what = (
+            "is empty"
+            if not rows
+            else f"has at query {odd} an array of shape {rows[odd].shape}"
+            + ("" if np.isfinite(rows[odd]).all() else " with NaN or infinite values")
+        )
+        raise ValueError(
+            f"responses[{name!r}] {what}; each query needs finite replicates of shape (n_replicates, p), at least one. "
+            "For an array: (n_queries, n_replicates, p); one answer each is `answers[:, None]`. Queries without an "
+            "answer need partial=True."
+        )
     return rows
 
 
-def mean_responses(responses: Mapping[str, Any], partial: bool = False) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    "Names, mean responses (m, q, p), NaN where there is none, and the sampling variance of each mean (m, q), NaN where there are not two replicates."
+def mean_responses(
+    responses: Mapping[str, Any], partial: bool = False
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    "Names, mean responses (m, q, p), and the sampling variance of each mean (m, q); NaN where they are not known."
     if not isinstance(responses, Mapping) or len(responses) < 2:
         raise TypeError("responses must be a dict of model name to responses, with at least two models.")
     tables = {name: checked_answers(name, answers, partial) for name, answers in responses.items()}
-    shapes = {name: {(len(rows), row.shape[1]) for row in rows if len(row)} or {(len(rows), None)} for name, rows in tables.items()}
+    shapes = {
+        name: {(len(rows), row.shape[1]) for row in rows if len(row)} or {(len(rows), None)}
+        for name, rows in tables.items()
+    }
     if len(set().union(*shapes.values())) > 1 or (None in next(iter(next(iter(shapes.values()))))):
-        raise ValueError(f"responses must be to the same queries in one embedding, but (n_queries, p) differ: {({name: sorted(found, key=str) for name, found in shapes.items()})}.")
-    (q, p), = next(iter(shapes.values()))
+        raise ValueError(
+            f"responses must be to the same queries in one embedding, but (n_queries, p) differ: "
+            f"{ ({name: sorted(found, key=str) for name, found in shapes.items()}) }."
+        )
+    ((q, p),) = next(iter(shapes.values()))
     means, variances = np.full((len(tables), q, p), np.nan), np.full((len(tables), q), np.nan)
     for i, rows in enumerate(tables.values()):
         for j, row in enumerate(rows):
@@ -67,28 +101,34 @@ def mean_responses(responses: Mapping[str, Any], partial: bool = False) -> tuple
     return tuple(tables), means, variances
 
 # %% ../nbs/56_perspective.ipynb #12f932ff
-def perspective_distance(responses: Mapping[str, Any], normalize: str = "rms", debias: bool = False, n_resamples: int = 0,
-                         seed: int | np.random.Generator = 0, partial: bool = False) -> ModelDistance:
+def perspective_distance(
+    responses: Mapping[str, Any],
+    normalize: str = "rms",
+    debias: bool = False,
+    n_resamples: int = 0,
+    seed: int | np.random.Generator = 0,
+    partial: bool = False,
+) -> ModelDistance:
     """Distances between models by their answers to the same queries.
 
     Parameters
     ----------
     responses : dict of model name to array (n_queries, n_replicates, p)
-        Embedded answers, all by one encoder. Instead of an array, a sequence with one array (n_replicates, p) per query:
-        the number of replicates may differ from query to query and from model to model.
+        Embedded answers, all by one encoder. Instead of an array, a sequence with one array (n_replicates, p) per
+        query: the number of replicates may differ from query to query and from model to model.
     normalize : {'rms', 'mean', 'frobenius'}
         Times 1 / sqrt(n_queries), 1 / n_queries, or 1.
     debias : bool, default False
-        Subtract, under the root, what the spread of replicates adds. Needs two replicates of every answer. The squares are
-        then right on average, but may be negative (the distance is 0 then), and the result is no metric: a detour may be
-        shorter than the way.
+        Subtract, under the root, what the spread of replicates adds. Needs two replicates of every answer. The squares
+        are then right on average, but may be negative (the distance is 0 then), and the result is no metric: a detour
+        may be shorter than the way.
     n_resamples : int, default 0
         Also compute the distances on so many random halves of the queries, for `.interval` and the ellipses of a map.
     seed : int or numpy.random.Generator
         For the halves.
     partial : bool, default False
-        Allow queries without an answer: an empty array in the place of the replicates. Distances are then taken from the
-        queries that both models answered, and scaled to all by what each query contributes on average.
+        Allow queries without an answer: an empty array in the place of the replicates. Distances are then taken from
+        the queries that both models answered, and scaled to all by what each query contributes on average.
 
     Returns
     -------
@@ -112,10 +152,17 @@ def perspective_distance(responses: Mapping[str, Any], normalize: str = "rms", d
         model, query = np.argwhere(single)[0]
         raise ValueError(f"debias needs two replicates of every answer; {models[model]!r} has one at query {query}.")
     halves = random_halves(q, count, seed, "queries", 4)
-    squared = _squared_by_query(X) - (_noise(variance) if debias else 0)                 # (q, m, m)
+    squared = _squared_by_query(X) - (_noise(variance) if debias else 0)  # (q, m, m)
     draws = np.stack([_summed(squared[rows], normalize) for rows in halves]) if count else None
-    return ModelDistance(_summed(squared, normalize), models, "perspective", False, dict(n_queries=q, normalize=normalize, debias=debias),
-                         DEBIASED if debias else PARTIAL if np.isnan(X).any() else CLAIMS, draws=draws)
+    return ModelDistance(
+        _summed(squared, normalize),
+        models,
+        "perspective",
+        False,
+        dict(n_queries=q, normalize=normalize, debias=debias),
+        DEBIASED if debias else PARTIAL if np.isnan(X).any() else CLAIMS,
+        draws=draws,
+    )
 
 
 def _squared_by_query(X: np.ndarray) -> np.ndarray:
@@ -125,7 +172,7 @@ def _squared_by_query(X: np.ndarray) -> np.ndarray:
 
 
 def _noise(variance: np.ndarray) -> np.ndarray:
-    "What replicates add to those squares on average: the two models' sampling variances, (q, m, m), zero for a model with itself."
+    "What replicates add to those squares on average, (q, m, m): the two models' sampling variances."
     both = variance.T[:, :, None] + variance.T[:, None]
     both[:, np.arange(len(variance)), np.arange(len(variance))] = 0
     return both
@@ -140,16 +187,28 @@ def _from_shared(squared: np.ndarray) -> np.ndarray:
     "Sums over queries, (m, m), from those that both models answered: (q, m, m) with NaN where they did not."
     known, apart = ~np.isnan(squared), ~np.eye(squared.shape[1], dtype=bool)
     counts = (known & apart).sum((1, 2))
-    usual = np.maximum(np.where(known & apart, squared, 0).sum((1, 2)), 0) / np.maximum(counts, 1)     # of a query, over pairs of models
+    usual = np.maximum(np.where(known & apart, squared, 0).sum((1, 2)), 0) / np.maximum(
+        counts, 1
+    )  # of a query, over pairs of models
     weight = np.tensordot(usual, known, 1)
     if (weight[apart] == 0).any():
         s, r = np.argwhere((weight == 0) & apart)[0]
-        raise ValueError(f"partial: models {s} and {r} (from 0) have no query in common that tells any models apart; leave one of them out.")
+        raise ValueError(
+            f"partial: models {s} and {r} (from 0) have no query in common that tells any models apart; leave one "
+            f"of them out."
+        )
     return np.nansum(squared, 0) * usual.sum() / np.where(weight > 0, weight, 1)
 
 
-def perspective_space(responses: Mapping[str, Any], normalize: str = "rms", n_components: int = 2, debias: bool = False, n_resamples: int = 0,
-                      seed: int | np.random.Generator = 0, partial: bool = False) -> ModelManifold:
+def perspective_space(
+    responses: Mapping[str, Any],
+    normalize: str = "rms",
+    n_components: int = 2,
+    debias: bool = False,
+    n_resamples: int = 0,
+    seed: int | np.random.Generator = 0,
+    partial: bool = False,
+) -> ModelManifold:
     """The map of generative models: classical scaling of the distances between their mean answers.
 
     Parameters
@@ -174,13 +233,16 @@ def perspective_space(responses: Mapping[str, Any], normalize: str = "rms", n_co
 
     Examples
     --------
-    >>> perspective_space({'a': [[[0.0]], [[0.0]]], 'b': [[[3.0]], [[4.0]]]}, 'frobenius', n_components=1).distances[0, 1]
+    >>> two = {'a': [[[0.0]], [[0.0]]], 'b': [[[3.0]], [[4.0]]]}
+    >>> perspective_space(two, 'frobenius', n_components=1).distances[0, 1]
     np.float64(5.0)
     """
     return model_manifold(perspective_distance(responses, normalize, debias, n_resamples, seed, partial), n_components)
 
 # %% ../nbs/56_perspective.ipynb #4a24e9cc
-def embed_answers(answers: Mapping[str, Sequence[Any]], encoder: Callable[[list[str]], Any]) -> dict[str, list[np.ndarray]]:
+def embed_answers(
+    answers: Mapping[str, Sequence[Any]], encoder: Callable[[list[str]], Any]
+) -> dict[str, list[np.ndarray]]:
     """Raw answers as vectors, ready for `perspective_distance` and its kin.
 
     Parameters
@@ -206,17 +268,26 @@ def embed_answers(answers: Mapping[str, Sequence[Any]], encoder: Callable[[list[
     >>> [row.tolist() for row in embed_answers({'a': ['yes', ['no', 'never']]}, length)['a']]
     [[[3.0]], [[2.0], [5.0]]]
     """
-    rows = {model: [[] if answer is None else [answer] if isinstance(answer, str) else list(answer) for answer in given] for model, given in answers.items()}
+    rows = {
+        model: [[] if answer is None else [answer] if isinstance(answer, str) else list(answer) for answer in given]
+        for model, given in answers.items()
+    }
     for model, given in rows.items():
         odd = next(((j, text) for j, texts in enumerate(given) for text in texts if not isinstance(text, str)), None)
         if odd is not None:
-            raise TypeError(f"answers[{model!r}] must hold texts; at query {odd[0]} there is {odd[1]!r:.60}. A missing answer is None.")
+            raise TypeError(
+                f"answers[{model!r}] must hold texts; at query {odd[0]} there is {odd[1]!r:.60}. A missing answer "
+                f"is None."
+            )
     texts = list(dict.fromkeys(text for given in rows.values() for own in given for text in own))
     if not texts:
         raise ValueError("answers holds no text at all.")
     vectors = np.asarray(encoder(texts), dtype=float)
     if vectors.ndim != 2 or len(vectors) != len(texts):
-        raise ValueError(f"encoder must return an array (n, p) with one row per text: {len(texts)} texts went in, shape {vectors.shape} came out.")
+        raise ValueError(
+            f"encoder must return an array (n, p) with one row per text: {len(texts)} texts went in, shape "
+            f"{vectors.shape} came out."
+        )
     at = {text: row for row, text in enumerate(texts)}
     return {model: [vectors[[at[text] for text in own]] for own in given] for model, given in rows.items()}
 
@@ -250,18 +321,33 @@ class AnswerTest:
 
     def to_frame(self) -> Any:
         "A pandas DataFrame with one row per query, the most different first."
-        table = need("pandas", "plot").DataFrame({"query": np.arange(len(self.query_pvalue)), "statistic": self.query_statistic,
-                                                  "pvalue": self.query_pvalue, "qvalue": self.query_qvalue})
+        table = need("pandas", "plot").DataFrame(
+            {
+                "query": np.arange(len(self.query_pvalue)),
+                "statistic": self.query_statistic,
+                "pvalue": self.query_pvalue,
+                "qvalue": self.query_qvalue,
+            }
+        )
         return table.sort_values(["pvalue", "statistic"], ascending=[True, False], kind="stable").reset_index(drop=True)
 
     def __repr__(self) -> str:
         beyond = "" if self.rewording_pvalue is None else f"; beyond rewording: p = {self.rewording_pvalue:.2g}"
-        return (f"AnswerTest({self.models[0]!r} and {self.models[1]!r}, {len(self.query_pvalue)} queries): beyond sampling: p = {self.pvalue:.2g}{beyond}; "
-                f"{(self.query_qvalue <= 0.05).sum()} queries at a false discovery rate of 5 %")
+        return (
+            f"AnswerTest({self.models[0]!r} and {self.models[1]!r}, {len(self.query_pvalue)} queries): beyond "
+            f"sampling: p = {self.pvalue:.2g}{beyond}; "
+            f"{(self.query_qvalue <= 0.05).sum()} queries at a false discovery rate of 5 %"
+        )
 
-# %% ../nbs/56_perspective.ipynb #c3a172e7
-def answer_test(responses: Mapping[str, Any], a: str, b: str, wordings: Sequence | None = None, n_resamples: int = 9999,
-                seed: int | np.random.Generator = 0) -> AnswerTest:
+# %% ../nbs/56_perspective.ipynb #13a949b6
+def answer_test(
+    responses: Mapping[str, Any],
+    a: str,
+    b: str,
+    wordings: Sequence | None = None,
+    n_resamples: int = 9999,
+    seed: int | np.random.Generator = 0,
+) -> AnswerTest:
     """Whether two models answer differently, beyond their own sampling, and beyond harmless rewording.
 
     Parameters
@@ -295,37 +381,62 @@ def answer_test(responses: Mapping[str, Any], a: str, b: str, wordings: Sequence
     _, X, _ = mean_responses({a: responses[a], b: responses[b]})
     sides, rng = [checked_answers(name, responses[name]) for name in (a, b)], np.random.default_rng(seed)
     if all(len(row) + len(other) < 3 for row, other in zip(*sides)):
-        raise ValueError("responses: with one answer of either model to every query nothing tells sampling from difference; ask again.")
-    drawn = np.stack([_contrast(np.vstack([row, other]), len(row), count, rng) for row, other in zip(*sides)])      # (q, 1 + B)
+        raise ValueError(
+            "responses: with one answer of either model to every query nothing tells sampling from difference; ask "
+            "again."
+        )
+    drawn = np.stack(
+        [_contrast(np.vstack([row, other]), len(row), count, rng) for row, other in zip(*sides)]
+    )  # (q, 1 + B)
     below = lambda values: (1 + (values[..., 1:] >= values[..., :1] * (1 - 1e-9)).sum(-1)) / (count + 1)
     total, pvalues = drawn.sum(0), below(drawn)
     t, p = (None, None) if wordings is None else _beyond_rewording(X, wordings)
-    return AnswerTest(float(total[0]), float(below(total)), drawn[:, 0], pvalues, benjamini_hochberg(pvalues), t, p, (a, b), count, seed)
+    return AnswerTest(
+        float(total[0]),
+        float(below(total)),
+        drawn[:, 0],
+        pvalues,
+        benjamini_hochberg(pvalues),
+        t,
+        p,
+        (a, b),
+        count,
+        seed,
+    )
 
 
 def _contrast(pooled: np.ndarray, first: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    "Squared distance of the means of the first replicates and the rest, per scatter, as given and permuted: (1 + count,)."
+    "Squared distance of the means of the first replicates and the rest, per scatter, given and permuted: (1 + count,)."
     R = len(pooled)
     away = pooled - pooled.mean(0)
     gram = away @ away.T
     signs = np.where(np.arange(R) < first, 1 / first, -1 / (R - first))
     signs = np.vstack([signs, rng.permuted(np.tile(signs, (count, 1)), axis=1)])
     scatter = np.trace(gram)
-    return np.maximum(np.einsum("br,rs,bs->b", signs, gram, signs, optimize=True), 0) / scatter if scatter > 0 else np.zeros(count + 1)
+    return (
+        np.maximum(np.einsum("br,rs,bs->b", signs, gram, signs, optimize=True), 0) / scatter
+        if scatter > 0
+        else np.zeros(count + 1)
+    )
 
 
 def _beyond_rewording(X: np.ndarray, wordings: Sequence) -> tuple[float, float]:
     "t and one-sided p of the two models' squared distance (2, q, p) in the same words less a model's between wordings."
     from scipy.stats import ttest_1samp
+
     labels = np.asarray(wordings)
     if labels.shape != (X.shape[1],):
-        raise ValueError(f"wordings must be {X.shape[1]} labels, one per row of the responses; got shape {labels.shape}.")
+        raise ValueError(
+            f"wordings must be {X.shape[1]} labels, one per row of the responses; got shape {labels.shape}."
+        )
     excess = []
     for label in np.unique(labels):
-        own = X[:, labels == label]                                                            # (2, w, p)
+        own = X[:, labels == label]  # (2, w, p)
         w = own.shape[1]
         if w > 1:
-            within = ((own - own.mean(1, keepdims=True)) ** 2).sum() / (w - 1)                 # half the mean square over pairs, of both models
+            within = ((own - own.mean(1, keepdims=True)) ** 2).sum() / (
+                w - 1
+            )  # half the mean square over pairs, of both models
             excess.append(((own[0] - own[1]) ** 2).sum() / w - within)
     if len(excess) < 5:
         raise ValueError(f"wordings must give at least five queries in two or more wordings; got {len(excess)}.")
@@ -357,13 +468,28 @@ class QueryCurve:
         return need("pandas", "plot").DataFrame({"queries": self.sizes, "median": middle, "10 %": low, "90 %": high})
 
     def _repr_html_(self) -> str:
-        rows = [(size, f"{np.median(row):.3f}", f"{np.quantile(row, 0.1):.3f}", f"{np.quantile(row, 0.9):.3f}") for size, row in zip(self.sizes, self.scores)]
-        return (f"<p><b>Variance explained</b> for {self.n_models} models, {self.n_groups} groups left out in turn, {self.n_components} coordinates, "
-                f"{self.scores.shape[1]} random subsets of queries each</p>" + html_table(("queries", "median", "10 %", "90 %"), rows))
+        rows = [
+            (size, f"{np.median(row):.3f}", f"{np.quantile(row, 0.1):.3f}", f"{np.quantile(row, 0.9):.3f}")
+            for size, row in zip(self.sizes, self.scores)
+        ]
+        return (
+            f"<p><b>Variance explained</b> for {self.n_models} models, {self.n_groups} groups left out in turn, "
+            f"{self.n_components} coordinates, "
+            f"{self.scores.shape[1]} random subsets of queries each</p>"
+            + html_table(("queries", "median", "10 %", "90 %"), rows)
+        )
 
 
-def query_curve(responses: Mapping[str, Any], metric: Any, sizes: Sequence[int], groups: Any = None, n_components: int = 10, repeats: int = 20,
-                unseen: bool = True, seed: int | np.random.Generator = 0) -> QueryCurve:
+def query_curve(
+    responses: Mapping[str, Any],
+    metric: Any,
+    sizes: Sequence[int],
+    groups: Any = None,
+    n_components: int = 10,
+    repeats: int = 20,
+    unseen: bool = True,
+    seed: int | np.random.Generator = 0,
+) -> QueryCurve:
     """How the prediction of a metric depends on the number of queries.
 
     Parameters
@@ -394,14 +520,32 @@ def query_curve(responses: Mapping[str, Any], metric: Any, sizes: Sequence[int],
     check_count("repeats", repeats, 1)
     squared, rng = _squared_by_query(X), as_rng(seed)
     subsets = [[rng.permutation(q)[:size] for _ in range(1 if size == q else repeats)] for size in sizes]
-    scores = np.array([[_explained(squared[rows], models, metric, groups, n_components, unseen) for rows in progress(own, f"{size} queries")]
-                       * (repeats if size == q else 1) for size, own in zip(sizes, subsets)])
-    return QueryCurve(sizes, scores, n_components, len(models), len(models) if groups is None else len(set(groups.values() if isinstance(groups, Mapping) else groups)))
+    scores = np.array(
+        [
+            [
+                _explained(squared[rows], models, metric, groups, n_components, unseen)
+                for rows in progress(own, f"{size} queries")
+            ]
+            * (repeats if size == q else 1)
+            for size, own in zip(sizes, subsets)
+        ]
+    )
+    return QueryCurve(
+        sizes,
+        scores,
+        n_components,
+        len(models),
+        len(models) if groups is None else len(set(groups.values() if isinstance(groups, Mapping) else groups)),
+    )
 
 
 def _explained(squared: np.ndarray, models: Sequence[str], metric: Any, groups: Any, c: int, unseen: bool) -> float:
     with any_axes():
-        return model_manifold(_summed(squared, "rms"), c, models).correlate(metric, n_permutations=1, groups=groups, unseen=unseen).variance_explained
+        return (
+            model_manifold(_summed(squared, "rms"), c, models)
+            .correlate(metric, n_permutations=1, groups=groups, unseen=unseen)
+            .variance_explained
+        )
 
 # %% ../nbs/56_perspective.ipynb #9201ea75
 @dataclass(frozen=True, eq=False, repr=False)
@@ -449,22 +593,30 @@ class MetricPrediction:
     def to_frame(self) -> Any:
         "A pandas DataFrame with one row per model."
         pandas = need("pandas", "plot")
-        return pandas.DataFrame({"metric": self.metric, "prediction": self.prediction, "lower": self.lower, "upper": self.upper},
-                                index=pandas.Index(self.models, name="model"))
+        return pandas.DataFrame(
+            {"metric": self.metric, "prediction": self.prediction, "lower": self.lower, "upper": self.upper},
+            index=pandas.Index(self.models, name="model"),
+        )
 
     def __repr__(self) -> str:
-        return (f"MetricPrediction({len(self.models)} models, {int(self.graded.sum())} graded, {self.n_groups} groups): variance explained {self.variance_explained:.2f}, "
-                f"{self.level:.0%} intervals cover {self.coverage:.1%} of the graded models, median width {np.median(self.upper - self.lower):.3g}")
+        return (
+            f"MetricPrediction({len(self.models)} models, {int(self.graded.sum())} graded, {self.n_groups} groups): "
+            f"variance explained {self.variance_explained:.2f}, "
+            f"{self.level:.0%} intervals cover {self.coverage:.1%} of the graded models, median width "
+            f"{np.median(self.upper - self.lower):.3g}"
+        )
 
-# %% ../nbs/56_perspective.ipynb #e83b565c
+# %% ../nbs/56_perspective.ipynb #97bb1d8c
 def ridge_on_map(
-    squared: np.ndarray,              # (m, m): squared distances
-    train: np.ndarray, test: np.ndarray,
-    metric: np.ndarray,               # (m,)
+    squared: np.ndarray,  # (m, m): squared distances
+    train: np.ndarray,
+    test: np.ndarray,
+    metric: np.ndarray,  # (m,)
     shrinkage: float,
-) -> np.ndarray:                      # (len(test),)
+) -> np.ndarray:  # (len(test),)
     "Predictions from all coordinates of the map that the training models make."
     from scipy.linalg import LinAlgError, solve
+
     own, new = squared[np.ix_(train, train)], squared[np.ix_(test, train)]
     rows, center = own.mean(0), metric[train].mean()
     B = -(own - rows - rows[:, None] + rows.mean()) / 2
@@ -472,14 +624,18 @@ def ridge_on_map(
     ridge = shrinkage * max(np.trace(B) / len(train), 1e-300)
     try:
         weights = solve(B + ridge * np.eye(len(train)), metric[train] - center, assume_a="pos")
-    except LinAlgError:                                               # a map with negative mass: its positive part
+    except LinAlgError:  # a map with negative mass: its positive part
         values, vectors = np.linalg.eigh(B)
-        weights = vectors @ (np.where(values > 0, 1 / (np.maximum(values, 0) + ridge), 0) * (vectors.T @ (metric[train] - center)))
+        weights = vectors @ (
+            np.where(values > 0, 1 / (np.maximum(values, 0) + ridge), 0) * (vectors.T @ (metric[train] - center))
+        )
     return center + K @ weights
 
 
-def _left_out_pairs(squared: np.ndarray, y: np.ndarray, code: np.ndarray, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
-    "Predictions of target t, and residuals of i, from graded models outside the groups of both: (m, m) each, NaN where i does not serve t."
+def _left_out_pairs(
+    squared: np.ndarray, y: np.ndarray, code: np.ndarray, shrinkage: float
+) -> tuple[np.ndarray, np.ndarray]:
+    "Predictions of target t, and residuals of i, from models outside both groups: (m, m), NaN if i does not serve t."
     m, graded = len(y), np.isfinite(y)
     center, residual = np.full((2, m, m), np.nan)
     groups, new = np.unique(code[graded]), np.flatnonzero(~graded)
@@ -489,7 +645,7 @@ def _left_out_pairs(squared: np.ndarray, y: np.ndarray, code: np.ndarray, shrink
             targets = new if g is None else inside[g]
             train = np.flatnonzero(graded & (code != h) & (True if g is None else code != g))
             found = ridge_on_map(squared, train, np.r_[inside[h], targets], y, shrinkage)
-            of_h, of_targets = found[:len(inside[h])], found[len(inside[h]):]
+            of_h, of_targets = found[: len(inside[h])], found[len(inside[h]) :]
             center[np.ix_(targets, inside[h])] = of_targets[:, None]
             residual[np.ix_(targets, inside[h])] = np.abs(y[inside[h]] - of_h)
             if g is not None:
@@ -497,8 +653,10 @@ def _left_out_pairs(squared: np.ndarray, y: np.ndarray, code: np.ndarray, shrink
                 residual[np.ix_(inside[h], targets)] = np.abs(y[targets] - of_targets)
     return center, residual
 
-# %% ../nbs/56_perspective.ipynb #60ce5424
-def predict_metric(D: Any, metric: Any, groups: Any = None, level: float = 0.9, shrinkage: float = 0.05) -> MetricPrediction:
+# %% ../nbs/56_perspective.ipynb #e40055ae
+def predict_metric(
+    D: Any, metric: Any, groups: Any = None, level: float = 0.9, shrinkage: float = 0.05
+) -> MetricPrediction:
     """Predict what some models can do from the map of all, with intervals.
 
     Parameters
@@ -532,26 +690,37 @@ def predict_metric(D: Any, metric: Any, groups: Any = None, level: float = 0.9, 
     if isinstance(metric, Mapping):
         metric = {name: np.nan if metric.get(name) is None else metric[name] for name in names}
     y = np.asarray(by_model(metric, names, "metric"), dtype=float)
-    code = np.arange(len(names)) if groups is None else np.unique([str(own) for own in by_model(groups, names, "groups")], return_inverse=True)[1]
+    code = (
+        np.arange(len(names))
+        if groups is None
+        else np.unique([str(own) for own in by_model(groups, names, "groups")], return_inverse=True)[1]
+    )
     graded = np.isfinite(y)
     if y.shape != (len(names),) or code.shape != y.shape or graded.sum() < 8 or len(np.unique(code[graded])) < 3:
-        raise ValueError(f"metric and groups must have an entry for each of {len(names)} models, with at least eight graded in three groups; "
-                         f"got {int(graded.sum())} graded in {len(np.unique(code[graded]))} groups.")
+        raise ValueError(
+            f"metric and groups must have an entry for each of {len(names)} models, with at least eight graded in "
+            f"three groups; "
+            f"got {int(graded.sum())} graded in {len(np.unique(code[graded]))} groups."
+        )
     prediction, lower, upper = np.empty((3, len(names)))
     for g in [*np.unique(code[graded]), None]:
         test = np.flatnonzero(~graded if g is None else graded & (code == g))
         if len(test):
-            prediction[test] = ridge_on_map(squared, np.flatnonzero(graded & (True if g is None else code != g)), test, y, shrinkage)
+            prediction[test] = ridge_on_map(
+                squared, np.flatnonzero(graded & (True if g is None else code != g)), test, y, shrinkage
+            )
     for t, (mu, error) in enumerate(zip(*_left_out_pairs(squared, y, code, shrinkage))):
         lower[t], upper[t] = jackknife_plus(mu[np.isfinite(mu)], error[np.isfinite(error)], level)
     return MetricPrediction(names, y, prediction, lower, upper, level, shrinkage, len(np.unique(code[graded])))
 
 
 def jackknife_plus(center: np.ndarray, residual: np.ndarray, level: float) -> tuple[float, float]:
-    "Limits from left-out predictions of the target and residuals of the others, (n,) each; infinite where n is too small."
+    "Limits from left-out predictions of the target and residuals of the others, (n,) each; infinite if n is too small."
     n = len(center)
     low, high = int(np.floor((1 - level) * (n + 1) + 1e-9)), int(np.ceil(level * (n + 1) - 1e-9))
-    return (np.sort(center - residual)[low - 1] if low else -np.inf), (np.sort(center + residual)[high - 1] if high <= n else np.inf)
+    return (np.sort(center - residual)[low - 1] if low else -np.inf), (
+        np.sort(center + residual)[high - 1] if high <= n else np.inf
+    )
 
 
 def named_squares(D: Any) -> tuple[tuple[str, ...], np.ndarray]:
@@ -560,7 +729,7 @@ def named_squares(D: Any) -> tuple[tuple[str, ...], np.ndarray]:
         M = model_manifold(D, 1)
     return M.models, M.distances ** 2
 
-# %% ../nbs/56_perspective.ipynb #2d12e964
+# %% ../nbs/56_perspective.ipynb #7302c055
 @dataclass(frozen=True, eq=False)
 class QueryChoice:
     """Queries that tell models apart: what `choose_queries` returns.
@@ -584,8 +753,15 @@ class QueryChoice:
         return {name: [answers[j] for j in self.queries] for name, answers in responses.items()}
 
 
-def choose_queries(responses: Mapping[str, Any], n_queries: int, metric: Any = None, groups: Any = None, shrinkage: float = 0.05,
-                   n_resamples: int = 8, seed: int | np.random.Generator = 0) -> QueryChoice:
+def choose_queries(
+    responses: Mapping[str, Any],
+    n_queries: int,
+    metric: Any = None,
+    groups: Any = None,
+    shrinkage: float = 0.05,
+    n_resamples: int = 8,
+    seed: int | np.random.Generator = 0,
+) -> QueryChoice:
     """Choose the queries to ask a new model.
 
     Parameters
@@ -595,7 +771,8 @@ def choose_queries(responses: Mapping[str, Any], n_queries: int, metric: Any = N
     n_queries : int
         How many.
     metric : optional
-        What they should predict, as in `predict_metric`, of all models. Without it the map of all queries is to be kept.
+        What they should predict, as in `predict_metric`, of all models. Without it the map of all queries is to be
+        kept.
     groups, shrinkage
         As in `predict_metric`.
     n_resamples : int, default 8
@@ -612,14 +789,24 @@ def choose_queries(responses: Mapping[str, Any], n_queries: int, metric: Any = N
         As `perspective_distance`; if a metric is missing, or there are fewer than eight groups.
     """
     names, X, _ = mean_responses(responses)
-    count, times, seed = check_count("n_queries", n_queries, 1, X.shape[1], f"there are {X.shape[1]} queries"), check_count("n_resamples", n_resamples, 1), as_seed(seed)
+    count, times, seed = (
+        check_count("n_queries", n_queries, 1, X.shape[1], f"there are {X.shape[1]} queries"),
+        check_count("n_resamples", n_resamples, 1),
+        as_seed(seed),
+    )
     y = None if metric is None else np.asarray(by_model(metric, names, "metric"), dtype=float)
-    code = np.arange(len(names)) if groups is None else np.unique([str(own) for own in by_model(groups, names, "groups")], return_inverse=True)[1]
+    code = (
+        np.arange(len(names))
+        if groups is None
+        else np.unique([str(own) for own in by_model(groups, names, "groups")], return_inverse=True)[1]
+    )
     if code.max() < 7 or (y is not None and (y.shape != (len(names),) or not np.isfinite(y).all())):
-        raise ValueError(f"metric must be finite for all {len(names)} models, of at least eight groups; got {code.max() + 1} groups.")
+        raise ValueError(
+            f"metric must be finite for all {len(names)} models, of at least eight groups; got {code.max() + 1} groups."
+        )
     squared, rng, votes = _squared_by_query(X), np.random.default_rng(seed), np.zeros(X.shape[1])
     for _ in progress(range(times), "choices of queries"):
-        rows = np.flatnonzero(np.isin(code, rng.permutation(code.max() + 1)[:max(5, round(0.7 * (code.max() + 1)))]))
+        rows = np.flatnonzero(np.isin(code, rng.permutation(code.max() + 1)[: max(5, round(0.7 * (code.max() + 1)))]))
         folds = rng.permutation(code.max() + 1)[code[rows]] % 5
         loss = _kept_map(squared, rows) if y is None else _left_out_loss(rows, folds, y, shrinkage)
         votes[_greedy(squared, count, loss)] += (1 + np.arange(count)) ** -0.5 / times
@@ -636,9 +823,13 @@ def _greedy(squared: np.ndarray, count: int, loss: Callable[[np.ndarray], float]
     return chosen
 
 
-def _left_out_loss(rows: np.ndarray, folds: np.ndarray, y: np.ndarray, shrinkage: float) -> Callable[[np.ndarray], float]:
+def _left_out_loss(
+    rows: np.ndarray, folds: np.ndarray, y: np.ndarray, shrinkage: float
+) -> Callable[[np.ndarray], float]:
     parts = [(rows[folds != fold], rows[folds == fold]) for fold in np.unique(folds)]
-    return lambda total: sum(((y[test] - ridge_on_map(total, train, test, y, shrinkage)) ** 2).sum() for train, test in parts)
+    return lambda total: sum(
+        ((y[test] - ridge_on_map(total, train, test, y, shrinkage)) ** 2).sum() for train, test in parts
+    )
 
 
 def _kept_map(squared: np.ndarray, rows: np.ndarray) -> Callable[[np.ndarray], float]:
@@ -690,6 +881,19 @@ class Claim:
         return self.number >= self.threshold if self.at_least else self.number <= self.threshold
 
     def _repr_html_(self) -> str:
-        rows = [("Statement", self.statement), ("Sweep", self.sweep), ("Values", ", ".join(f"{name}: {value:.3f}" for name, value in self.values.items())),
-                ("Reduction", f"{self.reduction}: {self.number:.3f}"), ("Threshold", f"{'≥' if self.at_least else '≤'} {self.threshold:g}"), ("Holds", "yes" if self.holds else "NO")]
-        return "<table>" + "".join(f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{escape(str(value))}</td></tr>" for name, value in rows) + "</table>"
+        rows = [
+            ("Statement", self.statement),
+            ("Sweep", self.sweep),
+            ("Values", ", ".join(f"{name}: {value:.3f}" for name, value in self.values.items())),
+            ("Reduction", f"{self.reduction}: {self.number:.3f}"),
+            ("Threshold", f"{'≥' if self.at_least else '≤'} {self.threshold:g}"),
+            ("Holds", "yes" if self.holds else "NO"),
+        ]
+        return (
+            "<table>"
+            + "".join(
+                f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{escape(str(value))}</td></tr>"
+                for name, value in rows
+            )
+            + "</table>"
+        )

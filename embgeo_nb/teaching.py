@@ -66,7 +66,8 @@ def check_kernel_by_hand(neighbors: Mapping[str, Any], edges: Any) -> str:
     if given != wanted:
         odd = sorted(given ^ wanted)[0]
         return f"Not yet: look at {odd}. In the union two data are joined if *either* chose the other, once per pair."
-    return "Right: six lists of two, and a graph in which some data have more than two edges, because others chose them."
+    return ("Right: six lists of two, and a graph in which some data have more than two edges, because others chose "
+            "them.")
 
 # %% ../nbs/teaching/checkers.ipynb #73ebc463
 def check_neighbors(function: Callable) -> str:
@@ -85,7 +86,8 @@ def check_neighbors(function: Callable) -> str:
     if (np.take_along_axis(distance, found.astype(int), 1).mean() > distance.mean()):
         return "Not yet: these are the *farthest* data. Most similar means smallest distance: sort the other way round."
     if (np.sort(found, 1) == np.sort(truth, 1)).all() and (found != truth).any():
-        return "Not yet: the right neighbours in another order. Nearest first, and where two are equally near, by index."
+        return ("Not yet: the right neighbours in another order. Nearest first, and where two are equally near, by "
+                "index.")
     if (found != truth).any():
         return f"Not yet: datum {int(np.flatnonzero((found != truth).any(1))[0])} has other neighbours. Which distance?"
     return "Right: also where two rows are the same, which is where most implementations keep the datum itself."
@@ -109,14 +111,16 @@ def check_change(function: Callable) -> str:
     if first & second or (first | second) - (gained | lost):
         return "Not yet: an edge that both models have, or neither, has not changed; it belongs to neither list."
     if (first, second) != (gained, lost):
-        return f"Not yet: {len(gained)} neighbours were gained and {len(lost)} lost; you have {len(first)}, {len(second)}."
+        return (f"Not yet: {len(gained)} neighbours were gained and {len(lost)} lost; you have {len(first)}, "
+                f"{len(second)}.")
     return "Right: these are all that a displacement is made of."
 
 # %% ../nbs/teaching/checkers.ipynb #f39de319
 def check_coins_by_hand(pvalue: Any) -> str:
     "Check the p-value of a datum that gained four neighbours, all of them with the same contribution in one dimension."
     if pvalue is None or pvalue is Ellipsis:
-        return "Not yet: write down the share of the sixteen sign patterns that are at least as long as the observed one."
+        return ("Not yet: write down the share of the sixteen sign patterns that are at least as long as the observed "
+                "one.")
     if abs(float(pvalue) - 1 / 16) < 1e-9:
         return "Not yet: a pattern and its opposite are equally long. The one with four minus signs counts, too."
     if float(pvalue) == 0:
@@ -139,12 +143,14 @@ def check_flips(function: Callable) -> str:
         if abs(found - (truth - 2 / 2 ** r)) < 1e-9:
             return "Not yet: the observed pattern and its opposite count, too: *at least* as long, not longer."
         if abs(found - truth) > 1e-9:
-            return (f"Not yet: for {r} edges in {d} dimensions the p-value is {truth:.4f}, and you have {found:.4f}. Take "
+            return (f"Not yet: for {r} edges in {d} dimensions the p-value is {truth:.4f}, and you have {found:.4f}. "
+                    f"Take "
                     "all 2^r patterns, and the squared length of the *sum* of the rows.")
     return "Right: exact, whatever the rows are, because under the null each sign is a fair coin."
 
 # %% ../nbs/teaching/checkers.ipynb #0ce2f5f8
-_CASES = {"the same weights in 8 bits": ("paired", "no training lies between the two, so the change is the same every time"),
+_CASES = {"the same weights in 8 bits": ("paired", "no training lies between the two: it is the same change every "
+                                                   "time"),
           "two models, nothing else": ("bulk", "two models always differ; ask who moved more than most data did"),
           "four trainings before, four after": ("replicates", "reruns say what training alone would do"),
           "is it more than the models can resolve": ("features", "groups of a model's own features are the draws")}
@@ -162,7 +168,8 @@ def check_which_null(answers: Mapping[str, Any]) -> str:
 
 # %% ../nbs/teaching/checkers.ipynb #2df6e009
 def check_fit(function: Callable) -> str:
-    "Check function(A, d): edge probabilities fitted by the d eigenpairs largest in absolute value, (n, n), not clipped."
+    """Check function(A, d): edge probabilities fitted by the d eigenpairs largest in absolute value, (n, n), not
+    clipped."""
     side = np.arange(60) % 2
     P = np.where(side[:, None] == side, 0.1, 0.6)          # more edges between the halves: a negative eigenvalue
     A = sample_rdpg(P, seed=0).toarray().astype(float)
@@ -177,7 +184,8 @@ def check_fit(function: Callable) -> str:
         return "Not yet: the second eigenvalue is negative, and you took its absolute value. Which P does that give?"
     top = np.argsort(-values)[:2]
     if np.allclose(found, (vectors[:, top] * values[top]) @ vectors[:, top].T):
-        return "Not yet: the largest eigenvalues, but not in absolute value: the most negative one carries the structure."
+        return ("Not yet: the largest eigenvalues, but not in absolute value: the most negative one carries the "
+                "structure.")
     if not np.allclose(found, truth, atol=1e-6):
         return f"Not yet: off by up to {np.abs(found - truth).max():.2f}. Sum lambda u u' over the two leading pairs."
     return "Right: with the sign of the eigenvalue, without which no graph of two opposed halves can be fitted."
@@ -197,7 +205,8 @@ def check_frame(function: Callable) -> str:
     if np.allclose(found, np.sqrt(truth), rtol=1e-3):
         return "Not yet: these are the lengths; the statistic is their square."
     if not np.allclose(found, truth, rtol=1e-3, atol=1e-9):
-        return "Not yet: take the eigenpairs of the *mean* graph, and divide by the root of |lambda|, with lambda's sign."
+        return ("Not yet: take the eigenpairs of the *mean* graph, and divide by the root of |lambda|, with lambda's "
+                "sign.")
     return "Right: and it does not change when an edge is swapped between the two graphs. Try it."
 
 # %% ../nbs/teaching/checkers.ipynb #5674b357
@@ -222,7 +231,8 @@ def check_half_variance(function: Callable) -> str:
 
 
 def reruns(n: int = 240, seed: int = 0) -> dict[str, np.ndarray]:
-    "Eight reruns of one model, (n, 12) each, that move whole neighbourhoods as training does: each bends space its own way."
+    """Eight reruns of one model, (n, 12) each, that move whole neighbourhoods as training does: each bends space its
+    own way."""
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(8, 12))[rng.integers(8, size=n)] + rng.normal(size=(n, 12))
     bend = lambda: np.tanh(points @ rng.normal(size=(12, 24)) / 4) @ rng.normal(size=(24, 12)) / 3
@@ -230,7 +240,8 @@ def reruns(n: int = 240, seed: int = 0) -> dict[str, np.ndarray]:
 
 # %% ../nbs/teaching/checkers.ipynb #66cd754c
 def check_reruns(function: Callable) -> str:
-    "Check function(emb): the share rejected at 5 % by 'paired', 'bulk' and 'replicates' on reruns of one model, a dict."
+    """Check function(emb): the share rejected at 5 % by 'paired', 'bulk' and 'replicates' on reruns of one model, a
+    dict."""
     need("scipy.stats", "plot")
     emb = reruns()
     found, complaint = _value(function, (emb,), "a dict of three shares")

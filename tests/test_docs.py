@@ -117,3 +117,43 @@ def test_every_notebook_is_in_the_sidebar():
 def test_bibliography():
     keys = re.findall(r"^@\w+\{([^,\s]+),", (NBS / "references.bib").read_text(encoding="utf-8"), re.M)
     assert keys and len(keys) == len(set(keys))
+
+
+def test_reference_is_of_this_code():
+    "Every public name is on the reference page, as it is called today, with an example and its output."
+    import sys
+    sys.path.insert(0, str(ROOT / "tools"))
+    import reference
+    page = json.loads((NBS / "reference.ipynb").read_text(encoding="utf-8"))
+    assert not reference.differences(page), "run `python tools/reference.py`"
+    about = None
+    for cell in page["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" and source.startswith("### `eg."):
+            about = source.split("`")[1]
+        elif about and cell["cell_type"] == "code":
+            assert cell["outputs"], f"the example of {about} shows nothing"
+            about = None
+    assert about is None
+
+
+def test_slips_have_an_address():
+    "A sentence of the ledger about published code names a file and a commit."
+    source = "\n".join("".join(cell["source"]) for cell in cells(NBS / "related.ipynb", "markdown"))
+    rows = re.search(r"\| what the paper says.*?\n\n", source, re.S)[0].strip().split("\n")[2:]
+    assert len(rows) >= 8
+    for number, row in enumerate(rows):
+        assert re.search(r"https://github.com/[\w-]+/[\w-]+/blob/[0-9a-f]{40}/", row) or re.search(r"the same (file|function)", row), row
+
+
+def test_every_figure_has_words():
+    "Pictures among the outputs have a fig-alt, which is what a reader hears."
+    lacking = []
+    for path in PATHS:
+        for number, cell in enumerate(cells(path, "code")):
+            source, shown = "".join(cell["source"]), [output.get("data", {}) for output in cell["outputs"]]
+            hidden = re.search(r"#\| *(hide|include: *false|output: *false)", source)
+            if any("image/png" in data or "image/svg+xml" in data for data in shown if "text/html" not in data) and not hidden:
+                if "fig-alt" not in source:
+                    lacking.append(f"{path.relative_to(NBS)} cell {number}: {source[:50]!r}")
+    assert not lacking

@@ -965,7 +965,7 @@ def test_a_layout_of_ones_own(C, emb, drawing):
     explorer.view = "movement"
     agrees(explorer, explorer.selected)
     assert DatumExplorer(C, drawing=drawing)._controls["view"].options == module.VIEWS[:2]
-    assert "<img" in explorer.static()._repr_html_()
+    assert "<img" in explorer.static().to_html()
     for wrong, words in ((own[:5], rf"positions must have shape \({N}, 2\)"), (own[:, :1], "positions must have shape"), (own * np.nan, "positions has NaN")):
         with pytest.raises(ValueError, match=words):
             DatumExplorer(C, positions=wrong)

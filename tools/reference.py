@@ -80,6 +80,20 @@ GROUPS = {
         "unrelated_distance": "eg.unrelated_distance(O, n_permutations=3).head(3).round(3)",
         "distances_from": 'dict(list(eg.distances_from(O, after).items())[:2])',
         "associate": "eg.associate({'frobenius': D}, quality, n_permutations=99).round(3)",
+        "calibrated_distance": "eg.calibrated_distance(O, n_permutations=3).to_frame().iloc[:2].round(2)",
+        "n_shared_components": "eg.n_shared_components(population, n_neighbors=16)",
+        "feature_draws": "views, of = eg.feature_draws(population, n_groups=2)\nlen(views), list(of.items())[:2]",
+        "group_distance": "drawn, groups = eg.feature_draws(emb, n_groups=4)\neg.group_distance(eg.model_distance(eg.omnibus(drawn, n_components=6, n_neighbors=16)), groups, n_permutations=99)",
+        "horseshoe": "round(eg.horseshoe(M), 2)",
+        "association_interval": "eg.association_interval(D, quality, n_permutations=99)",
+        "neighbor_joining": "eg.neighbor_joining(D)",
+        "BranchTree": "eg.neighbor_joining(D).models",
+        "family_test": "eg.family_test(D, ['low'] * 3 + ['high'] * 3, n_permutations=99)",
+        "model_chart": "versions = {f'v{t}': before + 0.1 * rng.normal(size=before.shape) for t in range(8)}\neg.model_chart(versions)",
+        "ModelChart": "eg.model_chart(versions).pvalue.round(2)",
+        "answer_chart": "eg.answer_chart({name: Y[:40, None, :4] for name, Y in versions.items()}).pvalue.round(2)",
+        "change_point": "eg.change_point(versions, n_resamples=99)",
+        "ChangePoint": "eg.change_point(versions, n_resamples=99).version",
         "perspective_distance": "eg.perspective_distance(answers).to_frame().round(2)",
         "perspective_space": "eg.perspective_space(answers).to_frame().round(3)",
         "query_curve": "eg.query_curve(answers, quality, [5, 20], n_components=2, repeats=2).to_frame().round(2)",
@@ -99,8 +113,15 @@ GROUPS = {
 
 def public():
     "Public names that are no modules, and the modules."
-    names = [name for name in eg.__all__ if not inspect.ismodule(getattr(eg, name))]
-    return names, [name for name in eg.__all__ if inspect.ismodule(getattr(eg, name))]
+    known = list(dict.fromkeys([*eg.__all__, *eg._HOME, *eg._LATER]))
+    modules = [name for name in known if inspect.ismodule(named(name))]
+    return [name for name in known if name not in modules], modules
+
+
+def named(name):
+    "What a public name stands for; a module that is called like its function stands for the function."
+    thing = getattr(eg, name)
+    return getattr(thing, name) if inspect.ismodule(thing) and callable(thing) else thing
 
 
 def example_of(thing):
@@ -143,7 +164,7 @@ def members(cls):
 
 def section(name):
     "The text on one public name."
-    thing = getattr(eg, name)
+    thing = named(name)
     room = thing.__module__.split(".")[-1]
     parts = [f"### `eg.{name}`", f"```python\neg.{signature(name, thing)}\n```", f"{summary(thing)} (In `{room}`.)"]
     return "\n\n".join(parts + ([members(thing)] if inspect.isclass(thing) and members(thing) else []))
@@ -153,7 +174,7 @@ def cells():
     "The page: text and examples, as (kind, source, what it is about)."
     names, modules = public()
     placed = {name for group in GROUPS.values() for name in group}
-    rest = {name: example_of(getattr(eg, name)) for name in names if name not in placed}
+    rest = {name: example_of(named(name)) for name in names if name not in placed}
     if lacking := [name for name, code in rest.items() if not code]:
         raise SystemExit(f"No example for {', '.join(lacking)}: add one to tools/reference.py, or to the docstring.")
     yield "markdown", "# Reference\n> Every public name, how it is called, and an example that was run", "head"
@@ -169,7 +190,7 @@ def cells():
                 yield "code", code, f"{name} example"
     yield "markdown", "## Modules", "modules"
     yield "markdown", "\n".join(["What has no name of its own at the top is in a module, `eg.plot.plot_test` for instance:", "", "| | |",
-                                 "|---|---|", *(f"| `eg.{name}` | {summary(getattr(eg, name))} |" for name in modules)]), "module table"
+                                 "|---|---|", *(f"| `eg.{name}` | {summary(named(name))} |" for name in modules)]), "module table"
 
 
 def notebook():
@@ -199,7 +220,7 @@ if __name__ == "__main__":
         raise SystemExit(print("nbs/reference.ipynb is up to date."))
     with atomic_path(PAGE) as temporary:
         temporary.write_text(json.dumps(notebook(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", str(PAGE)], check=True)
+    subprocess.run([sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--log-level=ERROR", "--inplace", str(PAGE)], check=True)
     page = json.loads(PAGE.read_text(encoding="utf-8"))
     page["metadata"].pop("widgets", None)                     # explorers are shown in their own chapter
     for cell in page["cells"]:                                # progress is no output
