@@ -62,7 +62,7 @@ def group_graph(
     n = len(view.Y)
     X = torch.as_tensor(view.block(slice(0, n)), device=device)
     # fresh memory costs nearly as much as a product
-    room, found = torch.empty(min(rows, n), n, device=X.device), []
+    room, found = torch.empty(min(rows, n), n, dtype=X.dtype, device=X.device), []
     for start in range(0, n, rows):
         block = X[start:start + rows]
         similarity = torch.mm(block, X.T, out=room[:len(block)])
