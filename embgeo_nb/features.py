@@ -16,7 +16,7 @@ import torch
 from .common import as_seed, check_count, check_device, progress
 from .contrasts import graph_products, inner_products, moderated_ratio, n_relabellings, relabellings
 from .embeddings import as_embeddings
-from .kernel import largest_in_rows
+from .kernel import full_float32, largest_in_rows
 from .linear import UnitRows, column_means, joint_maps, row_blocks
 from .multiplicity import benjamini_hochberg
 from .frame import frame
@@ -51,6 +51,7 @@ def group_views(Y: np.ndarray, n_groups: int, width: int, rng: np.random.Generat
     return [UnitRows(group).held() for group in groups]
 
 # %% ../nbs/34_features.ipynb #339b6992
+@full_float32()
 def group_graph(
     view: UnitRows,
     n_neighbors: int,

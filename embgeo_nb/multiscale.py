@@ -19,7 +19,7 @@ from .multiplicity import benjamini_hochberg
 from .coins import HITS, SLACK, coin_flips, padded, put_back, signs_at_a_time
 from .datum_test import DatumTest, datum_test, moved_most_first
 from .embeddings import as_embeddings
-from .kernel import DataKernel, data_kernel
+from .kernel import DataKernel, data_kernel, full_float32
 from .frame import frame, frame_of
 from .omnibus import Graphs, as_graphs, selected
 from .rdpg import n_components_for
@@ -191,6 +191,7 @@ class MultiscaleTest:
             + html_table(("scale", "rejected at 5 %"), rows))
 
 
+@full_float32()
 def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64), method: str = "joint",
                     n_components: int | str | None = None, metric: str = "cosine", symmetrize: str = "union",
                     n_resamples: int | None = None, seed: int = 0, device: str | torch.device | None = None,
