@@ -85,7 +85,8 @@ def sample_rdpg(P_or_Z: Any, signature: tuple[int, int] | None = None, n_graphs:
         raise ValueError(f"P_or_Z: {outside / (n * (n - 1) / 2):.1%} of the edge probabilities lie outside [0, 1]. "
                          "Scale the positions, or accept the nearest probabilities with clip=True.")
     none = np.array([], int)
-    graphs = tuple(symmetric_graph(*(np.concatenate(side) for side in zip((none, none), *pairs)), 1, n) for pairs in edges)
+    graphs = tuple(symmetric_graph(*(np.concatenate(side) for side in zip((none, none), *pairs)), 1, n)
+                   for pairs in edges)
     return graphs if n_graphs > 1 else graphs[0]
 
 
@@ -112,7 +113,8 @@ def symmetric_graph(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray |
     return sp.csr_array(above + above.T)
 
 # %% ../nbs/22_rdpg.ipynb #8a2703da
-def sample_copies(Z: np.ndarray, signature: tuple[int, int], seed: int | np.random.Generator = 0) -> tuple[sp.csr_array, sp.csr_array]:
+def sample_copies(Z: np.ndarray, signature: tuple[int, int],
+                  seed: int | np.random.Generator = 0) -> tuple[sp.csr_array, sp.csr_array]:
     """Mean and difference of two graphs drawn independently from `P = Z I_{p,q} Z'`, clipped to [0, 1].
 
     Parameters
@@ -125,10 +127,12 @@ def sample_copies(Z: np.ndarray, signature: tuple[int, int], seed: int | np.rand
     Returns
     -------
     (mean, difference) : csr_array of shape (n, n), float32, symmetric and hollow
-        (A + B) / 2 and A - B, without stored zeros. Probabilities are met to within 2^-24, the step of the random numbers.
+        (A + B) / 2 and A - B, without stored zeros. Probabilities are met to within 2^-24, the step of the random
+        numbers.
     """
     (positions, signs), rng = _latent(Z, signature), np.random.default_rng(seed)
-    n, slack = len(positions), np.float32(2.0 ** -24 * (positions.shape[1] + 8) * (positions ** 2).sum(1).max(initial=0))
+    n, slack = len(positions), np.float32(2.0 ** -24 * (positions.shape[1] + 8)
+                                          * (positions ** 2).sum(1).max(initial=0))
     left, right = (torch.from_numpy(part).float() for part in (positions * signs, positions.T))
     step, found = max(16, min(256, 2 ** 21 // n)), []
     for start in range(0, n - 1, step):
@@ -138,7 +142,8 @@ def sample_copies(Z: np.ndarray, signature: tuple[int, int], seed: int | np.rand
         at = np.flatnonzero(u < 2 * (p + slack))
         rows, columns = np.divmod(at, n - start)
         above = columns > rows
-        found.append((rows[above] + start, columns[above] + start, u.ravel()[at[above]], p.ravel()[at[above]].astype(float)))
+        found.append((rows[above] + start, columns[above] + start, u.ravel()[at[above]],
+                      p.ravel()[at[above]].astype(float)))
     rows, columns, u, p = (np.concatenate(parts) for parts in zip(*found)) if found else (np.array([], int),) * 4
     unsure = np.flatnonzero((np.abs(u - np.array([p, p ** 2, 2 * p - p ** 2])) < 3 * slack).any(0))
     p[unsure] = ((positions * signs)[rows[unsure]] * positions[columns[unsure]]).sum(1)
@@ -150,7 +155,8 @@ def sample_copies(Z: np.ndarray, signature: tuple[int, int], seed: int | np.rand
 
 # %% ../nbs/22_rdpg.ipynb #a9620f50
 def as_graph(graph: Any, name: str = "graph") -> sp.csr_array:
-    "A `DataKernel` or scipy sparse matrix as a symmetric hollow csr_array, or an error that says what is wrong with it."
+    """A `DataKernel` or scipy sparse matrix as a symmetric hollow csr_array, or an error that says what is wrong with
+    it."""
     if isinstance(graph, DataKernel):
         return graph.graph
     if not sp.issparse(graph):
@@ -161,7 +167,10 @@ def as_graph(graph: Any, name: str = "graph") -> sp.csr_array:
     if graph.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers; got dtype {graph.dtype}.")
     graph = sp.csr_array(graph)
-    wide = graph.dtype.itemsize > 4 if graph.dtype.kind == "f" else graph.nnz and np.abs(graph.data.astype(float)).max() > 2 ** 24
+    if graph.dtype.kind == "f":
+        wide = graph.dtype.itemsize > 4
+    else:
+        wide = graph.nnz and np.abs(graph.data.astype(float)).max() > 2 ** 24
     graph = graph.astype(np.float64 if wide else np.float32)      # float32 holds whole numbers up to 2^24
     graph.sum_duplicates()
     if not np.isfinite(graph.data).all():
@@ -176,7 +185,8 @@ def as_graph(graph: Any, name: str = "graph") -> sp.csr_array:
 def _symmetric(graph: sp.csr_array) -> bool:
     "Whether a canonical graph equals its transpose."
     other = graph.T.tocsr()
-    if all(np.array_equal(own, its) for own, its in zip((graph.indptr, graph.indices, graph.data), (other.indptr, other.indices, other.data))):
+    if all(np.array_equal(own, its) for own, its in zip((graph.indptr, graph.indices, graph.data),
+                                                        (other.indptr, other.indices, other.data))):
         return True
     return not (graph != other).nnz                   # stored zeros may differ
 
@@ -187,8 +197,10 @@ _NEARLY = 8                  # how nearly: residuals within this factor of what 
 
 def _orthonormal(
     block: torch.Tensor,                 # (N, c)
-) -> tuple[torch.Tensor, torch.Tensor]:  # X (N, c') with orthonormal columns, and R (c', c) with block = X R; c' < c where columns depend
-    "Orthonormal columns by way of the Gram matrix: in float64, and twice, only where the columns are close to dependent."
+# X (N, c') with orthonormal columns, and R (c', c) with block = X R; c' < c where columns depend
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Orthonormal columns by way of the Gram matrix: in float64, and twice, only where the columns are close to
+    dependent."""
     X, R = block, torch.eye(block.shape[1], dtype=torch.float64, device=block.device)
     for dtype in (block.dtype, torch.float64, torch.float64):
         whole = X.to(dtype)
@@ -206,7 +218,7 @@ def _orthonormal(
             break
     return X, R.to(X.dtype)
 
-
+# %% ../nbs/22_rdpg.ipynb #70f816ee
 class _Basis:
     "A G-orthonormal basis W, held as rows, with G W and H = W' G O W."
 
@@ -214,13 +226,15 @@ class _Basis:
         self.W = torch.empty(room, len(like), dtype=like.dtype, device=like.device)
         self.GW = self.W if plain else torch.empty_like(self.W)
         self.H = torch.zeros(room, room, dtype=torch.float64, device=like.device)
-        self.size = self.first = self.linked = 0                  # columns; where the newest block begins; and what it is linked to
+        # columns; where the newest block begins; and what it is linked to
+        self.size = self.first = self.linked = 0
         self.longest = 0.0                                        # length of an O X so far
 
     def outside(self, X: torch.Tensor, since: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         "X less what lies in the span of the basis, and what that was."
         W, GW = self.W[since:self.size], self.GW[since:self.size]
-        if X.device.type == "cpu" and (X.shape[1] < 16 or X.dtype == torch.float64):      # where products are faster this way round
+        # where products are faster this way round
+        if X.device.type == "cpu" and (X.shape[1] < 16 or X.dtype == torch.float64):
             rows = X.T.contiguous()
             inside = rows @ GW.T
             return torch.addmm(rows, inside, W, alpha=-1).T, inside.T
@@ -240,7 +254,8 @@ class _Basis:
         self.linked = self.first
         rest = self.outside(rest)[0]                              # and once more against all, for rounding
         self.longest = max(self.longest, float(OX.norm(dim=0).max())) if OX.shape[1] else self.longest
-        return torch.where(rest.norm(dim=0) > 8 * torch.finfo(X.dtype).eps * self.longest, rest, 0)      # less than that is rounding
+        # less than that is rounding
+        return torch.where(rest.norm(dim=0) > 8 * torch.finfo(X.dtype).eps * self.longest, rest, 0)
 
     def ritz(self) -> tuple[torch.Tensor, torch.Tensor]:
         "Ritz values by decreasing absolute value, and their vectors in the basis."
@@ -258,15 +273,18 @@ class _Basis:
         self.H[:size, :size] = torch.diag(theta)
         self.size, self.linked = size, 0
 
-
+# %% ../nbs/22_rdpg.ipynb #ccfdbcc0
 def block_krylov(
-    apply: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],   # X -> (O X, G X), O self-adjoint in the inner product G
+    # X -> (O X, G X), O self-adjoint in the inner product G
+    apply: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
     start: torch.Tensor,                 # (N, b): first block; its dtype is that of the work
     k: int,                              # eigenpairs wanted, largest absolute value first
     tol: float,                          # on the residual, relative to the eigenvalue
     max_basis: int | None = None,        # basis size at which to restart
     max_iter: int = 1000,                # blocks
-) -> tuple[torch.Tensor, torch.Tensor] | None:  # (k,) signed eigenvalues, (N, k) G-orthonormal eigenvectors, fewer if the rank is lower; None if the dtype is too coarse for tol
+# (k,) signed eigenvalues, (N, k) G-orthonormal eigenvectors, fewer if the rank is lower; None if the dtype is too
+# coarse for tol
+) -> tuple[torch.Tensor, torch.Tensor] | None:
     "The k eigenpairs of largest absolute value of an operator known by its products."
     while True:
         found = _krylov(apply, start, k, tol, max_basis, max_iter)
@@ -277,7 +295,8 @@ def block_krylov(
 
 
 def _may_hide(theta: torch.Tensor, b: int, tol: float) -> bool:
-    "Whether copies of an eigenvalue may be missing: b starting vectors found b copies or more, and smaller eigenvalues after them."
+    """Whether copies of an eigenvalue may be missing: b starting vectors found b copies or more, and smaller
+    eigenvalues after them."""
     theta, b = np.sort(theta.double().cpu().numpy()), max(b, 1)
     if b >= len(theta):
         return False
@@ -285,7 +304,7 @@ def _may_hide(theta: torch.Tensor, b: int, tol: float) -> bool:
     copies = np.searchsorted(theta, theta + near, "right") - np.searchsorted(theta, theta - near, "left")
     return bool(np.abs(theta).min() < (np.abs(theta) - 2 * near)[copies >= b].max(initial=0))
 
-
+# %% ../nbs/22_rdpg.ipynb #9939d74b
 def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis: int | None, max_iter: int) -> tuple[torch.Tensor, torch.Tensor] | None:
     "`block_krylov` from one starting block: no more copies of an eigenvalue than that has columns are sure to be found."
     (N, b), rng = start.shape, np.random.default_rng(len(start))
@@ -364,7 +383,7 @@ def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis:
         raise RuntimeError(f"The eigensolver did not reach tol={tol} within {max_iter} blocks. Ask for fewer components or a larger tol.")
     return theta[:k].to(start.dtype), (Y[:, :k].T.to(start.dtype) @ basis.W[:len(Y)]).T.contiguous()
 
-
+# %% ../nbs/22_rdpg.ipynb #9987cf7f
 def _excess(theta: torch.Tensor, residuals: torch.Tensor, tol: float, k: int) -> float:
     "The largest of the k residuals, in units of what is allowed."
     if len(theta) < k:
@@ -382,12 +401,14 @@ def _blocks_to_go(history: Sequence[tuple[int, float]], most: int) -> int:
     return int(np.clip(np.ceil(to_go) if np.isfinite(to_go) else 1, 1, max(2, most)))
 
 # %% ../nbs/22_rdpg.ipynb #596304a5
-def to_torch(graph: sp.csr_array, device: str | torch.device | None = None, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+def to_torch(graph: sp.csr_array, device: str | torch.device | None = None,
+             dtype: torch.dtype = torch.float64) -> torch.Tensor:
     "A scipy CSR graph as a torch CSR tensor on `device`, sharing its memory where types allow."
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support|The given NumPy array is not writ")
         parts = [torch.as_tensor(part, device=device or "cpu") for part in (*_index(graph), graph.data)]
-        return torch.sparse_csr_tensor(*parts[:2], parts[2].to(dtype), size=graph.shape, device=parts[2].device, check_invariants=False)
+        return torch.sparse_csr_tensor(*parts[:2], parts[2].to(dtype), size=graph.shape, device=parts[2].device,
+                                       check_invariants=False)
 
 
 def _index(graph: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
@@ -397,7 +418,8 @@ def _index(graph: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def near_order(graph: sp.csr_array) -> np.ndarray:
-    "An order of the vertices, (n,), in which neighbours are near each other (reverse Cuthill-McKee), so that products find them in cache."
+    """An order of the vertices, (n,), in which neighbours are near each other (reverse Cuthill-McKee), so that products
+    find them in cache."""
     from scipy.sparse.csgraph import reverse_cuthill_mckee
     return reverse_cuthill_mckee(graph, symmetric_mode=True).astype(np.int64)
 
@@ -410,9 +432,11 @@ def reordered(graph: sp.csr_array, order: np.ndarray) -> sp.csr_array:
     return sp.csr_array((graph.data, place[graph.indices], graph.indptr), shape=graph.shape)
 
 
-def start_block(n: int, k: int, seed: int | np.random.Generator, device: str | torch.device | None = None) -> torch.Tensor:
+def start_block(n: int, k: int, seed: int | np.random.Generator,
+                device: str | torch.device | None = None) -> torch.Tensor:
     "The eigensolver's random first block for k eigenpairs, the same on every device."
-    return torch.as_tensor(np.random.default_rng(seed).standard_normal((n, int(np.clip(k // 4, 8, 32)))), device=check_device(device))
+    return torch.as_tensor(np.random.default_rng(seed).standard_normal((n, int(np.clip(k // 4, 8, 32)))),
+                           device=check_device(device))
 
 
 def column_signs(vectors: torch.Tensor) -> torch.Tensor:
@@ -442,7 +466,7 @@ def operator_eigenpairs(
                 return values, vectors
     return block_krylov(operator(torch.float64), start, k, tol)
 
-
+# %% ../nbs/22_rdpg.ipynb #f4ed6c59
 def _rayleigh_ritz(apply: Callable, V: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     "Eigenvalues, eigenvectors and the norms of their residuals from the span of V, which is overwritten."
     OV, GV, plain = _applied(apply, V)
@@ -471,7 +495,7 @@ def _applied(apply: Callable, V: torch.Tensor, columns: int = 16) -> tuple[torch
             GV[:, at:at + columns] = G_part
     return OV, GV, GV is V
 
-
+# %% ../nbs/22_rdpg.ipynb #c501ea1e
 def leading_eigenpairs(graph: sp.csr_array, k: int, tol: float = 1e-6, seed: int | np.random.Generator = 0,
                        device: str | torch.device | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """The k eigenpairs of a graph that are largest in absolute value.
@@ -482,7 +506,8 @@ def leading_eigenpairs(graph: sp.csr_array, k: int, tol: float = 1e-6, seed: int
     """
     n = graph.shape[0]
     if n <= 400 or k > n // 8:
-        values, vectors = torch.linalg.eigh(torch.as_tensor(graph.toarray().astype(np.float64), device=check_device(device)))
+        values, vectors = torch.linalg.eigh(torch.as_tensor(graph.toarray().astype(np.float64),
+                                                            device=check_device(device)))
         order = values.abs().argsort(descending=True, stable=True)[:k]
         return values[order], fix_signs(vectors[:, order])
     unit = unit_of(graph)
@@ -497,7 +522,7 @@ def leading_eigenpairs(graph: sp.csr_array, k: int, tol: float = 1e-6, seed: int
     values, vectors = operator_eigenpairs(operator, start_block(n, k, seed, device), k, tol)
     return values * unit, fix_signs(in_order(vectors, order))
 
-
+# %% ../nbs/22_rdpg.ipynb #0a11308d
 def unit_of(graph: sp.csr_array) -> float:
     "A power of two near the largest weight, where that is far from 1: the solver wants weights of order 1."
     largest = abs(graph).max() if graph.nnz else 0
@@ -514,15 +539,15 @@ def in_order(rows: torch.Tensor, order: np.ndarray) -> torch.Tensor:
 # %% ../nbs/22_rdpg.ipynb #be8929cf
 def profile_likelihood(
     values: np.ndarray,   # (K,), any order and sign
-) -> np.ndarray:          # (K - 1,): log-likelihood of "the first q form a group of their own", q = 1..K-1
+) -> np.ndarray:          # (K - 1,): log-likelihood of "the first c form a group of their own", c = 1..K-1
     "Profile log-likelihood of every elbow in a scree plot (Zhu & Ghodsi 2006, equations 3 and 4)."
     values = np.sort(np.abs(values))[::-1]
     if len(values) < 3:
         raise ValueError(f"values: an elbow needs at least 3 of them; got {len(values)}.")
     size = len(values)
-    q = np.arange(1, size)
+    c = np.arange(1, size)
     sums, squares = np.cumsum(values), np.cumsum(values ** 2)
-    within = squares[-1] - sums[:-1] ** 2 / q - (sums[-1] - sums[:-1]) ** 2 / (size - q)
+    within = squares[-1] - sums[:-1] ** 2 / c - (sums[-1] - sums[:-1]) ** 2 / (size - c)
     variance = np.maximum(within, np.finfo(float).tiny) / (size - 2)
     return -size / 2 * np.log(2 * np.pi * variance) - (size - 2) / 2
 
@@ -599,7 +624,8 @@ class SpectralEmbedding:
 
 
 def spectral_embedding(graph: Any, n_components: int | str | None = None, tol: float = 1e-6,
-                       seed: int | np.random.Generator = 0, device: str | torch.device | None = None) -> SpectralEmbedding:
+                       seed: int | np.random.Generator = 0,
+                       device: str | torch.device | None = None) -> SpectralEmbedding:
     """Adjacency spectral embedding of one graph.
 
     Parameters
@@ -634,7 +660,8 @@ def spectral_embedding(graph: Any, n_components: int | str | None = None, tol: f
     return SpectralEmbedding((vectors * values.abs().sqrt()).cpu().numpy(), values.cpu().numpy(), graph)
 
 # %% ../nbs/22_rdpg.ipynb #5d10d002
-def _largest_unseen(self: SpectralEmbedding, steps: int = 32, probes: int = 8, seed: int | np.random.Generator = 0) -> float:
+def _largest_unseen(self: SpectralEmbedding, steps: int = 32, probes: int = 8,
+                    seed: int | np.random.Generator = 0) -> float:
     "The code of `SpectralEmbedding.largest_unseen`."
     if self.graph is None:
         raise ValueError("This embedding does not know its graph; make it with `spectral_embedding`.")

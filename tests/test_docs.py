@@ -117,6 +117,8 @@ def test_every_notebook_is_in_the_sidebar():
 def test_bibliography():
     keys = re.findall(r"^@\w+\{([^,\s]+),", (NBS / "references.bib").read_text(encoding="utf-8"), re.M)
     assert keys and len(keys) == len(set(keys))
+    for entry in re.split(r"\n(?=@)", (NBS / "references.bib").read_text(encoding="utf-8").strip()):
+        assert entry.count("{") == entry.count("}") and entry.rstrip().endswith("}"), f"an entry does not end: {entry[:60]}"
 
 
 def test_reference_is_of_this_code():

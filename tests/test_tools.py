@@ -42,3 +42,16 @@ def test_a_failure_is_shown(run, tmp_path):
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr and "never" not in done.stdout
     assert not (tmp_path / "out" / "trial.html").exists()
+
+
+def test_pages_for_those_who_hear_them():
+    "Headings step down one at a time; a corner of a table is no header, a formula in a header has a name, a picture words."
+    sys.path.insert(0, str(TOOL.parent))
+    from build import readable, spoken_headers, steady_headings
+    assert steady_headings("<h4>x</h4><main><h1>a</h1><h3 id='b'>b</h3><h4>c</h4><h2>d</h2></main>") == (
+        "<h4>x</h4><main><h1>a</h1><h2 id='b'>b</h2><h3>c</h3><h2>d</h2></main>")
+    assert readable('<th class="blank">&nbsp;</th><th>n</th><img src="x">') == (
+        '<td class="blank"></td><th>n</th><img alt="A picture of the data" src="x">')
+    formula = "<math><mi>X</mi><annotation encoding='application/x-tex'>X</annotation></math>"
+    assert 'aria-label="X"' in spoken_headers(f"<th>{formula}</th>") and "aria-label" not in spoken_headers(f"<th>size {formula}</th>")
+    assert spoken_headers("<th></th><thead><th>a</th></thead>") == "<td></td><thead><th>a</th></thead>"

@@ -108,7 +108,7 @@ def output_markdown(output, options, image):
 
 def readable(html):
     "HTML of an output for readers who hear it: an empty corner of a table is no heading, and every picture has words."
-    html = re.sub(r"<th([^>]*)>\s*</th>", r"<td\1></td>", html)
+    html = re.sub(r"<th([^>]*)>(?:\s|&nbsp;)*</th>", r"<td\1></td>", html)
     return re.sub(r"<img(?![^>]*\balt=)", '<img alt="A picture of the data"', html)
 
 
@@ -183,7 +183,37 @@ def pandoc(nb, *args, image=data_uri):
 def to_html(nb, *args):
     html = pandoc(nb, "--to=html5", "--standalone", "--mathml", "--toc", "--toc-depth=2", f"--template={TOOLS / 'page.html'}",
                   *args)
-    return re.sub(r"(<table.*?</table>)", r'<div class="scroll">\1</div>', html, flags=re.S)
+    html = re.sub(r"(<table.*?</table>)", r'<div class="scroll">\1</div>', html, flags=re.S)
+    return steady_headings(spoken_headers(html))
+
+
+def spoken_headers(html):
+    "Headers of tables that hold nothing but a formula get its TeX as a name; empty ones become plain cells."
+    def named(match):
+        attributes, inside = match[1], match[2]
+        if not inside.strip():
+            return f"<td{attributes}></td>"
+        tex = re.findall(r"<annotation[^>]*>(.*?)</annotation>", inside, re.S)
+        bare = re.sub(r"<math.*?</math>|<[^>]*>", "", inside, flags=re.S).strip()
+        return f'<th{attributes} aria-label="{tex[0].strip()}">{inside}</th>' if tex and not bare else match[0]
+
+    return re.sub(r"<th((?:\s[^>]*)?)>(.*?)</th>", named, html, flags=re.S)
+
+
+def steady_headings(html):
+    "No heading more than one level below the one before it."
+    last, changed = 1, []
+
+    def stepped(match):
+        nonlocal last
+        if match[1]:                                          # a closing tag: as its opening one
+            return f"</h{changed.pop()}>"
+        last = min(int(match[2]), last + 1)
+        changed.append(last)
+        return f"<h{last}{match[3]}>"
+
+    head, main, body = html.partition("<main")
+    return head + main + re.sub(r"<(/?)h([1-6])((?:\s[^>]*)?)>", stepped, body)
 
 
 def relink(html, rewrite):
@@ -302,12 +332,14 @@ def build_docs():
     shutil.copytree(cache, DOCS, ignore=shutil.ignore_patterns("*.ipynb", "_*", "data"))
     for name in ("page.css", "page.js"):
         shutil.copy(TOOLS / name, DOCS)
+    shutil.copytree(TOOLS / "fonts", DOCS / "fonts")
     html, titles = {}, {}
     for notebook in listed:
         nb = read_nb(cache / notebook)
         nb.frontmatter_ = next(yaml.safe_load_all(text(nb.cells[0].source)))
         titles[known[notebook]] = nb.frontmatter_["title"].replace("`", "")
-        html[notebook] = to_html(nb, f"--css={SITE}page.css", f"--css={SITE}styles.css", f"--variable=book:{CONFIG.title}")
+        html[notebook] = to_html(nb, f"--css={SITE}page.css", f"--css={SITE}styles.css",
+                                 f"--css={SITE}fonts/math.css", f"--variable=book:{CONFIG.title}")
     anchors = {known[notebook]: Links(page).anchors for notebook, page in html.items()}
     for notebook, page in html.items():
         page = relink(page, page_links(notebook, known, anchors))

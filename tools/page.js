@@ -23,9 +23,9 @@ addEventListener("DOMContentLoaded", () => {
 
   // What scrolls must be reachable by keyboard.
   const reach = () => {
-    for (const box of document.querySelectorAll("pre, .scroll, .html-output, .html-output *, math[display=block], #chapters, #TOC")) {
+    for (const box of document.querySelectorAll("pre, .scroll, .html-output, .html-output *, math[display=block], #chapters, #TOC, main p, main li, main h2, main h3")) {
       const style = getComputedStyle(box), scrolls = /auto|scroll/.test(style.overflowX + style.overflowY);
-      if (scrolls && (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight)) box.setAttribute("tabindex", "0");
+      if (scrolls && (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight && /auto|scroll/.test(style.overflowY))) box.setAttribute("tabindex", "0");
     }
   };
   reach();

@@ -1,6 +1,7 @@
 """Make nbs/reference.ipynb, the page of all public names, from their docstrings and the examples below.
 
-    python tools/reference.py            # write the page and run its examples
+    python tools/reference.py            # write the page, and run its examples if one of them is new
+    python tools/reference.py --run      # ... in any case
     python tools/reference.py --check    # fail if a signature or a summary on the page is not the code's
 
 A new public name needs an example: here, or in its docstring (a line that starts with >>>).
@@ -214,12 +215,23 @@ def differences(page):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="only compare the page with the code")
-    if parser.parse_args().check:
+    parser.add_argument("--run", action="store_true", help="run the examples even if all of them have outputs")
+    arguments = parser.parse_args()
+    if arguments.check:
         if found := differences(json.loads(PAGE.read_text(encoding="utf-8"))):
             raise SystemExit("nbs/reference.ipynb is out of date, run `python tools/reference.py`: " + "; ".join(found))
         raise SystemExit(print("nbs/reference.ipynb is up to date."))
+    page = notebook()
+    kept = {} if arguments.run or not PAGE.exists() else {
+        "".join(cell["source"]): cell["outputs"] for cell in json.loads(PAGE.read_text(encoding="utf-8"))["cells"] if cell.get("outputs")}
+    for cell in page["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"] = kept.get("".join(cell["source"]), [])
+    shown = [cell for cell in page["cells"] if cell["cell_type"] == "code"][2:]           # after imports and setup
     with atomic_path(PAGE) as temporary:
-        temporary.write_text(json.dumps(notebook(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(page, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if all(cell["outputs"] for cell in shown):
+        raise SystemExit(print("wrote nbs/reference.ipynb; every example has its output"))
     subprocess.run([sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--log-level=ERROR", "--inplace", str(PAGE)], check=True)
     page = json.loads(PAGE.read_text(encoding="utf-8"))
     page["metadata"].pop("widgets", None)                     # explorers are shown in their own chapter
