@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import atomic_path, check_count, check_option, html_table, is_abandoned, need
+from .common import as_seed, atomic_path, check_count, check_option, html_table, is_abandoned, need
 from .coins import coin_flips
 from .datum_test import datum_test
 from .comparison import Comparison, compare
@@ -475,13 +475,13 @@ class DaskEngine:
             return omnibus(graphs, n_components, seed=seed, tol=tol, spread=spread)
 
     def bootstrap(self, graphs: Any, a: str, b: str, n_components: int | str | None = None, n_resamples: int = 199,
-                  seed: int = 0) -> np.ndarray:
+                  seed: int | np.random.Generator = 0) -> np.ndarray:
         "The null distribution (n, n_resamples) that `datum_test(..., null='bootstrap')` has: replicates are tasks."
         positions, signature = latent_positions(frame(as_graphs(graphs).select((a, b)).mean, n_components))
         with self._work() as folder:
             save_arrays(folder / "fit.npz", {"positions": positions, "signature": np.asarray(signature)})
             return np.stack(self._map(_bootstrap_draw, list(range(n_resamples)), path=str(folder / "fit.npz"),
-                                      seed=check_count("seed", seed, 0)), axis=1)
+                                      seed=as_seed(seed)), axis=1)
 
     def compare(self, emb: Any, pairs: Sequence[tuple[str, str]], **options: Any) -> dict[tuple[str, str], Comparison]:
         "As `compare`, for every pair of models: pairs are tasks."

@@ -157,6 +157,21 @@ def test_copies_show_their_first_ones_neighbours(tmp_path):
     assert f"Copies that no model tells apart: {C.n_copies};" in C.verdict and C.verdict in write_report(C, tmp_path / "copies.html", top=10).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("ids", [range(1000, 1200), range(200)[::-1], [f"d{i}" for i in range(200)]], ids=["large", "reversed", "texts"])
+def test_rows_are_not_taken_for_ids(tmp_path, ids):
+    "Integers that are ids, as an index of vectors has them, name a datum and not a row."
+    C = compare(Embeddings(dict(zip("ab", views())), ids=list(ids)), "a", "b", n_neighbors=12, n_rotations=1)
+    first, second = (C.test.graphs[name].toarray() > 0 for name in C.models)
+    for i in C.order[:5].tolist():
+        lost, gained = changed_neighbors(C, C.ids[i])
+        assert set(lost) == set(np.flatnonzero(first[i] & ~second[i])) and set(gained) == set(np.flatnonzero(second[i] & ~first[i]))
+    text = write_report(C, tmp_path / "ids.html", top=5).read_text(encoding="utf-8")
+    shown = unescape(text.split("<details")[1])
+    wanted = [str(C.ids[j]) for side in changed_neighbors(C, C.ids[C.order[0]]) for j in side]
+    listed = re.findall(r'<li dir="auto">(.*?)</li>', shown.split("</details>")[0])
+    assert listed and set(listed) <= set(wanted)
+
+
 def test_without_labels_and_texts(C, tmp_path):
     bare = replace(C, labels=None, data=None)
     text = write_report(bare, tmp_path / "bare.html", top=500).read_text(encoding="utf-8")
