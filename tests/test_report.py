@@ -2,9 +2,13 @@
 import json
 import os
 import re
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from html import unescape
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -252,8 +256,37 @@ def browser(tmp_path_factory):
 
 def opened(browser, path, mode="light"):
     browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": mode}]})
-    browser.driver.get(path.resolve().as_uri())
+    browser.driver.get(path if isinstance(path, str) else path.resolve().as_uri())
     return browser
+
+
+@contextmanager
+def served(path):
+    "The address of a file on a server of this machine, and what else it was asked for."
+    asked = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            asked.append(self.path)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(path.parent)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/{path.name}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("which", ["comparison", "map"])
+def test_over_http(browser, path, map_page, which):
+    "From a server as from the disk: one request, no error, the table in place."
+    with served(path if which == "comparison" else map_page[0]) as (address, asked):
+        opened(browser, address)
+        assert browser.js("return document.querySelectorAll('tbody tr').length") > 3
+        assert browser.js("return performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length") == 0
+        assert browser.errors() == [] and set(asked) == {"/" + address.rpartition("/")[2]}
 
 
 def test_nothing_runs_and_nothing_is_asked_for(browser, path):
