@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import check_count, check_number, check_option, html_table, need, progress
+from .common import as_seed, check_count, check_number, check_option, html_table, need, progress
 from .multiplicity import benjamini_hochberg, storey_qvalues
 from .datum_test import NULLS, datum_test
 from .omnibus import Graphs, as_graphs
@@ -381,8 +381,8 @@ class Calibration:
 def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequence[float] = (0.01, 0.05, 0.10),
               n_components: int | str | None = None, n_neighbors: int = 32, metric: str = "cosine",
               symmetrize: str = "union", n_resamples: int | None = None, n_pairs: int | None = None, n_reruns: int = 4,
-              tolerance: float = 0.2, seed: int = 0, device: str | torch.device | None = None,
-              resume: str | os.PathLike | None = None) -> Calibration:
+              tolerance: float = 0.2, seed: int | np.random.Generator = 0,
+              device: str | torch.device | None = None, resume: str | os.PathLike | None = None) -> Calibration:
     """Measure how often tests reject where nothing differs, on simulations or on reruns of one model.
 
     Parameters
@@ -430,7 +430,7 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     levels = tuple(float(level) for level in levels)
     if not levels or not all(0 < level < 1 for level in levels):
         raise ValueError(f"levels must be numbers between 0 and 1; got {levels}.")
-    tolerance, seed = check_number("tolerance", tolerance, 0), check_count("seed", seed, 0)
+    tolerance, seed = check_number("tolerance", tolerance, 0), as_seed(seed)
     options = dict(n_components=n_components, n_resamples=n_resamples, device=device)
     kernel, about = dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize), {}
     subject = Simulation(subject) if isinstance(subject, str) else subject

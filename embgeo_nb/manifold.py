@@ -1118,7 +1118,7 @@ def _mantel(distances: np.ndarray, differences: np.ndarray, method: str, permuta
     return np.concatenate([np.einsum("ij,bij->b", fixed, moving[batch[:, :, None], batch[:, None]]) / 2 for batch in batches])
 
 # %% ../nbs/50_manifold.ipynb #20e6df43
-def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components: int = 2, seed: int = 0, **options: Any) -> Any:
+def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components: int = 2, seed: int | np.random.Generator = 0, **options: Any) -> Any:
     """How several distances between the same models go with one metric.
 
     Parameters

@@ -20,7 +20,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import as_path, atomic_path, check_count, check_device, check_number, check_option, html_table, is_abandoned, need
+from .common import (as_path, as_seed, atomic_path, check_count, check_device, check_number, check_option, html_table,
+                              is_abandoned, need)
 from .coins import coin_flips
 from .datum_test import datum_test
 from .comparison import Comparison, compare
@@ -502,11 +503,11 @@ class DaskEngine:
             return omnibus(graphs, n_components, seed=seed, tol=tol, spread=spread)
 
     def bootstrap(self, graphs: Any, a: str, b: str, n_components: int | str | None = None, n_resamples: int = 199,
-                  seed: int = 0, resume: str | os.PathLike | None = None) -> np.ndarray:
+                  seed: int | np.random.Generator = 0, resume: str | os.PathLike | None = None) -> np.ndarray:
         """The null distribution (n, n_resamples) that `datum_test(..., null='bootstrap')` has: replicates are tasks,
         and pieces to `resume`."""
         positions, signature = latent_positions(frame(as_graphs(graphs).select((a, b)).mean, n_components))
-        seed, draws = check_count("seed", seed, 0), list(range(check_count("n_resamples", n_resamples, 1)))
+        seed, draws = as_seed(seed), list(range(check_count("n_resamples", n_resamples, 1)))
         pieces = drawn_pieces(resume, (positions, signature), None, seed)
         with self._work() as folder:
             save_arrays(folder / "fit.npz", {"positions": positions, "signature": np.asarray(signature)})
