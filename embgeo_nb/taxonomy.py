@@ -336,7 +336,7 @@ def _leaves(ax: Any, T: BranchTree, tree: Drawn, color: Any, color_name: str, na
     from embgeo_nb.plot import MARKERS, PALETTE
 
     groups = ["#222222"] * len(T.models) if color is None else [str(value) for value in by_model(color, T.models, "color")]
-    kinds = list(dict.fromkeys(groups))
+    kinds = sorted(dict.fromkeys(groups), key=lambda kind: -groups.count(kind))             # as on a map
     for at, name in enumerate(T.models):
         shown = (names or {}).get(name, name)
         ax.annotate(shown, (tree.across[at], tree.up[at]), (8 if color is not None else 4, 0), textcoords="offset points", va="center", size=9).set_in_layout(True)
