@@ -245,7 +245,7 @@ def _index(model: str, models: Sequence[str]) -> int:
 
 # %% ../nbs/50_manifold.ipynb #a3bde326
 def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, frame: str = "joint", n_resamples: int = 0,
-                   refit: bool = True, seed: int | np.random.Generator = 0) -> ModelDistance:
+                   refit: bool = True, seed: int | np.random.Generator = 0, resample_size: int | None = None) -> ModelDistance:
     """Distances between all models of a population.
 
     Parameters
@@ -269,6 +269,8 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
         as they are: quick, and too sure of itself (see the chapter).
     seed : int or numpy.random.Generator
         For the halves.
+    resample_size : int, optional
+        Fewer data per resample than half of them, for large data: the spread of such resamples is brought to that of halves.
 
     Returns
     -------
@@ -299,12 +301,16 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
     O = O if isinstance(O, (Omnibus, Embeddings)) or _of_kernels(O) else as_embeddings(O)
     count = check_count("n_resamples", n_resamples, 0)
     models, n = (O.models, O.n) if hasattr(O, "models") else (tuple(O), next(iter(O.values())).n)
-    subsets = [slice(None), *random_halves(n, count, seed)]
+    size = n // 2 if resample_size is None else check_count("resample_size", resample_size, 8, n - 1)
+    subsets = [slice(None), *random_halves(n, count, seed, size=size)]
     if refit and count and kind not in _OF_EMBEDDINGS:
         matrices = np.stack([_distances(O, kind, bool(relative), frame, subsets[:1])[0],
                              *(_distances(_on_half(O, rows, kind), kind, bool(relative), frame, subsets[:1])[0] for rows in progress(subsets[1:], "halves"))])
     else:
         matrices = _distances(O, kind, bool(relative), frame, subsets)
+    if count and resample_size is not None:                            # Var of a mean of b of n: s^2 (1 / b - 1 / n), wanted: s^2 / n
+        center = matrices[1:].mean(0)
+        matrices[1:] = np.maximum(center + np.sqrt(size / (n - size)) * (matrices[1:] - center), 0)
     claims = DISTANCES[kind, bool(relative)]
     if kind in _NORMS and frame == "pairwise":
         claims = replace(claims, metric=False, euclidean=False)
@@ -361,12 +367,12 @@ def _kernels(O: Any) -> Mapping[str, DataKernel]:
 
 
 def random_halves(n: int, count: int, seed: int | np.random.Generator, what: str = "data",
-                  least: int = 8) -> list[np.ndarray]:
-    "Random halves of n data, sorted row numbers."
+                  least: int = 8, size: int | None = None) -> list[np.ndarray]:
+    "Random halves of n data (or `size` of them), sorted row numbers."
     if count and n < least:
         raise ValueError(f"n_resamples: half of {n} {what} is too little to compare models on.")
     rng = np.random.default_rng(seed)
-    return [np.sort(rng.permutation(n)[: n // 2]) for _ in range(count)]
+    return [np.sort(rng.permutation(n)[:size or n // 2]) for _ in range(count)]
 
 
 def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
