@@ -5,20 +5,23 @@
 # %% ../nbs/50_manifold.ipynb #b9492721
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import combinations
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from .common import check_count, check_level, check_option, html_table, need, progress
+from .common import as_numbers, as_rng, check_count, check_level, check_option, html_table, need, progress
 from .embeddings import Embeddings, as_embeddings
+from .files import contents_digest
 from .kernel import DataKernel, data_kernel
 from .omnibus import Omnibus, as_graphs, omnibus, place_model
+from .resume import Pieces, graph_arrays
 
 # %% auto #0
 __all__ = ['DISTANCES', 'KINDS', 'DistanceKind', 'ModelDistance', 'model_distance', 'random_halves', 'unrelated_distance',
@@ -93,13 +96,15 @@ def _of_positions(positions: np.ndarray, kind: str, relative: bool) -> np.ndarra
 # %% ../nbs/50_manifold.ipynb #8163fea4
 def _knn(kernels: Sequence[DataKernel]) -> np.ndarray:
     "1 - share of common neighbours, for every pair of models and every datum: (pairs, n)."
-    return np.stack([1 - np.asarray(A.directed.minimum(B.directed).sum(1)).ravel() / A.n_neighbors for A, B in combinations(kernels, 2)])
+    return np.stack([1 - np.asarray(A.directed.minimum(B.directed).sum(1)).ravel() / A.n_neighbors
+                     for A, B in combinations(kernels, 2)])
 
 
 def _edges(graphs: Sequence[Any]) -> np.ndarray:
     "Number of edges not in common (weights squared), for every pair of models and every datum: (pairs, n)."
     own = [np.asarray(graph.power(2).sum(1)).ravel() for graph in graphs]
-    return np.stack([own[s] + own[r] - 2 * np.asarray(graphs[s].multiply(graphs[r]).sum(1)).ravel() for s, r in combinations(range(len(own)), 2)])
+    return np.stack([own[s] + own[r] - 2 * np.asarray(graphs[s].multiply(graphs[r]).sum(1)).ravel()
+                     for s, r in combinations(range(len(own)), 2)])
 
 
 def _unit(Y: np.ndarray, norm: Callable[[np.ndarray], float]) -> np.ndarray:
@@ -120,7 +125,7 @@ def _symmetric(pairs: Iterable[float], m: int) -> np.ndarray:
     from scipy.spatial.distance import squareform
     return squareform(np.fromiter(pairs, float, m * (m - 1) // 2))
 
-
+# %% ../nbs/50_manifold.ipynb #37d250e0
 def _unit_rows(Y: np.ndarray) -> np.ndarray:
     "Centred rows of unit length, scaled so that their linear kernel has norm one."
     length = np.linalg.norm(Y := Y - Y.mean(0), axis=1, keepdims=True)
@@ -195,6 +200,12 @@ class ModelDistance:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.matrix, dtype=dtype, copy=copy)
 
+    @overload
+    def __getitem__(self, key: str) -> dict[str, float]: ...
+
+    @overload
+    def __getitem__(self, key: tuple[str, str]) -> float: ...
+
     def __getitem__(self, key: str | tuple[str, str]) -> float | dict[str, float]:
         first, *second = key if isinstance(key, tuple) else (key,)
         if len(second) > 1:
@@ -245,7 +256,8 @@ def _index(model: str, models: Sequence[str]) -> int:
 
 # %% ../nbs/50_manifold.ipynb #a3bde326
 def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, frame: str = "joint", n_resamples: int = 0,
-                   refit: bool = True, seed: int | np.random.Generator = 0, resample_size: int | None = None) -> ModelDistance:
+                   refit: bool = True, seed: int | np.random.Generator = 0, resample_size: int | None = None,
+                   resume: str | os.PathLike | None = None) -> ModelDistance:
     """Distances between all models of a population.
 
     Parameters
@@ -270,7 +282,11 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
     seed : int or numpy.random.Generator
         For the halves.
     resample_size : int, optional
-        Fewer data per resample than half of them, for large data: the spread of such resamples is brought to that of halves.
+        Fewer data per resample than half of them, for large data: the spread of such resamples is brought to that of
+        halves.
+    resume : str or Path, optional
+        A folder that keeps the distances on every half, or of every pair of frame='pairwise', so that a run that
+        was killed goes on.
 
     Returns
     -------
@@ -303,42 +319,58 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
     models, n = (O.models, O.n) if hasattr(O, "models") else (tuple(O), next(iter(O.values())).n)
     size = n // 2 if resample_size is None else check_count("resample_size", resample_size, 8, n - 1)
     subsets = [slice(None), *random_halves(n, count, seed, size=size)]
+    about = dict(kind=kind, relative=bool(relative), frame=frame, refit=bool(refit), size=size)
+    pieces = _pieces(resume, O, about)
     if refit and count and kind not in _OF_EMBEDDINGS:
-        matrices = np.stack([_distances(O, kind, bool(relative), frame, subsets[:1])[0],
-                             *(_distances(_on_half(O, rows, kind), kind, bool(relative), frame, subsets[:1])[0] for rows in progress(subsets[1:], "halves"))])
+        on_half = lambda rows: _distances(_on_half(O, rows, kind), kind, bool(relative), frame, subsets[:1])[0]
+        matrices = np.stack([_distances(O, kind, bool(relative), frame, subsets[:1], pieces)[0],
+                             *(pieces(f"half-{_name_of(rows)}", lambda: on_half(rows))
+                               for rows in progress(subsets[1:], "halves"))])
     else:
-        matrices = _distances(O, kind, bool(relative), frame, subsets)
-    if count and resample_size is not None:                            # Var of a mean of b of n: s^2 (1 / b - 1 / n), wanted: s^2 / n
+        matrices = _distances(O, kind, bool(relative), frame, subsets, pieces)
+    if count and resample_size is not None:
+        # the variance of a mean of b of n is s^2 (1 / b - 1 / n), and s^2 / n is wanted
         center = matrices[1:].mean(0)
         matrices[1:] = np.maximum(center + np.sqrt(size / (n - size)) * (matrices[1:] - center), 0)
     claims = DISTANCES[kind, bool(relative)]
     if kind in _NORMS and frame == "pairwise":
         claims = replace(claims, metric=False, euclidean=False)
     settings = dict(n=n, n_components=O.n_components, **O.graphs.settings) if isinstance(O, Omnibus) else dict(n=n)
-    return ModelDistance(matrices[0], models, kind, bool(relative), settings, claims, frame if kind in _NORMS else None, matrices[1:] if count else None)
+    return ModelDistance(matrices[0], models, kind, bool(relative), settings, claims,
+                         frame if kind in _NORMS else None, matrices[1:] if count else None)
 
 
-def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[slice | np.ndarray]) -> np.ndarray:
+def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[slice | np.ndarray],
+               pieces: Callable = lambda name, make: make()) -> np.ndarray:
     "Distances on each of some subsets of the data, with graphs and frame as they are: (subsets, m, m)."
     if kind in _NORMS and frame == "joint":
         return np.stack([_of_positions(O.positions[:, rows], kind, relative) for rows in progress(subsets, "distances")])
     if kind in _NORMS:
         matrices = np.zeros((len(subsets), len(O.models), len(O.models)))
-        for s, r in progress(list(combinations(range(len(O.models)), 2)), "pairs"):
+        which = contents_digest([_name_of(rows) for rows in subsets], {})[:24]
+
+        def of_pair(s: int, r: int) -> np.ndarray:
             pair = omnibus(O.graphs.select((O.models[s], O.models[r])), n_components=O.n_components, tol=O.tol)
-            matrices[:, s, r] = matrices[:, r, s] = [_of_positions(pair.positions[:, rows], kind, relative)[0, 1] for rows in subsets]
+            return np.array([_of_positions(pair.positions[:, rows], kind, relative)[0, 1] for rows in subsets])
+
+        for s, r in progress(list(combinations(range(len(O.models)), 2)), "pairs"):
+            matrices[:, s, r] = matrices[:, r, s] = pieces(f"pair-{s}-{r}-{which}", lambda: of_pair(s, r))
         return matrices
     if kind == "edges":
         apart = _edges([graph.astype(np.float64) for graph in _graphs(O).values()])
-        return np.stack([_symmetric(np.sqrt(np.maximum(apart[:, rows].mean(1), 0)), len(_graphs(O))) for rows in subsets])
+        return np.stack([_symmetric(np.sqrt(np.maximum(apart[:, rows].mean(1), 0)), len(_graphs(O)))
+                         for rows in subsets])
     if kind == "knn":
         kernels = list(_kernels(O).values())
         if len({kernel.n_neighbors for kernel in kernels}) > 1:
-            raise ValueError("kind='knn' compares as many neighbours of one model as of the other, but these kernels differ in n_neighbors.")
+            raise ValueError("kind='knn' compares as many neighbours of one model as of the other, but these kernels "
+                             "differ in n_neighbors.")
         apart = _knn(kernels)
         return np.stack([_symmetric(apart[:, rows].mean(1), len(kernels)) for rows in subsets])
     arrays = [np.asarray(Y, dtype=float) for Y in _embeddings(O, f"kind={kind!r}").arrays.values()]
-    return np.stack([_of_arrays([Y[rows] for Y in arrays], kind) for rows in progress(subsets, "distances")])
+    of_half = lambda rows: _of_arrays([Y[rows] for Y in arrays], kind)
+    return np.stack([pieces(f"half-{_name_of(rows)}", lambda: of_half(rows))
+                     for rows in progress(subsets, "distances")])
 
 
 def _of_kernels(O: Any) -> bool:
@@ -371,7 +403,7 @@ def random_halves(n: int, count: int, seed: int | np.random.Generator, what: str
     "Random halves of n data (or `size` of them), sorted row numbers."
     if count and n < least:
         raise ValueError(f"n_resamples: half of {n} {what} is too little to compare models on.")
-    rng = np.random.default_rng(seed)
+    rng = as_rng(seed)
     return [np.sort(rng.permutation(n)[:size or n // 2]) for _ in range(count)]
 
 
@@ -383,9 +415,26 @@ def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
     kernels = {name: data_kernel(Y[rows], **settings) for name, Y in emb.arrays.items()}
     return kernels if kind in ("knn", "edges") else omnibus(kernels, n_components=min(O.n_components, len(rows)), tol=O.tol)
 
+# %% ../nbs/50_manifold.ipynb #5cc16f40
+def _name_of(rows: slice | np.ndarray) -> str:
+    return "all" if isinstance(rows, slice) else contents_digest("rows", {"rows": rows})[:24]
+
+
+def _pieces(resume: str | os.PathLike | None, O: Any, about: Mapping[str, Any]) -> Pieces:
+    "Where distances are kept: they depend on the embeddings, or kernels, or on graphs and positions."
+    def inputs() -> dict[str, np.ndarray]:
+        emb = O.graphs.emb if isinstance(O, Omnibus) else O if isinstance(O, Embeddings) else None
+        found = {f"embedding.{at}": Y for at, Y in enumerate([] if emb is None else emb.arrays.values())}
+        if isinstance(O, Omnibus):
+            graphs = {f"graph.{at}": graph for at, graph in enumerate(O.graphs.graphs.values())}
+            found |= {"positions": O.positions, **graph_arrays(graphs)}
+        return found if found else {f"neighbors.{at}": kernel.neighbors for at, kernel in enumerate(O.values())}
+    made = dict(n_components=O.n_components, tol=O.tol, **O.graphs.settings) if isinstance(O, Omnibus) else {}
+    return Pieces(resume, "distances", {**about, **made}, inputs)
+
 # %% ../nbs/50_manifold.ipynb #0b5dd0cd
 def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, n_permutations: int = 9,
-                       seed: int | np.random.Generator = 0) -> Any:
+                       seed: int | np.random.Generator = 0, resume: str | os.PathLike | None = None) -> Any:
     """How far apart unrelated models of these shapes would be: every distance, with the data of one model permuted.
 
     Parameters
@@ -396,6 +445,8 @@ def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, 
         Random orders of the data, the same ones for all pairs. Few do: the distances of unrelated models scatter little.
     seed : int or numpy.random.Generator
         For the orders.
+    resume : str or Path, optional
+        A folder that keeps the distances of every pair, so that a run that was killed goes on.
 
     Returns
     -------
@@ -408,20 +459,22 @@ def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, 
     ----------
     Groeger, Wen & Brbic (2026), arXiv:2602.14486, for calibrating similarities by permutation.
     """
-    count, rng = check_count("n_permutations", n_permutations, 2), np.random.default_rng(seed)
-    D = model_distance(O, kind, relative, "pairwise" if kind in _NORMS else "joint")
+    count, rng = check_count("n_permutations", n_permutations, 2), as_rng(seed)
+    D = model_distance(O, kind, relative, "pairwise" if kind in _NORMS else "joint", resume=resume)
     apart = _of_pair(O, kind, bool(relative))
     orders = [rng.permutation(D.settings["n"]) for _ in range(count)]
-    rows = []
+    rows, made = [], O if isinstance(O, (Omnibus, Embeddings)) or _of_kernels(O) else as_embeddings(O)
+    pieces = _pieces(resume, made, dict(kind=kind, relative=bool(relative), orders=_name_of(np.stack(orders))))
     for a, b in progress(list(combinations(D.models, 2)), "pairs"):
-        drawn = np.array([apart(a, b, order) for order in orders])
+        drawn = pieces(f"unrelated-{D.models.index(a)}-{D.models.index(b)}",
+                       lambda: np.array([apart(a, b, order) for order in orders]))
         mean = float(drawn.mean())
         rows.append((a, b, D[a, b], mean, float(drawn.std(ddof=1)), 1 - D[a, b] / mean if mean else np.nan,
                      (1 + (drawn <= D[a, b]).sum()) / (count + 1)))
     columns = ["a", "b", "distance", "unrelated", "sd", "calibrated", "pvalue"]
     return need("pandas", "plot").DataFrame(rows, columns=columns)
 
-
+# %% ../nbs/50_manifold.ipynb #b32bcd04
 def _of_pair(O: Any, kind: str, relative: bool) -> Callable[[str, str, np.ndarray], float]:
     "A function of two models and an order: their distance with the data of the second in that order."
     if kind in _NORMS:
@@ -509,6 +562,82 @@ class ModelManifold:
         rows = [(name, *(f"{value:.3g}" for value in row)) for name, row in zip(self.models, self.coordinates)]
         return (f"<p><b>Map of {len(self.models)} models</b>: {self.n_components} coordinates showing {shares} of the positive eigenvalues; "
                 f"negative mass {self.negative_mass:.1%}</p>" + html_table(("model", *_axes(self.n_components)), rows))
+
+    def plot(self, **options: Any) -> Any:
+        "Scatter plot of the map; see `plot_manifold` for the options."
+        return _plot(self, **options)
+
+    def place(self, distances: Any) -> np.ndarray:
+        """Coordinates of models on this map, from their distances to the models that made it.
+
+        Parameters
+        ----------
+        distances : array (m,) or (q, m), or dict or pandas Series of model name to distance
+            In the order of the first `n_fitted` models. A dict may hold further models; they are not used.
+
+        Returns
+        -------
+        ndarray of shape (c,) or (q, c)
+        """
+        return _place(self, distances)
+
+    def add(self, name: Any, distances: Any) -> ModelManifold:
+        """This map with one more model on it; the others stay where they are.
+
+        The other order, `M.add(distances, name)`, is understood as well.
+
+        Parameters
+        ----------
+        name : str
+            A new name.
+        distances : array (m,), or dict or pandas Series of model name to distance
+            From the new model to those that made the map, in the kind and frame of the map's own distances.
+
+        Returns
+        -------
+        ModelManifold
+            With the new model last.
+        """
+        return _add(self, distances, name)
+
+    def correlate(self, metric: Any, seed: int | np.random.Generator = 0, n_permutations: int = 9999,
+                  method: str = "pearson", groups: Sequence | Mapping[str, Any] | None = None,
+                  unseen: bool = False) -> Association:
+        """Whether models that are close perform alike, and whether performance can be predicted from the place on the
+        map.
+
+        Parameters
+        ----------
+        metric : sequence of m numbers, dict or pandas Series of model name to number, or (m, m) distance matrix
+            What the models can do. What has names (also a ModelDistance or a square DataFrame) is read by name. A
+            matrix (differences of another kind) gets the Mantel test only.
+        seed : int or numpy.random.Generator
+            For the permutations.
+        n_permutations : int, default 9999
+        method : {'pearson', 'spearman'}
+            Correlation of the distances in the Mantel test; 'spearman' asks for any increasing relation.
+        groups : sequence of m labels, or dict or pandas Series of model name to label, optional
+            Families of models, or kinds. Where they are given, both tests respect them: whole families are permuted
+            among each other and members within, and a whole family is left out at a time.
+        unseen : bool, default False
+            Make the map anew without the models that are left out, and place them on it: what a prediction would be
+            for models that arrive after the map. By default they take part in the map, and only their metric is
+            unknown.
+
+        Returns
+        -------
+        Association
+
+        Raises
+        ------
+        ValueError
+            If the metric does not fit the models, does not vary, or too few models are left for the regression.
+
+        References
+        ----------
+        Mantel (1967), Cancer Research 27; Winkler et al. (2015), NeuroImage 123, for the grouped permutations.
+        """
+        return _correlate(self, metric, seed, n_permutations, method, groups, unseen)
 
 
 def _axes(c: int) -> list[str]:
@@ -637,7 +766,7 @@ def _warn_of_ties(values: np.ndarray, c: int) -> None:
 # %% ../nbs/50_manifold.ipynb #e54aa51c
 def checked_distances(D: Any, name: str = "D", m: int | None = None) -> np.ndarray:
     "`D` as a checked (m, m) distance matrix, exactly symmetric with a zero diagonal."
-    array = np.array(D, dtype=float)
+    array = as_numbers(name, D)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or len(array) < 2 or (m and len(array) != m):
         raise ValueError(f"{name} must be a square matrix of distances between {m or 'at least two'} models; got shape {array.shape}.")
     if not np.isfinite(array).all():
@@ -664,12 +793,9 @@ def model_names(models: Sequence[str] | None, m: int) -> tuple[str, ...]:
 
 # %% ../nbs/50_manifold.ipynb #848eddff
 def _plot(self: ModelManifold, **options: Any) -> Any:
-    "Scatter plot of the map; see `plot_manifold` for the options."
+    "The code of `ModelManifold.plot`."
     from embgeo_nb.plot import plot_manifold
     return plot_manifold(self, **options)
-
-
-ModelManifold.plot = _plot
 
 # %% ../nbs/50_manifold.ipynb #d815a869
 @dataclass(frozen=True, eq=False)
@@ -782,17 +908,7 @@ def _rows_of(names: Sequence[Any], models: Sequence[str], what: str) -> list[int
 
 # %% ../nbs/50_manifold.ipynb #d4bdd433
 def _place(self: ModelManifold, distances: Any) -> np.ndarray:
-    """Coordinates of models on this map, from their distances to the models that made it.
-
-    Parameters
-    ----------
-    distances : array (m,) or (q, m), or dict or pandas Series of model name to distance
-        In the order of the first `n_fitted` models. A dict may hold further models; they are not used.
-
-    Returns
-    -------
-    ndarray of shape (c,) or (q, c)
-    """
+    "The code of `ModelManifold.place`."
     delta = _distances_to(self, distances)
     if self.n_steps:
         delta = _along_new_joins(delta, self.distances[:self.n_fitted, :self.n_fitted], self.n_steps)
@@ -818,22 +934,7 @@ def _distances_to(self: ModelManifold, distances: Any) -> np.ndarray:
 
 
 def _add(self: ModelManifold, distances: Any, name: Any) -> ModelManifold:
-    """This map with one more model on it; the others stay where they are.
-
-    `M.add(name, distances)`, as `O.add_model(name, model)`, is understood as well.
-
-    Parameters
-    ----------
-    distances : array (m,), or dict or pandas Series of model name to distance
-        From the new model to those that made the map, in the kind and frame of the map's own distances.
-    name : str
-        A new name.
-
-    Returns
-    -------
-    ModelManifold
-        With the new model last.
-    """
+    "The code of `ModelManifold.add`."
     if isinstance(distances, str) and not isinstance(name, str):
         distances, name = name, distances
     if not isinstance(name, str) or name in self.models:
@@ -850,9 +951,6 @@ def _add(self: ModelManifold, distances: Any, name: Any) -> ModelManifold:
     known[m, :self.n_fitted] = known[:self.n_fitted, m] = delta
     spread = None if self.covariances is None else np.concatenate([self.covariances, np.full((1, c, c), np.nan)])
     return replace(self, coordinates=np.vstack([self.coordinates, placed]), distances=known, models=(*self.models, name), covariances=spread)
-
-
-ModelManifold.place, ModelManifold.add = _place, _add
 
 # %% ../nbs/50_manifold.ipynb #1eab7bf3
 def distances_from(O: Omnibus, model: Any, kind: str = "frobenius", relative: bool = False, device: Any = None) -> dict[str, float]:
@@ -975,45 +1073,14 @@ def grouped_permutations(groups: np.ndarray | None, m: int, count: int, rng: np.
 # %% ../nbs/50_manifold.ipynb #0cf8a3f4
 def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator = 0, n_permutations: int = 9999,
                method: str = "pearson", groups: Sequence | Mapping[str, Any] | None = None, unseen: bool = False) -> Association:
-    """Whether models that are close perform alike, and whether performance can be predicted from the place on the map.
-
-    Parameters
-    ----------
-    metric : sequence of m numbers, dict or pandas Series of model name to number, or (m, m) distance matrix
-        What the models can do. What has names (also a ModelDistance or a square DataFrame) is read by name. A matrix
-        (differences of another kind) gets the Mantel test only.
-    seed : int or numpy.random.Generator
-        For the permutations.
-    n_permutations : int, default 9999
-    method : {'pearson', 'spearman'}
-        Correlation of the distances in the Mantel test; 'spearman' asks for any increasing relation.
-    groups : sequence of m labels, or dict or pandas Series of model name to label, optional
-        Families of models, or kinds. Where they are given, both tests respect them: whole families are permuted among each
-        other and members within, and a whole family is left out at a time.
-    unseen : bool, default False
-        Make the map anew without the models that are left out, and place them on it: what a prediction would be for
-        models that arrive after the map. By default they take part in the map, and only their metric is unknown.
-
-    Returns
-    -------
-    Association
-
-    Raises
-    ------
-    ValueError
-        If the metric does not fit the models, does not vary, or too few models are left for the regression.
-
-    References
-    ----------
-    Mantel (1967), Cancer Research 27; Winkler et al. (2015), NeuroImage 123, for the grouped permutations.
-    """
+    "The code of `ModelManifold.correlate`."
     check_option("method", method, ("pearson", "spearman"))
     count, m = check_count("n_permutations", n_permutations, 1), len(self.models)
     if m < 4:
         raise ValueError(f"An association needs at least 4 models; this map has {m}.")
     if np.isnan(self.distances).any():
         raise ValueError("Some distances between models that were added to this map are unknown; make a new map of all models first.")
-    values = np.asarray(by_model(metric, self.models, "metric"), dtype=float)
+    values = as_numbers("metric", by_model(metric, self.models, "metric"))
     if values.ndim == 2:
         differences = checked_distances(values, "metric", m)
     elif values.shape != (m,) or not np.isfinite(values).all():
@@ -1059,11 +1126,8 @@ def _mantel(distances: np.ndarray, differences: np.ndarray, method: str, permuta
     batches = np.array_split(permutations, max(1, permutations.size * len(fixed) // 2 ** 21))
     return np.concatenate([np.einsum("ij,bij->b", fixed, moving[batch[:, :, None], batch[:, None]]) / 2 for batch in batches])
 
-
-ModelManifold.correlate = _correlate
-
 # %% ../nbs/50_manifold.ipynb #20e6df43
-def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components: int = 2, seed: int = 0, **options: Any) -> Any:
+def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components: int = 2, seed: int | np.random.Generator = 0, **options: Any) -> Any:
     """How several distances between the same models go with one metric.
 
     Parameters
