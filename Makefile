@@ -15,7 +15,7 @@ export PYTHONUNBUFFERED := 1
 # What the book needs is installed with it; nothing is fetched while it runs.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help tour test bench lab docs readme export clean-notebooks
+.PHONY: help tour test test-oldest types bench lab docs readme export clean-notebooks
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,6 +30,29 @@ tour: $(READY)  ## Run the tour and write its report to tour_output/
 
 test: $(READY)  ## Run every notebook and the tests (PYTEST_ARGS= for more options)
 	OMP_NUM_THREADS=1 python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+# Every library at the oldest version that settings.ini allows. pip always takes the newest; uv resolves downwards.
+# OLDEST_PYTHON=python3.10 is the oldest Python, where it is installed.
+OLDEST_PYTHON ?= $(shell python3.10 -c pass 2> /dev/null && echo python3.10 || echo $(PYTHON))
+OLDEST_TESTS ?= tests/test_public_reports.py tests/test_embeddings.py tests/test_inputs.py tests/test_readers.py tests/test_files.py \
+  tests/test_kernel.py tests/test_rdpg.py tests/test_omnibus.py tests/test_frame.py tests/test_datum_test.py tests/test_coins.py tests/test_tail.py \
+  tests/test_fitted_nulls.py tests/test_comparison.py tests/test_replicates.py tests/test_manifold.py tests/test_perspective.py \
+  tests/test_plot.py tests/test_report.py tests/test_cli.py tests/test_widgets.py
+
+.venv-oldest/.ready: settings.ini setup.py
+	test -x .venv-oldest/bin/python || $(OLDEST_PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install -q uv
+	.venv-oldest/bin/uv pip install --python .venv-oldest/bin/python --resolution lowest-direct -e '.[all]'
+	.venv-oldest/bin/uv pip install --python .venv-oldest/bin/python pytest hypothesis jsonschema selenium scikit-learn "polars>=1.0"
+	touch $@
+
+test-oldest: .venv-oldest/.ready  ## Run the tests with the oldest versions that settings.ini allows
+	.venv-oldest/bin/python -m pytest $(OLDEST_TESTS) $(PYTEST_ARGS)
+
+types: $(READY)  ## Check the types of a client and of the package (the latter needs network the first time)
+	mypy --strict --follow-imports=silent tests/client.py
+	.venv/bin/python -m pip install -q pyright
+	pyright tests/client.py embgeo_nb
 
 # graspologic needs numpy < 2, and so an environment of its own.
 .venv-peers/.ready: Makefile

@@ -5,6 +5,7 @@
 # %% ../nbs/42_calibration.ipynb #7a628422
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +16,14 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import check_count, check_number, check_option, html_table, need, progress
+from .common import as_seed, check_count, check_number, check_option, html_table, need, progress
 from .multiplicity import benjamini_hochberg, storey_qvalues
 from .datum_test import NULLS, datum_test
 from .omnibus import Graphs, as_graphs
 from .rdpg import symmetric_graph
+from .files import contents_digest
 from .replicates import RerunCheck, replicate_test, rerun_check
+from .resume import Pieces, graph_arrays
 
 SIMULATIONS = ("block", "degree_corrected", "indefinite", "rdpg", "knn")
 # tests of groups of reruns, and the method of `replicate_test`
@@ -378,7 +381,8 @@ class Calibration:
 def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequence[float] = (0.01, 0.05, 0.10),
               n_components: int | str | None = None, n_neighbors: int = 32, metric: str = "cosine",
               symmetrize: str = "union", n_resamples: int | None = None, n_pairs: int | None = None, n_reruns: int = 4,
-              tolerance: float = 0.2, seed: int = 0, device: str | torch.device | None = None) -> Calibration:
+              tolerance: float = 0.2, seed: int | np.random.Generator = 0,
+              device: str | torch.device | None = None, resume: str | os.PathLike | None = None) -> Calibration:
     """Measure how often tests reject where nothing differs, on simulations or on reruns of one model.
 
     Parameters
@@ -400,6 +404,8 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     tolerance : float, default 0.2
         How far a rate may be from a level of 5 %, relative to it, and still count as 5 %.
     seed : int
+    resume : str or Path, optional
+        A folder that keeps every comparison, so that a calibration that was killed goes on.
 
     Returns
     -------
@@ -424,26 +430,25 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     levels = tuple(float(level) for level in levels)
     if not levels or not all(0 < level < 1 for level in levels):
         raise ValueError(f"levels must be numbers between 0 and 1; got {levels}.")
-    tolerance = check_number("tolerance", tolerance, 0)
-    seed = check_count("seed", seed, 0)
+    tolerance, seed = check_number("tolerance", tolerance, 0), as_seed(seed)
     options = dict(n_components=n_components, n_resamples=n_resamples, device=device)
-    kernel = dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)
-    if isinstance(subject, str):
-        subject = Simulation(subject)
+    kernel, about = dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize), {}
+    subject = Simulation(subject) if isinstance(subject, str) else subject
     if isinstance(subject, Simulation):
         n_pairs = check_count("n_pairs", 20 if n_pairs is None else n_pairs, 1)
-        n_reruns = check_count("n_reruns", n_reruns, 2)
+        about["n_reruns"] = n_reruns = check_count("n_reruns", n_reruns, 2)
         runs, graphs = (lambda: _simulated(subject, nulls, n_pairs, n_reruns, kernel, seed)), None
         kernel = kernel if subject.kind == "knn" else {}
     else:
         graphs = as_graphs(subject, device=device, **kernel)
         kernel = graphs.settings
         runs, subject = (lambda: _reruns(graphs, nulls, n_pairs, seed)), graphs.models
+    pieces = _pieces(resume, graphs or subject, {**about, **options, "device": str(device), **kernel})
     found, d = {name: [] for name in nulls}, set()
     for name, compared, graphs_of_pair, groups, moved, own_seed in runs():
-        R = _compared(graphs_of_pair, name, groups, own_seed, options)
-        found[name].append((R.pvalue, compared, R.n_differing, moved))
-        d.add(R.n_components)
+        made = _measured(pieces, graphs_of_pair, name, groups, own_seed, options)
+        found[name].append((made["pvalue"], compared, made["n_differing"], moved))
+        d.add(int(made["n_components"][0]))
     pvalue, compared, differing, moved = ({name: [row[at] for row in rows] for name, rows in found.items()}
                                           for at in range(4))
     settings = {**kernel, "n_components": d.pop() if len(d) == 1 else n_components, "n_resamples": n_resamples}
@@ -504,7 +509,7 @@ def _some(items: list, most: int | None, rng: np.random.Generator) -> list:
         return items
     return [items[at] for at in sorted(rng.choice(len(items), check_count("n_pairs", most, 1), replace=False))]
 
-
+# %% ../nbs/42_calibration.ipynb #eeec614b
 def _compared(graphs: Graphs, null: str, groups: tuple, seed: int, options: Mapping) -> Any:
     "One comparison."
     with warnings.catch_warnings():
@@ -514,6 +519,23 @@ def _compared(graphs: Graphs, null: str, groups: tuple, seed: int, options: Mapp
             return replicate_test(graphs, *map(list, groups), seed=seed, method=OF_GROUPS[null], **options)
         return datum_test(graphs, *groups, null="paired" if null == "tail" else null,
                           method="tail" if null == "tail" else None, seed=seed, **options)
+
+
+def _measured(pieces: Pieces, graphs: Graphs, null: str, groups: tuple, seed: int,
+              options: Mapping) -> dict[str, np.ndarray]:
+    "What is counted of a comparison: as it was kept, or made and kept."
+    def make() -> dict[str, np.ndarray]:
+        R = _compared(graphs, null, groups, seed, options)
+        return {"pvalue": R.pvalue, "n_differing": R.n_differing, "n_components": np.array([R.n_components])}
+    return pieces(f"{null}-{contents_digest([groups, seed], {})[:24]}", make)
+
+
+def _pieces(resume: str | os.PathLike | None, subject: Any, about: Mapping[str, Any]) -> Pieces:
+    "Where comparisons are kept."
+    if isinstance(subject, Simulation):
+        return Pieces(resume, "calibration", {**about, "simulation": repr(subject)}, {})
+    return Pieces(resume, "calibration", {**about, "ids": [repr(own) for own in subject.ids.tolist()]},
+                  lambda: graph_arrays(subject.graphs))
 
 # %% ../nbs/42_calibration.ipynb #d05bc419
 def false_discoveries(pvalues: np.ndarray, moved: np.ndarray, alpha: float = 0.05) -> dict[str, dict[str, float]]:

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 import torch
 
 from .common import progress
+from .kernel import full_float32
 
 # %% auto #0
 __all__ = ['HITS', 'SLACK', 'FLOATS', 'coin_flips', 'id_keys', 'key_order', 'put_back', 'padded', 'differing_edges',
@@ -105,6 +106,7 @@ def differing_edges(difference: sp.csr_array, rows: np.ndarray,
     return torch.where(weights < 0, -1.0, 1.0).to(weights), loadings[neighbors] * (weights.abs() / 2)[..., None]
 
 
+@full_float32()
 def flipped_statistics(signs: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
     "T of every draw: signs (g, B, r), vectors (g, r, d) -> (g, B)."
     if vectors.shape[1] < vectors.shape[2]:

@@ -18,10 +18,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from .bulk import BulkNull, bulk_null, diagnosis
-from .common import (as_seed, atomic_path, check_count, check_level, check_option, html_table, need, row_of,
-                              versions)
+from .common import as_seed, check_count, check_level, check_option, html_table, need, row_of, versions
 from .datum_test import DatumTest, datum_test
 from .embeddings import Embeddings, as_embeddings
+from .files import load_arrays, object_array, pack_column, save_arrays, unpack_column
 from .contrasts import moderated_ratio, n_relabellings, pooled_pvalues, relabellings
 from .features import feature_test, global_products, local_products
 from .frame import Frame
@@ -396,22 +396,23 @@ def save_comparison(C: Comparison, path: str | Path) -> Path:
     if path.suffix != ".npz":
         raise ValueError(f"path must end in .npz; got {path.name!r}.")
     texts = C.data is not None and all(isinstance(datum, str) for datum in C.data)
-    arrays = {"score": C.score, "stands": C.stands, "ids": C.ids, **test_arrays(C.test)}
+    arrays = {"score": C.score, "stands": C.stands, **test_arrays(C.test)}
     arrays |= {f"p_{name}": values for name, values in C.pvalues.items()}
     arrays |= {f"view_{name}": values for name, values in C.views.items()}
+    notes, columns = {}, {"ids": C.ids}
     if C.labels is not None:
-        arrays["labels"] = np.asarray([str(label) for label in C.labels])
+        columns["labels"] = np.asarray([str(label) for label in C.labels])
     if texts:
-        arrays["data"] = np.asarray(C.data, dtype=str)
+        columns["data"] = object_array(list(C.data))
+    for name, values in columns.items():
+        notes[name], parts = pack_column(values, name)
+        arrays |= {f"column_{name}{part}": own for part, own in parts.items()}
     about = {"kind": "embgeo_nb comparison", "schema": SCHEMA, "null": C.null, "models": C.models, "groups": C.groups,
-             "settings": C.settings, "versions": C.versions, "test": test_settings(C.test)}
-    if any(values.dtype.kind == "O" for values in arrays.values()):
-        raise ValueError("ids cannot be saved: they are neither all strings nor all numbers.")
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
+             "settings": C.settings, "versions": C.versions, "test": test_settings(C.test), "columns": notes}
+    save_arrays(path, arrays, json.loads(json.dumps(about)))
     return path
 
-
+# %% ../nbs/40_comparison.ipynb #5fc3498b
 def test_arrays(test: DatumTest) -> dict[str, np.ndarray]:
     "What a saved comparison keeps of the test underneath."
     arrays = {name: getattr(test, name) for name in ("statistic", "effect", "displacement", "n_differing")}
@@ -433,14 +434,15 @@ def load_comparison(path: str | Path) -> Comparison:
     "Read what `save_comparison` wrote; a ValueError that names the file if it is something else."
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            stored = {name: file[name] for name in file.files}
-        about = json.loads(str(stored.pop("about")))
-        if about["kind"] != "embgeo_nb comparison":
-            raise KeyError("kind")
+        stored, about = load_arrays(path)
+        if not isinstance(about, dict) or about.get("kind") != "embgeo_nb comparison":
+            raise ValueError("it holds something else")
+        for name, note in about["columns"].items():
+            parts = {part: stored.get(f"column_{name}{part}") for part in ("", ".ends")}
+            stored[name] = unpack_column(note, {part: own for part, own in parts.items() if own is not None})
         return _restored(stored, about)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(error.errno, "There is no such file", error.filename) from error
+    except FileNotFoundError:
+        raise
     except Exception as error:
         raise ValueError(f"{path.name} is not a comparison saved by embgeo_nb, or it is damaged ({error}).") from error
 

@@ -5,6 +5,7 @@
 # %% ../nbs/30_datum_test.ipynb #484213a2
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from .common import (as_seed, check_count, check_level, check_option, html_table
                               versions)
 from .fitted_nulls import independent_pvalues, resampled_statistics
 from .frame import Frame, displaced, frame, frame_of, relative_length
-from .kernel import edges_as_one, pair_similarity, told_apart
+from .kernel import edges_as_one, full_float32, pair_similarity, told_apart
 from .multiplicity import benjamini_hochberg, storey_qvalues
 from .omnibus import Attribution, Graphs, Omnibus, as_graphs, attribute, difference_graph
 from .rdpg import reordered
@@ -287,11 +288,12 @@ def moved_most_first(table: Any) -> Any:
     return table.iloc[np.lexsort((table["datum"], table["pvalue"], -table["effect"]))].reset_index(drop=True)
 
 # %% ../nbs/30_datum_test.ipynb #b40cc034
+@full_float32()
 def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int | str | None = None,
                n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
                n_resamples: int | None = None, seed: int | np.random.Generator = 0,
                device: str | torch.device | None = None, tol: float = 1e-4, method: str | None = None,
-               frame_models: Sequence[str] | None = None) -> DatumTest:
+               frame_models: Sequence[str] | None = None, resume: str | os.PathLike | None = None) -> DatumTest:
     """Test, datum by datum, whether two models represent the data differently.
 
     Parameters
@@ -321,6 +323,9 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
         large n).
     frame_models : sequence of str, optional
         Names of further models that join the pair's frame. The null is then conditional on these models, too.
+    resume : str or Path, optional
+        `bootstrap`, `single-copy`: a folder that keeps every draw, so that a run that was killed goes on to the same
+        result.
 
     Returns
     -------
@@ -344,7 +349,7 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     np.int64(0)
     """
     check_option("null", null, NULLS)
-    method = _method(null, method)
+    method = _method(null, method, resume)
     if isinstance(emb, Omnibus):
         n_components, emb = emb.n_components if n_components is None else n_components, emb.graphs
     given = as_graphs(emb, n_neighbors, metric, symmetrize, device, frame_of(a, b, frame_models))
@@ -361,18 +366,20 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
     elif null == "independent":
         pvalue, outside = independent_pvalues(statistic, coordinates, graphs.mean if method == "sparse" else None)
     else:
-        resampled, outside = _resampled(graphs[a], coordinates, null, n_resamples, seed, device)
+        resampled, outside = _resampled(graphs[a], coordinates, null, n_resamples, seed, device, resume)
         pvalue = (1 + (resampled >= statistic[:, None] * (1 - SLACK)).sum(1)) / (n_resamples + 1)
     effect, differing = relative_length(np.sqrt(statistic), coordinates), np.diff(difference.indptr).astype(np.int64)
     return _as_given(order, given, (statistic, pvalue, effect, D, differing), coordinates, resampled,
-                     models=(a, b), null=null, method=method,
-                     n_resamples=n_resamples if null != "independent" else None,
-                     seed=seed, outside=outside, frame_models=tuple(frame_models or ()))
+                     models=(a, b), null=null, method=method, seed=seed, outside=outside,
+                     n_resamples=n_resamples if null != "independent" else None, frame_models=tuple(frame_models or ()))
 
 # %% ../nbs/30_datum_test.ipynb #2dc5da7f
-def _method(null: str, method: str | None) -> str | None:
+def _method(null: str, method: str | None, resume: Any = None) -> str | None:
     "The way p-values are computed: the null's default, or a checked choice."
     known = METHODS.get(null, ())
+    if known and resume is not None:
+        raise ValueError(f"resume keeps the draws of null='bootstrap' and 'single-copy'; null={null!r} makes none that "
+                         f"take long. Leave it out.")
     if method is None:
         return known[0] if known else None
     if method not in known:
@@ -402,12 +409,12 @@ def _paired_pvalues(difference: sp.csr_array, coordinates: Frame, keys: np.ndarr
 
 # %% ../nbs/30_datum_test.ipynb #dae0d348
 def _resampled(graph: sp.csr_array, coordinates: Frame, null: str, n_resamples: int, seed: int,
-               device: str | torch.device | None) -> tuple[np.ndarray, float]:
+               device: str | torch.device | None, resume: str | os.PathLike | None = None) -> tuple[np.ndarray, float]:
     "As `resampled_statistics`, with a warning before the null that is not valid."
     if null == "single-copy":
         warnings.warn("null='single-copy' is the published code's test. It is not valid (it rejects far too often) "
-                      "and is here for comparison only.", stacklevel=3)
-    return resampled_statistics(graph, coordinates, null, n_resamples, seed, device)
+                      "and is here for comparison only.", stacklevel=4)
+    return resampled_statistics(graph, coordinates, null, n_resamples, seed, device, resume)
 
 
 def _by_key(given: Graphs) -> tuple[Graphs, np.ndarray, np.ndarray | None]:

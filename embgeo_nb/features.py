@@ -16,7 +16,7 @@ import torch
 from .common import as_seed, check_count, check_device, progress
 from .contrasts import graph_products, inner_products, moderated_ratio, n_relabellings, relabellings
 from .embeddings import as_embeddings
-from .kernel import largest_in_rows
+from .kernel import full_float32, largest_in_rows
 from .linear import UnitRows, column_means, joint_maps, row_blocks
 from .multiplicity import benjamini_hochberg
 from .frame import frame
@@ -51,6 +51,7 @@ def group_views(Y: np.ndarray, n_groups: int, width: int, rng: np.random.Generat
     return [UnitRows(group).held() for group in groups]
 
 # %% ../nbs/34_features.ipynb #339b6992
+@full_float32()
 def group_graph(
     view: UnitRows,
     n_neighbors: int,
@@ -61,7 +62,7 @@ def group_graph(
     n = len(view.Y)
     X = torch.as_tensor(view.block(slice(0, n)), device=device)
     # fresh memory costs nearly as much as a product
-    room, found = torch.empty(min(rows, n), n, device=X.device), []
+    room, found = torch.empty(min(rows, n), n, dtype=X.dtype, device=X.device), []
     for start in range(0, n, rows):
         block = X[start:start + rows]
         similarity = torch.mm(block, X.T, out=room[:len(block)])

@@ -323,6 +323,7 @@ def _write_parquet(path: Path, arrays: Mapping[str, np.ndarray], manifest: str) 
                for name, array in arrays.items() if not name.endswith(".ends")}
     table = arrow.table(columns).replace_schema_metadata({"embgeo_nb": manifest})
     parquet.write_table(table, path, use_dictionary=False, write_page_checksum=True, store_schema=True)
+    _seal(path)
 
 
 def _how(manifest: str, name: str) -> Mapping[str, Any]:
@@ -330,6 +331,44 @@ def _how(manifest: str, name: str) -> Mapping[str, Any]:
     about = json.loads(manifest)["about"]
     columns = about.get("columns") if isinstance(about, dict) else None
     return columns.get(name, {}) if isinstance(columns, dict) else {}
+
+# %% ../nbs/94_files.ipynb #1a8237b9
+_SEAL = b"embgeo_nb:sha256"                     # and the 32 bytes of the digest
+
+
+def _digest_around(path: Path, at: int, skipped: int) -> bytes:
+    "SHA-256 of a file without some bytes from `at`."
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(min(2 ** 22, at - file.tell())):
+            found.update(block)
+        file.seek(at + skipped)
+        while block := file.read(2 ** 22):
+            found.update(block)
+    return found.digest()
+
+
+def _seal(path: Path) -> None:
+    "Put a checksum of a parquet file before its footer."
+    with open(path, "r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        start = file.tell() - int.from_bytes(file.read(4), "little")
+        file.seek(start)
+        footer = file.read()
+        file.seek(start)
+        file.write(_SEAL + _digest_around(path, start, 0) + footer)
+
+
+def _check_seal(path: Path) -> None:
+    "An error if there is a seal and it is broken."
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        file.seek(max(0, size - 2 ** 24))       # footers are shorter
+        first, tail = file.tell(), file.read()
+    at = tail.rfind(_SEAL)
+    digest = tail[at + len(_SEAL):at + len(_SEAL) + 32]
+    if at >= 0 and _digest_around(path, first + at, len(_SEAL) + 32) != digest:
+        raise ValueError("its contents are not those that were written")
 
 # %% ../nbs/94_files.ipynb #9e8b9a0f
 def _to_arrow(array: np.ndarray, ends: np.ndarray | None, note: Mapping[str, Any]) -> Any:
@@ -360,6 +399,7 @@ def _is_utf8(array: np.ndarray) -> bool:
 # %% ../nbs/94_files.ipynb #41ee47b1
 def _read_parquet(path: Path) -> tuple[bytes, Callable]:
     arrow, parquet = need("pyarrow"), need("pyarrow.parquet")
+    _check_seal(path)
     file = parquet.ParquetFile(path, page_checksum_verification=True)
     manifest = (file.schema_arrow.metadata or {}).get(b"embgeo_nb", b"null")
 

@@ -5,6 +5,8 @@
 # %% ../nbs/96_fitted_nulls.ipynb #f17ded04
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -13,9 +15,11 @@ from .coins import in_batches
 from .common import progress
 from .frame import Frame, displaced, frame
 from .rdpg import sample_copies, sample_rdpg
+from .resume import Pieces, graph_arrays
 
 # %% auto #0
-__all__ = ['weighted_chi2_sf', 'independent_pvalues', 'resampled_statistics', 'latent_positions', 'redrawn_statistics']
+__all__ = ['weighted_chi2_sf', 'independent_pvalues', 'resampled_statistics', 'latent_positions', 'redrawn_statistics',
+           'drawn_pieces']
 
 # %% ../nbs/96_fitted_nulls.ipynb #2f0dea92
 def weighted_chi2_sf(
@@ -94,7 +98,8 @@ def _sparse_weights(coordinates: Frame, mean: sp.csr_array) -> np.ndarray:
 
 # %% ../nbs/96_fitted_nulls.ipynb #98dabd0d
 def resampled_statistics(graph: sp.csr_array, coordinates: Frame, null: str, n_resamples: int, seed: int,
-                         device: str | torch.device | None) -> tuple[np.ndarray, float]:
+                         device: str | torch.device | None,
+                         resume: str | os.PathLike | None = None) -> tuple[np.ndarray, float]:
     """Null distribution (n, B) of T under `bootstrap` or `single-copy`, and the share of fitted probabilities outside
     [0, 1]."""
     d = coordinates.n_components
@@ -104,9 +109,10 @@ def resampled_statistics(graph: sp.csr_array, coordinates: Frame, null: str, n_r
                   for p in (_fitted(source, slice(start, start + 512)) for start in range(0, n, 512)))
     null_distribution = np.empty((n, n_resamples), dtype=np.float32)
     seeds = np.random.SeedSequence(seed).spawn(n_resamples)
+    pieces = drawn_pieces(resume, fit, graph if null == "single-copy" else None, seed, device)
     for at in progress(range(n_resamples), f"{null} draws"):
-        null_distribution[:, at] = redrawn_statistics(fit, np.random.default_rng(seeds[at]),
-                                                      graph if null == "single-copy" else None, device)
+        null_distribution[:, at] = pieces(f"draw-{at}", lambda: redrawn_statistics(
+            fit, np.random.default_rng(seeds[at]), graph if null == "single-copy" else None, device).astype(np.float32))
     return null_distribution, outside / n ** 2
 
 
@@ -126,3 +132,11 @@ def redrawn_statistics(fit: tuple[np.ndarray, tuple[int, int]], rng: np.random.G
         copy = sample_rdpg(*fit, clip=True, seed=rng)
         mean, difference = (graph + copy) / 2, copy - graph
     return (displaced(difference, frame(mean, fit[0].shape[1], device=device)) ** 2).sum(1)
+
+# %% ../nbs/96_fitted_nulls.ipynb #3b5b6295
+def drawn_pieces(resume: str | os.PathLike | None, fit: tuple[np.ndarray, tuple[int, int]],
+                 graph: sp.csr_array | None, seed: int, device: str | torch.device | None = None) -> Pieces:
+    "Where draws from a fit are kept, each under its number."
+    inputs = lambda: {"positions": fit[0], **({} if graph is None else graph_arrays({"graph": graph}))}
+    about = dict(signature=fit[1], seed=seed, device=str(device or "cpu"))
+    return Pieces(resume, "bootstrap" if graph is None else "single-copy", about, inputs)

@@ -5,6 +5,7 @@
 # %% ../nbs/50_manifold.ipynb #b9492721
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +18,10 @@ import numpy as np
 
 from .common import as_numbers, as_rng, check_count, check_level, check_option, html_table, need, progress
 from .embeddings import Embeddings, as_embeddings
+from .files import contents_digest
 from .kernel import DataKernel, data_kernel
 from .omnibus import Omnibus, as_graphs, omnibus, place_model
+from .resume import Pieces, graph_arrays
 
 # %% auto #0
 __all__ = ['DISTANCES', 'KINDS', 'DistanceKind', 'ModelDistance', 'model_distance', 'random_halves', 'unrelated_distance',
@@ -93,13 +96,15 @@ def _of_positions(positions: np.ndarray, kind: str, relative: bool) -> np.ndarra
 # %% ../nbs/50_manifold.ipynb #8163fea4
 def _knn(kernels: Sequence[DataKernel]) -> np.ndarray:
     "1 - share of common neighbours, for every pair of models and every datum: (pairs, n)."
-    return np.stack([1 - np.asarray(A.directed.minimum(B.directed).sum(1)).ravel() / A.n_neighbors for A, B in combinations(kernels, 2)])
+    return np.stack([1 - np.asarray(A.directed.minimum(B.directed).sum(1)).ravel() / A.n_neighbors
+                     for A, B in combinations(kernels, 2)])
 
 
 def _edges(graphs: Sequence[Any]) -> np.ndarray:
     "Number of edges not in common (weights squared), for every pair of models and every datum: (pairs, n)."
     own = [np.asarray(graph.power(2).sum(1)).ravel() for graph in graphs]
-    return np.stack([own[s] + own[r] - 2 * np.asarray(graphs[s].multiply(graphs[r]).sum(1)).ravel() for s, r in combinations(range(len(own)), 2)])
+    return np.stack([own[s] + own[r] - 2 * np.asarray(graphs[s].multiply(graphs[r]).sum(1)).ravel()
+                     for s, r in combinations(range(len(own)), 2)])
 
 
 def _unit(Y: np.ndarray, norm: Callable[[np.ndarray], float]) -> np.ndarray:
@@ -120,7 +125,7 @@ def _symmetric(pairs: Iterable[float], m: int) -> np.ndarray:
     from scipy.spatial.distance import squareform
     return squareform(np.fromiter(pairs, float, m * (m - 1) // 2))
 
-
+# %% ../nbs/50_manifold.ipynb #37d250e0
 def _unit_rows(Y: np.ndarray) -> np.ndarray:
     "Centred rows of unit length, scaled so that their linear kernel has norm one."
     length = np.linalg.norm(Y := Y - Y.mean(0), axis=1, keepdims=True)
@@ -251,7 +256,8 @@ def _index(model: str, models: Sequence[str]) -> int:
 
 # %% ../nbs/50_manifold.ipynb #a3bde326
 def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, frame: str = "joint", n_resamples: int = 0,
-                   refit: bool = True, seed: int | np.random.Generator = 0) -> ModelDistance:
+                   refit: bool = True, seed: int | np.random.Generator = 0, resample_size: int | None = None,
+                   resume: str | os.PathLike | None = None) -> ModelDistance:
     """Distances between all models of a population.
 
     Parameters
@@ -275,6 +281,12 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
         as they are: quick, and too sure of itself (see the chapter).
     seed : int or numpy.random.Generator
         For the halves.
+    resample_size : int, optional
+        Fewer data per resample than half of them, for large data: the spread of such resamples is brought to that of
+        halves.
+    resume : str or Path, optional
+        A folder that keeps the distances on every half, or of every pair of frame='pairwise', so that a run that
+        was killed goes on.
 
     Returns
     -------
@@ -305,40 +317,60 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
     O = O if isinstance(O, (Omnibus, Embeddings)) or _of_kernels(O) else as_embeddings(O)
     count = check_count("n_resamples", n_resamples, 0)
     models, n = (O.models, O.n) if hasattr(O, "models") else (tuple(O), next(iter(O.values())).n)
-    subsets = [slice(None), *random_halves(n, count, seed)]
+    size = n // 2 if resample_size is None else check_count("resample_size", resample_size, 8, n - 1)
+    subsets = [slice(None), *random_halves(n, count, seed, size=size)]
+    about = dict(kind=kind, relative=bool(relative), frame=frame, refit=bool(refit), size=size)
+    pieces = _pieces(resume, O, about)
     if refit and count and kind not in _OF_EMBEDDINGS:
-        matrices = np.stack([_distances(O, kind, bool(relative), frame, subsets[:1])[0],
-                             *(_distances(_on_half(O, rows, kind), kind, bool(relative), frame, subsets[:1])[0] for rows in progress(subsets[1:], "halves"))])
+        on_half = lambda rows: _distances(_on_half(O, rows, kind), kind, bool(relative), frame, subsets[:1])[0]
+        matrices = np.stack([_distances(O, kind, bool(relative), frame, subsets[:1], pieces)[0],
+                             *(pieces(f"half-{_name_of(rows)}", lambda: on_half(rows))
+                               for rows in progress(subsets[1:], "halves"))])
     else:
-        matrices = _distances(O, kind, bool(relative), frame, subsets)
+        matrices = _distances(O, kind, bool(relative), frame, subsets, pieces)
+    if count and resample_size is not None:
+        # the variance of a mean of b of n is s^2 (1 / b - 1 / n), and s^2 / n is wanted
+        center = matrices[1:].mean(0)
+        matrices[1:] = np.maximum(center + np.sqrt(size / (n - size)) * (matrices[1:] - center), 0)
     claims = DISTANCES[kind, bool(relative)]
     if kind in _NORMS and frame == "pairwise":
         claims = replace(claims, metric=False, euclidean=False)
     settings = dict(n=n, n_components=O.n_components, **O.graphs.settings) if isinstance(O, Omnibus) else dict(n=n)
-    return ModelDistance(matrices[0], models, kind, bool(relative), settings, claims, frame if kind in _NORMS else None, matrices[1:] if count else None)
+    return ModelDistance(matrices[0], models, kind, bool(relative), settings, claims,
+                         frame if kind in _NORMS else None, matrices[1:] if count else None)
 
 
-def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[slice | np.ndarray]) -> np.ndarray:
+def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[slice | np.ndarray],
+               pieces: Callable = lambda name, make: make()) -> np.ndarray:
     "Distances on each of some subsets of the data, with graphs and frame as they are: (subsets, m, m)."
     if kind in _NORMS and frame == "joint":
         return np.stack([_of_positions(O.positions[:, rows], kind, relative) for rows in progress(subsets, "distances")])
     if kind in _NORMS:
         matrices = np.zeros((len(subsets), len(O.models), len(O.models)))
-        for s, r in progress(list(combinations(range(len(O.models)), 2)), "pairs"):
+        which = contents_digest([_name_of(rows) for rows in subsets], {})[:24]
+
+        def of_pair(s: int, r: int) -> np.ndarray:
             pair = omnibus(O.graphs.select((O.models[s], O.models[r])), n_components=O.n_components, tol=O.tol)
-            matrices[:, s, r] = matrices[:, r, s] = [_of_positions(pair.positions[:, rows], kind, relative)[0, 1] for rows in subsets]
+            return np.array([_of_positions(pair.positions[:, rows], kind, relative)[0, 1] for rows in subsets])
+
+        for s, r in progress(list(combinations(range(len(O.models)), 2)), "pairs"):
+            matrices[:, s, r] = matrices[:, r, s] = pieces(f"pair-{s}-{r}-{which}", lambda: of_pair(s, r))
         return matrices
     if kind == "edges":
         apart = _edges([graph.astype(np.float64) for graph in _graphs(O).values()])
-        return np.stack([_symmetric(np.sqrt(np.maximum(apart[:, rows].mean(1), 0)), len(_graphs(O))) for rows in subsets])
+        return np.stack([_symmetric(np.sqrt(np.maximum(apart[:, rows].mean(1), 0)), len(_graphs(O)))
+                         for rows in subsets])
     if kind == "knn":
         kernels = list(_kernels(O).values())
         if len({kernel.n_neighbors for kernel in kernels}) > 1:
-            raise ValueError("kind='knn' compares as many neighbours of one model as of the other, but these kernels differ in n_neighbors.")
+            raise ValueError("kind='knn' compares as many neighbours of one model as of the other, but these kernels "
+                             "differ in n_neighbors.")
         apart = _knn(kernels)
         return np.stack([_symmetric(apart[:, rows].mean(1), len(kernels)) for rows in subsets])
     arrays = [np.asarray(Y, dtype=float) for Y in _embeddings(O, f"kind={kind!r}").arrays.values()]
-    return np.stack([_of_arrays([Y[rows] for Y in arrays], kind) for rows in progress(subsets, "distances")])
+    of_half = lambda rows: _of_arrays([Y[rows] for Y in arrays], kind)
+    return np.stack([pieces(f"half-{_name_of(rows)}", lambda: of_half(rows))
+                     for rows in progress(subsets, "distances")])
 
 
 def _of_kernels(O: Any) -> bool:
@@ -367,12 +399,12 @@ def _kernels(O: Any) -> Mapping[str, DataKernel]:
 
 
 def random_halves(n: int, count: int, seed: int | np.random.Generator, what: str = "data",
-                  least: int = 8) -> list[np.ndarray]:
-    "Random halves of n data, sorted row numbers."
+                  least: int = 8, size: int | None = None) -> list[np.ndarray]:
+    "Random halves of n data (or `size` of them), sorted row numbers."
     if count and n < least:
         raise ValueError(f"n_resamples: half of {n} {what} is too little to compare models on.")
     rng = as_rng(seed)
-    return [np.sort(rng.permutation(n)[: n // 2]) for _ in range(count)]
+    return [np.sort(rng.permutation(n)[:size or n // 2]) for _ in range(count)]
 
 
 def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
@@ -383,9 +415,26 @@ def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
     kernels = {name: data_kernel(Y[rows], **settings) for name, Y in emb.arrays.items()}
     return kernels if kind in ("knn", "edges") else omnibus(kernels, n_components=min(O.n_components, len(rows)), tol=O.tol)
 
+# %% ../nbs/50_manifold.ipynb #5cc16f40
+def _name_of(rows: slice | np.ndarray) -> str:
+    return "all" if isinstance(rows, slice) else contents_digest("rows", {"rows": rows})[:24]
+
+
+def _pieces(resume: str | os.PathLike | None, O: Any, about: Mapping[str, Any]) -> Pieces:
+    "Where distances are kept: they depend on the embeddings, or kernels, or on graphs and positions."
+    def inputs() -> dict[str, np.ndarray]:
+        emb = O.graphs.emb if isinstance(O, Omnibus) else O if isinstance(O, Embeddings) else None
+        found = {f"embedding.{at}": Y for at, Y in enumerate([] if emb is None else emb.arrays.values())}
+        if isinstance(O, Omnibus):
+            graphs = {f"graph.{at}": graph for at, graph in enumerate(O.graphs.graphs.values())}
+            found |= {"positions": O.positions, **graph_arrays(graphs)}
+        return found if found else {f"neighbors.{at}": kernel.neighbors for at, kernel in enumerate(O.values())}
+    made = dict(n_components=O.n_components, tol=O.tol, **O.graphs.settings) if isinstance(O, Omnibus) else {}
+    return Pieces(resume, "distances", {**about, **made}, inputs)
+
 # %% ../nbs/50_manifold.ipynb #0b5dd0cd
 def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, n_permutations: int = 9,
-                       seed: int | np.random.Generator = 0) -> Any:
+                       seed: int | np.random.Generator = 0, resume: str | os.PathLike | None = None) -> Any:
     """How far apart unrelated models of these shapes would be: every distance, with the data of one model permuted.
 
     Parameters
@@ -396,6 +445,8 @@ def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, 
         Random orders of the data, the same ones for all pairs. Few do: the distances of unrelated models scatter little.
     seed : int or numpy.random.Generator
         For the orders.
+    resume : str or Path, optional
+        A folder that keeps the distances of every pair, so that a run that was killed goes on.
 
     Returns
     -------
@@ -409,19 +460,21 @@ def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, 
     Groeger, Wen & Brbic (2026), arXiv:2602.14486, for calibrating similarities by permutation.
     """
     count, rng = check_count("n_permutations", n_permutations, 2), as_rng(seed)
-    D = model_distance(O, kind, relative, "pairwise" if kind in _NORMS else "joint")
+    D = model_distance(O, kind, relative, "pairwise" if kind in _NORMS else "joint", resume=resume)
     apart = _of_pair(O, kind, bool(relative))
     orders = [rng.permutation(D.settings["n"]) for _ in range(count)]
-    rows = []
+    rows, made = [], O if isinstance(O, (Omnibus, Embeddings)) or _of_kernels(O) else as_embeddings(O)
+    pieces = _pieces(resume, made, dict(kind=kind, relative=bool(relative), orders=_name_of(np.stack(orders))))
     for a, b in progress(list(combinations(D.models, 2)), "pairs"):
-        drawn = np.array([apart(a, b, order) for order in orders])
+        drawn = pieces(f"unrelated-{D.models.index(a)}-{D.models.index(b)}",
+                       lambda: np.array([apart(a, b, order) for order in orders]))
         mean = float(drawn.mean())
         rows.append((a, b, D[a, b], mean, float(drawn.std(ddof=1)), 1 - D[a, b] / mean if mean else np.nan,
                      (1 + (drawn <= D[a, b]).sum()) / (count + 1)))
     columns = ["a", "b", "distance", "unrelated", "sd", "calibrated", "pvalue"]
     return need("pandas", "plot").DataFrame(rows, columns=columns)
 
-
+# %% ../nbs/50_manifold.ipynb #b32bcd04
 def _of_pair(O: Any, kind: str, relative: bool) -> Callable[[str, str, np.ndarray], float]:
     "A function of two models and an order: their distance with the data of the second in that order."
     if kind in _NORMS:
@@ -1074,7 +1127,7 @@ def _mantel(distances: np.ndarray, differences: np.ndarray, method: str, permuta
     return np.concatenate([np.einsum("ij,bij->b", fixed, moving[batch[:, :, None], batch[:, None]]) / 2 for batch in batches])
 
 # %% ../nbs/50_manifold.ipynb #20e6df43
-def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components: int = 2, seed: int = 0, **options: Any) -> Any:
+def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components: int = 2, seed: int | np.random.Generator = 0, **options: Any) -> Any:
     """How several distances between the same models go with one metric.
 
     Parameters

@@ -14,12 +14,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import check_count, check_level, check_option, html_table, need, progress
+from .common import as_seed, check_count, check_level, check_option, html_table, need, progress
 from .multiplicity import benjamini_hochberg
 from .coins import HITS, SLACK, coin_flips, padded, put_back, signs_at_a_time
 from .datum_test import DatumTest, datum_test, moved_most_first
 from .embeddings import as_embeddings
-from .kernel import DataKernel, data_kernel
+from .kernel import DataKernel, data_kernel, full_float32
 from .frame import frame, frame_of
 from .omnibus import Graphs, as_graphs, selected
 from .rdpg import n_components_for
@@ -191,10 +191,11 @@ class MultiscaleTest:
             + html_table(("scale", "rejected at 5 %"), rows))
 
 
+@full_float32()
 def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64), method: str = "joint",
                     n_components: int | str | None = None, metric: str = "cosine", symmetrize: str = "union",
-                    n_resamples: int | None = None, seed: int = 0, device: str | torch.device | None = None,
-                    frame_models: Sequence[str] | None = None) -> MultiscaleTest:
+                    n_resamples: int | None = None, seed: int | np.random.Generator = 0,
+                    device: str | torch.device | None = None, frame_models: Sequence[str] | None = None) -> MultiscaleTest:
     """Test, datum by datum, whether two models differ at any of several neighbourhood sizes.
 
     Parameters
@@ -237,8 +238,8 @@ def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 
     np.int64(0)
     """
     check_option("method", method, ("joint", "cauchy"))
-    n_resamples, seed = check_count("n_resamples", 9999 if n_resamples is None else n_resamples,
-                                    19), check_count("seed", seed, 0)
+    n_resamples = check_count("n_resamples", 9999 if n_resamples is None else n_resamples, 19)
+    seed = as_seed(seed)
     scales = _scales(emb, frame_of(a, b, frame_models), n_neighbors, metric, symmetrize, device)
     options = dict(n_components=n_components, n_resamples=n_resamples if method == "cauchy" else 19, seed=seed,
                    device=device, frame_models=frame_models)
@@ -324,7 +325,7 @@ class Recommendation:
 
 def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64, 128),
               n_components: Sequence[int] = (16, 32, 64, 128, 200), metric: str = "cosine", symmetrize: str = "union",
-              moved: float = 0.05, n_repeats: int = 3, seed: int = 0,
+              moved: float = 0.05, n_repeats: int = 3, seed: int | np.random.Generator = 0,
               device: str | torch.device | None = None) -> Recommendation:
     """Try k and d on two models, by exchanges planted in one of them.
 
@@ -368,10 +369,9 @@ def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64
         raise ValueError(f"n_neighbors and n_components: nothing to try is below n/4 and n/2 (n = {emb.n}).")
     if not 0 < moved <= 0.5:
         raise ValueError(f"moved must be between 0 and 0.5; got {moved}.")
-    n_repeats, seed = check_count("n_repeats", n_repeats, 1), check_count("seed", seed, 0)
-    default = min(ks,
-                  key=lambda k: abs(k - 32)), min(ds,
-                                                  key=lambda d: abs(d - n_components_for(sp.csr_array((emb.n, emb.n)))))
+    n_repeats, seed = check_count("n_repeats", n_repeats, 1), as_seed(seed)
+    usual_d = n_components_for(sp.csr_array((emb.n, emb.n)))
+    default = min(ks, key=lambda k: abs(k - 32)), min(ds, key=lambda d: abs(d - usual_d))
     reach = max(2, emb.n // 16)
     kernels = [data_kernel(emb[name], max(ks[-1], 2 * reach), metric, symmetrize, device) for name in (a, b)]
     while reach > 2 and _auc_grid(*_exchanged(*kernels, moved, reach, seed), (default[0],),

@@ -416,7 +416,7 @@ def _chart(
         emb=emb,
     )
 
-# %% ../nbs/58_over_time.ipynb #8cbcb995
+# %% ../nbs/58_over_time.ipynb #5d624ecd
 def plot_chart(chart: ModelChart, axes: Any = None) -> Any:
     """Both statistics of a chart, step by step, with their limits; steps that alarm are marked and named.
 
@@ -429,48 +429,49 @@ def plot_chart(chart: ModelChart, axes: Any = None) -> Any:
     -------
     array of two Axes
     """
-    from embgeo_nb.plot import GREY, PALETTE, style
-
+    from embgeo_nb.plot import style
     plt = need("matplotlib.pyplot", "plot")
+    titles = {"bulk": "most data (median log movement)", "part": "the most moved twentieth (units of the bulk)"}
     with style():
         if axes is None:
             axes = plt.subplots(2, 1, figsize=(7.2, 4.4), sharex=True)[1]
-        at, titles = (
-            np.arange(1, chart.n_steps + 1),
-            {"bulk": "most data (median log movement)", "part": "the most moved twentieth (units of the bulk)"},
-        )
         for ax, name in zip(axes, NUMBERS):
-            values, limits = (
-                chart.statistics[name],
-                np.where(np.isfinite(chart.limits[name]), chart.limits[name], np.nan),
-            )
-            ax.plot(at, values, color=GREY, marker="o", markersize=4, linewidth=1)
-            ax.step(
-                at,
-                limits,
-                where="mid",
-                color=PALETTE[1],
-                linestyle="--",
-                linewidth=1.2,
-                label=f"limit, {chart.alpha:g} false alarms per step",
-            )
-            beyond = np.flatnonzero(2 * np.nan_to_num(chart.pvalues[name], nan=1.0) <= chart.alpha)
-            ax.plot(at[beyond], values[beyond], linestyle="none", marker="D", markersize=8, color=PALETTE[0], zorder=3)
-            for s in beyond:
-                ax.annotate(
-                    f"into {chart.models[s + 1]}",
-                    (at[s], values[s]),
-                    (-8, 0),
-                    textcoords="offset points",
-                    ha="right",
-                    va="center",
-                )
+            _plot_statistic(chart, name, ax)
             ax.set_title(titles[name])
-            ax.margins(y=0.15)
         axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
         axes[-1].set_xlabel("step")
         axes[-1].xaxis.get_major_locator().set_params(integer=True)
     return axes
+
+
+def _plot_statistic(chart: ModelChart, name: str, ax: Any) -> None:
+    "One statistic, step by step, its limit, and the steps that pass it."
+    from embgeo_nb.plot import GREY, PALETTE
+
+    at, values, limits = np.arange(1, chart.n_steps + 1), chart.statistics[name], chart.limits[name]
+    ax.plot(at, values, color=GREY, marker="o", markersize=4, linewidth=1)
+    ax.step(
+        at,
+        np.where(np.isfinite(limits), limits, np.nan),
+        where="mid",
+        color=PALETTE[1],
+        linestyle="--",
+        linewidth=1.2,
+        label=f"limit, {chart.alpha:g} false alarms per step",
+    )
+    beyond = np.flatnonzero(2 * np.nan_to_num(chart.pvalues[name], nan=1.0) <= chart.alpha)
+    ax.plot(at[beyond], values[beyond], linestyle="none", marker="D", markersize=8, color=PALETTE[0], zorder=3)
+    for s in beyond:
+        left = s > 4  # the name beside its point, inside the figure
+        ax.annotate(
+            f"into {chart.models[s + 1]}",
+            (at[s], values[s]),
+            (-8 if left else 8, 0),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="center",
+        )
+    ax.margins(y=0.15)
 
 # %% ../nbs/58_over_time.ipynb #5ace1077
 def answer_chart(
@@ -515,7 +516,7 @@ def answer_chart(
     steps = [answer_movement(tables[a], tables[b]) for a, b in zip(names, names[1:])]
     return _chart(names, steps, alpha, reference, limit, n_first, ids, None, None)
 
-# %% ../nbs/58_over_time.ipynb #6a2a424a
+# %% ../nbs/58_over_time.ipynb #5c379300
 @dataclass(frozen=True, eq=False, repr=False)
 class ChangePoint:
     """The place at which a series of versions parts into before and after: what `change_point` returns.
@@ -559,7 +560,7 @@ class ChangePoint:
             f"p = {self.pvalue:.2g} over orders, {self.n_resamples:,} shuffles)"
         )
 
-# %% ../nbs/58_over_time.ipynb #e9141662
+# %% ../nbs/58_over_time.ipynb #9a93e10b
 def split_profile(
     squared: np.ndarray,  # (..., T, T): squared distances, in one or several orders
     n_side: int = 2,  # versions on either side, at least

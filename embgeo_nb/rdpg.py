@@ -540,7 +540,23 @@ def in_order(rows: torch.Tensor, order: np.ndarray) -> torch.Tensor:
 def profile_likelihood(
     values: np.ndarray,   # (K,), any order and sign
 ) -> np.ndarray:          # (K - 1,): log-likelihood of "the first c form a group of their own", c = 1..K-1
-    "Profile log-likelihood of every elbow in a scree plot (Zhu & Ghodsi 2006, equations 3 and 4)."
+    """Profile log-likelihood of every elbow in a scree plot (Zhu & Ghodsi 2006, equations 3 and 4).
+
+    Parameters
+    ----------
+    values : array of shape (K,)
+        Eigenvalues or singular values, in any order and of any sign.
+
+    Returns
+    -------
+    ndarray of shape (K - 1,), float64
+        Log-likelihood of "the first c form a group of their own", for c = 1..K-1.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than three.
+    """
     values = np.sort(np.abs(values))[::-1]
     if len(values) < 3:
         raise ValueError(f"values: an elbow needs at least 3 of them; got {len(values)}.")

@@ -5,6 +5,7 @@
 # %% ../nbs/38_replicates.ipynb #314bad8a
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +17,15 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import as_seed, check_count, check_level, check_option, html_table, need, versions
+from .common import as_seed, check_count, check_level, check_option, html_table, need, progress, versions
 from .contrasts import between_groups, graph_products, moderated_ratio, n_relabellings, pooled_pvalues, relabellings
 from .datum_test import DatumTest
-from .embeddings import Embeddings
+from .embeddings import Embeddings, as_embeddings
 from .multiplicity import benjamini_hochberg
 from .frame import Frame, frame
+from .kernel import DataKernel, data_kernel
 from .omnibus import Graphs, Omnibus, as_graphs
+from .resume import kept_graph
 
 REPLICATE_METHODS = ("pooled", "single", "rotation")
 
@@ -50,7 +53,7 @@ def _rotation_pvalues(G: np.ndarray, contrast: np.ndarray, n_resamples: int, see
 def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_components: int | str | None = None, n_neighbors: int = 32,
                    metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None, seed: int | np.random.Generator = 0,
                    device: str | torch.device | None = None, method: str | None = None, tol: float = 1e-4,
-                   frame_models: Sequence[str] = ()) -> DatumTest:
+                   frame_models: Sequence[str] = (), resume: str | os.PathLike | None = None) -> DatumTest:
     """Test, datum by datum, whether two groups of reruns differ by more than reruns of one model do.
 
     Parameters
@@ -71,6 +74,9 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
         By default 'single' where there are 1,000 relabellings or more (7 + 7 runs), else 'pooled'.
     frame_models : sequence of str
         Further models of `emb` that take part in the frame. The p-values are then conditional on them.
+    resume : str or Path, optional
+        A folder that keeps the graph of every run, which is what takes long, so that a test that was killed goes
+        on from there.
 
     Returns
     -------
@@ -99,7 +105,8 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
     n_resamples = check_count("n_resamples", (9999 if method == "rotation" else 1000) if n_resamples is None else n_resamples, 19)
     seed = as_seed(seed)
     runs = (*group_a, *group_b)
-    graphs = as_graphs(_only(emb, (*runs, *_joining(frame_models, runs))), n_neighbors, metric, symmetrize, device)
+    needed = _only(emb, (*runs, *_joining(frame_models, runs)))
+    graphs = _graphs(needed, n_neighbors, metric, symmetrize, device, resume)
     coordinates = frame(graphs.mean, n_components, tol, device=device)
     G = graph_products([graphs[name] for name in runs], coordinates.loadings)
     if method == "pooled" and every < 20 and G.any():
@@ -148,6 +155,20 @@ def _only(emb: Any, models: tuple[str, ...]) -> Any:
     if missing := [name for name in models if name not in emb]:
         raise ValueError(f"There is no model {missing[0]!r}; the models are {', '.join(map(str, emb))}.")
     return {name: emb[name] for name in models}
+
+
+def _graphs(emb: Any, n_neighbors: int, metric: str, symmetrize: str, device: str | torch.device | None,
+            resume: str | os.PathLike | None) -> Graphs:
+    "As `as_graphs`; with a folder, from the graphs that are kept there."
+    if resume is None:
+        return as_graphs(emb, n_neighbors, metric, symmetrize, device)
+    if isinstance(emb, Graphs) or isinstance(emb, Mapping) and any(
+            isinstance(value, DataKernel) or sp.issparse(value) for value in emb.values()):
+        raise ValueError("resume keeps the graphs that are made of embeddings; emb holds graphs already. Leave it out.")
+    emb, settings = as_embeddings(emb), dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)
+    graphs = {name: kept_graph(resume, emb[name], settings, data_kernel, device=device)
+              for name in progress(emb.models, "data kernels")}
+    return Graphs(graphs, emb.ids, emb, None, settings)
 
 
 def _joining(frame_models: Sequence[str], runs: tuple[str, ...]) -> tuple[str, ...]:

@@ -315,12 +315,12 @@ def labels_of(found: Mapping[str, Mapping[str, Any]]) -> str:
 # %% ../nbs/64_report.ipynb #566ff563
 def changed_neighbors(
     C: Comparison,
-    i: int,  # row number
+    i_or_id: Any,                    # row number or id, as for `C.explain`
 ) -> tuple[np.ndarray, np.ndarray]:  # rows only before has, rows only after has
     "Neighbours that a datum lost and gained, by their share of the displacement. Of groups of runs: has more often."
-    at = int(C.place[i])
+    at = int(C.place[C.row(i_or_id)])
     first, second = (sp.csr_array(C.test.graphs[name])[[at]].toarray()[0] for name in C.test.models)
-    why = C.explain(i)
+    why = C.explain(i_or_id)
     share = np.zeros(C.n)
     share[why.neighbors] = why.share
     rows = (C.rows[first > second], C.rows[second > first])
@@ -329,7 +329,7 @@ def changed_neighbors(
 
 def neighbor_lists(C: Comparison, i: int, most: int = 8) -> str:
     "What `changed_neighbors` found, folded away."
-    sides, parts = changed_neighbors(C, i), []
+    sides, parts = changed_neighbors(C, C.ids[i]), []
     how = "only in" if all(len(group) == 1 for group in C.groups) else "more often in"
     texts = texts_of(C)
     for name, rows in zip(C.models, sides):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,22 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import as_path, atomic_path, check_count, check_device, check_number, check_option, html_table, is_abandoned, need
+from .common import (as_path, as_seed, atomic_path, check_count, check_device, check_number, check_option, html_table,
+                              is_abandoned, need)
 from .coins import coin_flips
 from .datum_test import datum_test
 from .comparison import Comparison, compare
 from .embeddings import Embeddings, as_embeddings
 from .features import n_rotations_for
-from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, read_manifest, reading,
-                             save_arrays, unpack_column, write_array,
-                             write_manifest)
-from .fitted_nulls import latent_positions, redrawn_statistics
+from .files import (contents_digest, fresh_token, load_arrays, map_array, own_file, pack_column, read_manifest,
+                             reading, save_arrays, unpack_column, write_array, write_manifest)
+from .fitted_nulls import drawn_pieces, latent_positions, redrawn_statistics
 from .frame import frame
 from .kernel import (METRICS, SYMMETRIZE, DataKernel, Nearest, SearchRows, as_kernel, check_directions, coarse_pays, data_kernel, largest_in_rows, rows_on_cpu,
                               nearest_between)
 from .omnibus import Graphs, Omnibus, as_graphs, omnibus
 from .rdpg import to_torch
+from .resume import Pieces, graph_arrays, kept_graph
 
 # %% auto #0
 __all__ = ['STAGES', 'machine_rates', 'CostEstimate', 'free_memory', 'estimate_cost', 'save_graphs', 'open_graphs', 'DaskEngine']
@@ -178,12 +179,7 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
     embeddings = 4.0 * n * sum(widths)
     costs: dict[str, tuple[float, float, float, float]] = {}                  # operations, seconds, bytes, floor
     if "kernel" in stages:
-        work, count = [2.0 * n * n * width for width in widths], (k + max(32, k // 2)) if coarse else k + 8 + k // 8
-        floor = sum(work) / rates["coarse" if coarse else "dense"]
-        seconds = floor + m * n * n / rates["select"] + n * count * sum(widths) / rates["pairs"] / 2 + 2e-7 * m * n * k
-        width = min(n, max(1024, 2 ** 25 // max(widths)))                        # data in a piece, and rows in a batch
-        block = max(16, min(1024 if width == n else 4096, 2 ** 26 // width))
-        costs["kernel"] = sum(work), seconds, embeddings + kept + width * max(widths) * 14.0 + 12.0 * width * block, floor
+        costs["kernel"] = _kernel_cost(n, m, widths, k, coarse, rates, embeddings + kept)
     if "omnibus" in stages:
         passes = both + 2 * edges * (differing if m == 2 else m)
         costs["omnibus"] = _eigen_cost(passes, 2 * n, d, vectors, rates, 1e-7 * both + 5e-8 * m * edges, embeddings + kept + 16.0 * both + 16.0 * m * n * d)
@@ -204,6 +200,18 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
     if refuse and not found.fits:
         raise MemoryError(f"This needs about {found.peak_bytes / 1e9:.1f} GB and {found.available / 1e9:.1f} GB may be used. " + " ".join(found.advice))
     return found
+
+# %% ../nbs/66_scale.ipynb #c6f4c819
+def _kernel_cost(n: int, m: int, widths: Sequence[int], k: int, coarse: bool, rates: dict[str, float],
+                 held: float) -> tuple[float, float, float, float]:
+    "Operations, seconds, bytes and floor of the kernels of m models of these widths."
+    work, count = [2.0 * n * n * width for width in widths], (k + max(32, k // 2)) if coarse else k + 8 + k // 8
+    floor = sum(work) / rates["coarse" if coarse else "dense"]
+    seconds = floor + m * n * n / rates["select"] + n * count * sum(widths) / rates["pairs"] / 2 + 2e-7 * m * n * k
+    # data in a piece, and rows in a batch
+    width = min(n, max(1024, 2 ** 25 // max(widths)))
+    block = max(16, min(1024 if width == n else 4096, 2 ** 26 // width))
+    return sum(work), seconds, held + width * max(widths) * 14.0 + 12.0 * width * block, floor
 
 # %% ../nbs/66_scale.ipynb #d1cfa79d
 def _features_cost(n: int, p: int, k: int, d: int, rates: dict[str, float], held: float) -> tuple[float, float, float, float]:
@@ -252,8 +260,8 @@ _PARTS, _MANIFEST, _FORMAT = ("indptr", "indices", "data"), "graphs.json", "grap
 
 # %% ../nbs/66_scale.ipynb #51abec3a
 def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metric: str = "cosine",
-                symmetrize: str = "union",
-                device: str | torch.device | None = None, engine: Any = None) -> Graphs:
+                symmetrize: str = "union", device: str | torch.device | None = None, engine: Any = None,
+                resume: str | os.PathLike | None = None) -> Graphs:
     """Write the graphs of an analysis to a folder, one model at a time, and open them from there.
 
     Parameters
@@ -266,6 +274,8 @@ def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metr
         As in `data_kernel`.
     engine : DaskEngine, optional
         To make the kernels with.
+    resume : str or Path, optional
+        Another folder, which keeps every graph as soon as it is made, so that a run that was killed goes on from there.
 
     Returns
     -------
@@ -285,11 +295,11 @@ def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metr
     note, ids = pack_column(source.ids, "ids")                                # refused before the work
     folder.mkdir(parents=True, exist_ok=True)
     old, token = _known_files(folder), fresh_token()
+    how = dict(kernel=engine.kernel) if engine else dict(kernel=data_kernel, device=device)
     try:
         entries = []
         for at, name in enumerate(source.models):
-            kernel = engine.kernel if engine else partial(data_kernel, device=device)
-            graph = _canonical(source[name] if given else kernel(source[name], **settings).graph)
+            graph = _canonical(source[name] if given else kept_graph(resume, source[name], settings, **how))
             parts = {part: write_array(folder, f"{token}.{at}.{part}", getattr(graph, part)) for part in _PARTS}
             entries.append({"name": name, **parts})
         columns = {part: write_array(folder, f"{token}.ids{part}", array) for part, array in ids.items()}
@@ -438,6 +448,20 @@ class DaskEngine:
         futures = self.client.map(function, *arguments, pure=False, retries=self.retries, **options)
         return self.client.gather(futures)
 
+    def _kept(self, function: Callable, arguments: Sequence, places: Sequence[tuple[Pieces, str]],
+              **options: Any) -> list[np.ndarray]:
+        """The same with arrays as results, of which each is kept in its place as soon as it comes; those that are there
+        are not made."""
+        found = [pieces.get(name) for pieces, name in places]
+        missing = [at for at, piece in enumerate(found) if piece is None]
+        asked = [arguments[at] for at in missing]
+        futures = self.client.map(function, asked, pure=False, retries=self.retries, **options)
+        at_of = dict(zip(futures, missing))
+        for future, made in need("distributed", "dask").as_completed(futures, with_results=True):
+            pieces, name = places[at_of[future]]
+            found[at_of[future]] = pieces.put(name, made)
+        return found
+
     @contextmanager
     def _work(self) -> Iterator[Path]:
         "A folder for one piece of work."
@@ -479,13 +503,16 @@ class DaskEngine:
             return omnibus(graphs, n_components, seed=seed, tol=tol, spread=spread)
 
     def bootstrap(self, graphs: Any, a: str, b: str, n_components: int | str | None = None, n_resamples: int = 199,
-                  seed: int = 0) -> np.ndarray:
-        "The null distribution (n, n_resamples) that `datum_test(..., null='bootstrap')` has: replicates are tasks."
+                  seed: int | np.random.Generator = 0, resume: str | os.PathLike | None = None) -> np.ndarray:
+        """The null distribution (n, n_resamples) that `datum_test(..., null='bootstrap')` has: replicates are tasks,
+        and pieces to `resume`."""
         positions, signature = latent_positions(frame(as_graphs(graphs).select((a, b)).mean, n_components))
+        seed, draws = as_seed(seed), list(range(check_count("n_resamples", n_resamples, 1)))
+        pieces = drawn_pieces(resume, (positions, signature), None, seed)
         with self._work() as folder:
             save_arrays(folder / "fit.npz", {"positions": positions, "signature": np.asarray(signature)})
-            return np.stack(self._map(_bootstrap_draw, list(range(n_resamples)), path=str(folder / "fit.npz"),
-                                      seed=check_count("seed", seed, 0)), axis=1)
+            places = [(pieces, f"draw-{at}") for at in draws]
+            return np.stack(self._kept(_bootstrap_draw, draws, places, path=str(folder / "fit.npz"), seed=seed), axis=1)
 
     def compare(self, emb: Any, pairs: Sequence[tuple[str, str]], **options: Any) -> dict[tuple[str, str], Comparison]:
         "As `compare`, for every pair of models: pairs are tasks."
@@ -495,18 +522,20 @@ class DaskEngine:
             emb.save(folder / "embeddings.npz")
             return dict(zip(pairs, self._map(_compare_pair, pairs, path=str(folder / "embeddings.npz"), options=options)))
 
-    def pairs(self, graphs: Any, pairs: Sequence[tuple[str, str]],
+    def pairs(self, graphs: Any, pairs: Sequence[tuple[str, str]], resume: str | os.PathLike | None = None,
               **options: Any) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
-        "Statistic and p-value, each (n,), of `datum_test` for every pair of models: pairs are tasks."
+        """Statistic and p-value, each (n,), of `datum_test` for every pair of models: pairs are tasks, and pieces to
+        `resume`."""
         graphs, pairs = as_graphs(graphs), [(a, b) for a, b in pairs]
         # an error for names that are not there
         graphs.select(list(dict.fromkeys(name for pair in pairs for name in pair)))
         note, ids = pack_column(graphs.ids, "ids")
         with self._work() as folder:
             save_arrays(folder / "ids.npz", ids, note)
-            found = self._map(_test_pair, pairs, files=self._stored(graphs, folder), ids=str(folder / "ids.npz"),
-                              settings=graphs.settings, options=options)
-        return dict(zip(pairs, found))
+            places = [(_pair_pieces(resume, graphs, pair, options), "statistic-pvalue") for pair in pairs]
+            found = self._kept(_test_pair, pairs, places, files=self._stored(graphs, folder),
+                               ids=str(folder / "ids.npz"), settings=graphs.settings, options=options)
+        return {pair: tuple(own) for pair, own in zip(pairs, found)}
 
     def _stored(self, graphs: Graphs, folder: Path) -> dict[str, tuple[str, ...]]:
         "For each model the files of its graph: where they are, if the workers see them, or written to `folder`."
@@ -564,14 +593,26 @@ def _bootstrap_draw(at: int, path: str, seed: int) -> np.ndarray:
     return redrawn_statistics(fit, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))).astype(np.float32)
 
 
+def _pair_pieces(resume: str | os.PathLike | None, graphs: Graphs, pair: tuple[str, str],
+                 options: Mapping[str, Any]) -> Pieces:
+    """Where the result of a pair is kept: it depends on the graphs of both and of those that join their frame, the ids,
+    and the options."""
+    note, ids = pack_column(graphs.ids, "ids")
+    names = (*pair, *(options.get("frame_models") or ()))
+    about = {"models": names, "ids": note, "options": {name: repr(value) for name, value in options.items()}}
+    return Pieces(resume, "pair", about,
+                  lambda: {**graph_arrays({str(at): graphs[name] for at, name in enumerate(names)}),
+                           **{f"ids{part}": own for part, own in ids.items()}})
+
+
 def _test_pair(pair: tuple[str, str], files: Mapping[str, Sequence[str]], ids: str, settings: dict[str, Any],
-               options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    "One pair of models."
+               options: dict[str, Any]) -> np.ndarray:
+    "One pair of models: statistic and p-value, (2, n)."
     arrays, note = load_arrays(ids)
     graphs = Graphs({name: _open_files(own) for name, own in files.items()}, unpack_column(note, arrays),
                     settings=settings)
     result = datum_test(graphs, *pair, **options)
-    return result.statistic, result.pvalue
+    return np.stack([result.statistic, result.pvalue])
 
 
 def _compare_pair(pair: tuple[str, str], path: str, options: dict[str, Any]) -> Comparison:

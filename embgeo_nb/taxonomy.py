@@ -212,7 +212,7 @@ def rooted(T: BranchTree, outgroup: str | None = None) -> Drawn:
                 tree.children[node].append(other)
                 tree.across[other], tree.link[other] = tree.across[node] + T.lengths[link], link
                 stack.append(other)
-    _spread_leaves(tree, len(T.models))
+    _spread_leaves(tree)
     return tree
 
 
@@ -231,8 +231,8 @@ def _root(T: BranchTree, beside: Mapping[int, list[tuple[int, int]]], outgroup: 
             return link, float(left if T.links[link, 0] == node else T.lengths[link] - left)
         left, node, came_by = left - T.lengths[link], other, link
 
-# %% ../nbs/54_taxonomy.ipynb #e8d1cdc7
-def _spread_leaves(tree: Drawn, m: int) -> None:
+# %% ../nbs/54_taxonomy.ipynb #bf36c4e2
+def _spread_leaves(tree: Drawn) -> None:
     "Heights of all nodes: leaves at 0, 1, 2, ..., inner nodes in the middle of their children; small branches first."
     order, stack = [], [-1]
     while stack:
@@ -242,14 +242,15 @@ def _spread_leaves(tree: Drawn, m: int) -> None:
     for node in reversed(order):
         size[node] = sum(size[child] for child in tree.children[node]) or 1
         tree.children[node].sort(key=lambda child: (size[child], tree.across[child]))
-    leaves = iter(range(m))
-
-    def place(node: int) -> float:
-        heights = [place(child) for child in tree.children[node]]
-        tree.up[node] = (heights[0] + heights[-1]) / 2 if heights else float(next(leaves))
-        return tree.up[node]
-
-    place(-1)
+    order, stack, leaf = [], [-1], 0
+    while stack:
+        order.append(node := stack.pop())
+        stack += tree.children[node][::-1]
+        if not tree.children[node]:
+            tree.up[node], leaf = float(leaf), leaf + 1
+    for node in reversed(order):
+        if below := tree.children[node]:
+            tree.up[node] = (tree.up[below[0]] + tree.up[below[-1]]) / 2
 
 
 def newick(T: BranchTree, outgroup: str | None = None) -> str:
@@ -257,14 +258,16 @@ def newick(T: BranchTree, outgroup: str | None = None) -> str:
     tree, m = rooted(T, outgroup), len(T.models)
     known = None if T.resampled is None else T.support
 
-    def written(node: int, above: float) -> str:
+    order, stack, text = [], [-1], {}
+    while stack:
+        order.append(stack.pop())
+        stack += tree.children[order[-1]]
+    for node in reversed(order):
         quoted = T.models[node].replace("'", "''") if 0 <= node < m else ""
         label = f"'{quoted}'" if quoted else "" if known is None or node < 0 else f"{100 * known[tree.link[node]]:.0f}"
-        inner = ",".join(written(child, tree.across[node]) for child in tree.children[node])
-        length = "" if node < 0 else f":{tree.across[node] - above:.6g}"
-        return (f"({inner})" if inner else "") + label + length
-
-    return written(-1, 0.0) + ";"
+        inner = ",".join(f"{text.pop(child)}:{tree.across[child] - tree.across[node]:.6g}" for child in tree.children[node])
+        text[node] = (f"({inner})" if inner else "") + label
+    return text[-1] + ";"
 
 # %% ../nbs/54_taxonomy.ipynb #1221f0f3
 def plot_branches(T: BranchTree, color: Any = None, color_name: str = "", outgroup: str | None = None, names: Mapping[str, str] | None = None,
@@ -333,7 +336,7 @@ def _leaves(ax: Any, T: BranchTree, tree: Drawn, color: Any, color_name: str, na
     from embgeo_nb.plot import MARKERS, PALETTE
 
     groups = ["#222222"] * len(T.models) if color is None else [str(value) for value in by_model(color, T.models, "color")]
-    kinds = list(dict.fromkeys(groups))
+    kinds = sorted(dict.fromkeys(groups), key=lambda kind: -groups.count(kind))             # as on a map
     for at, name in enumerate(T.models):
         shown = (names or {}).get(name, name)
         ax.annotate(shown, (tree.across[at], tree.up[at]), (8 if color is not None else 4, 0), textcoords="offset points", va="center", size=9).set_in_layout(True)

@@ -231,6 +231,10 @@ CALLS = {
         eg.datum_test(emb, "a", "b", n_neighbors=5, frame_models="ab")
         eg.datum_test(emb, "a", "b", n_neighbors=5, frame_models=["c"])
         eg.datum_test(emb, "a", "b", n_neighbors=5, frame_models=[1])
+        eg.datum_test(emb, "a", "b", n_neighbors=5, resume=folder)
+        eg.datum_test(emb, "a", "b", n_neighbors=5, null="bootstrap", resume=5)
+        eg.datum_test(emb, "a", "b", n_neighbors=5, null="bootstrap", resume=folder / "half.npz")
+        eg.replicate_test({name: A for name in "abcd"}, ["a", "b"], ["c", "d"], resume=folder)
         eg.datum_test({"a": Y, "b": Y}, "a", "b", n_neighbors=5).pvalue.min()
         eg.datum_test({"a": Y[:3], "b": Y[:3]}, "a", "b", n_neighbors=1).pvalue.min()
         R.rejected(alpha=0)
@@ -440,6 +444,11 @@ CALLS = {
         eg.encoders.ppmi(["a b c"] * 9, dim=2, unknown="skip")
         eg.encoders.ppmi(["a b c"] * 9, dim=2, seed="x")
         eg.encoders.skipgram(["a b c"] * 9, dim=2, epochs=0)
+        eg.encoders.skipgram(["a b c"] * 9, dim=2)
+        eg.encoders.stored_embeddings(corpus, folder / "half.npz")
+        eg.encoders.stored_embeddings(corpus, folder / "nowhere.npz")
+        eg.encoders.store_embeddings(folder / "x.npz", corpus, {"a": Y}, {})
+        eg.encoders.store_embeddings("x.csv", corpus, {"a": np.ones((2, 2))}, {})
         eg.encoders.skipgram(["a b c"] * 9, dim=2, batch_size=-1)
         eg.encoders.masked_lm(["a b c"] * 9, steps=0)
         eg.encoders.masked_lm(["a b c"] * 9, dim=10, heads=3)
@@ -479,7 +488,7 @@ def world(folder):
     return dict(eg=eg, np=np, pd=pd, sp=sp, torch=torch, folder=folder, Y=Y, X=X, emb=emb, many=many, A=eg.data_kernel(Y, 8).graph,
                 O=O, P=P, D=D, M=eg.model_manifold(D), R=eg.datum_test(emb, "a", "b", n_neighbors=8, n_resamples=99),
                 C=eg.compare(emb, "a", "b", n_neighbors=8, n_resamples=99, n_rotations=1),
-                answers={name: rng.normal(size=(20, 3, 4)) for name in "abcdef"})
+                corpus=eg.corpora.Corpus(["i", "j"], ["one text", "another"], np.array(["x", "y"])), answers={name: rng.normal(size=(20, 3, 4)) for name in "abcdef"})
 
 
 def what_becomes_of(source, names):

@@ -110,7 +110,7 @@ def test_the_frame_is_made_of_the_pair(null, kind, monkeypatch):
         Y = views("abcd")
         made = {"arrays": lambda: Y, "embeddings": lambda: eg.Embeddings(Y), "graphs": lambda: {name: eg.data_kernel(Y[name], 10).graph for name in Y},
                 "omnibus": lambda: eg.omnibus({name: Y[name] for name in names}, 6, n_neighbors=10)}[kind]()
-        return made if kind == "omnibus" else made.select(names) if kind == "embeddings" else {name: made[name] for name in names}
+        return made if kind == "omnibus" else made.select(list(names)) if kind == "embeddings" else {name: made[name] for name in names}
 
     pair, many = given("ab"), given("cadb")
     options = dict(OPTIONS, n_resamples=19, seed=3)

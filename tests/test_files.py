@@ -335,6 +335,21 @@ def test_mutations_of_embeddings(tmp_path, suffix):
     assert identical + refused == 800 and refused > 300
 
 
+def test_a_parquet_file_is_sealed(tmp_path):
+    "A footer that is damaged is refused before pyarrow, which may end the process, looks at it."
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "x.parquet"
+    embeddings(n=40).save(path)
+    whole = path.read_bytes()
+    seal = whole.rfind(b"embgeo_nb:sha256")
+    for at in [*range(seal + 16, len(whole), 97), *range(0, seal, 211), len(whole) - 6]:
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1:])
+        with pytest.raises(ValueError, match="'x.parquet' is damaged.*not those that were written"):
+            Embeddings.load(path)
+    path.write_bytes(whole[:seal] + whole[seal + 48:])                       # as other versions wrote them
+    assert alike(Embeddings.load(path), embeddings(n=40))
+
+
 @pytest.mark.parametrize("kind", ["graphs.json", "indptr.npy", "indices.npy", "data.npy", "ids.npy", "ids.ends.npy"])
 def test_mutations_of_a_store(tmp_path, kind):
     rng = np.random.default_rng(0)
@@ -342,6 +357,38 @@ def test_mutations_of_a_store(tmp_path, kind):
     path = next(path for path in sorted(tmp_path.iterdir()) if path.name.endswith(kind))
     identical, refused = mutated(path, tmp_path, "read_store", 500)
     assert identical + refused == 500 and refused > 300
+
+
+def read_comparison(path):
+    C = eg.Comparison.load(path)
+    arrays = {**C.pvalues, **{f"view {name}": own for name, own in C.views.items()}, "score": C.score, "stands": C.stands, "D": C.test.displacement,
+              **{name: graph.toarray() for name, graph in C.test.graphs.graphs.items()}}
+    return [(name, own.dtype.str, own.tobytes()) for name, own in arrays.items()] + [C.ids.tolist(), C.labels.tolist(), C.data, C.null, C.models, C.groups, C.settings, C.versions]
+
+
+def read_encoded(path):
+    texts = [f"text {row}" for row in range(40)]
+    found = eg.encoders.stored_embeddings(eg.corpora.Corpus([f"id {row}" for row in range(40)], texts, np.array(["x"] * 40)), path, missing="raise")
+    return [(name, own.tobytes()) for name, own in found.arrays.items()] + [found.recipe, found.unmatched]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    "Files that hold results."
+    folder, rng = tmp_path_factory.mktemp("written"), np.random.default_rng(0)
+    Y = rng.normal(size=(40, 8))
+    emb = Embeddings({"a": Y, "b": Y + 0.3 * rng.normal(size=Y.shape)}, [f"id {row}" for row in range(40)], [f"text {row}" for row in range(40)], ["x", "y"] * 20)
+    eg.compare(emb, "a", "b", n_neighbors=8, n_rotations=1, n_resamples=99).save(folder / "comparison.npz")
+    corpus = eg.corpora.Corpus([f"id {row}" for row in range(40)], [f"text {row}" for row in range(40)], np.array(["x"] * 40))
+    eg.encoders.store_embeddings(folder / "encoded.npz", corpus, {"a": Y}, {"how": "by hand"})
+    return folder
+
+
+@pytest.mark.parametrize("kind, opener, count", [("comparison", "read_comparison", 300), ("encoded", "read_encoded", 400)])
+def test_mutations_of_results(written, kind, opener, count):
+    path = written / f"{kind}.npz"
+    identical, refused = mutated(path, path, opener, count)
+    assert identical + refused == count and refused > count / 3
 
 
 CALCULATE = """

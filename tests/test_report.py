@@ -2,9 +2,13 @@
 import json
 import os
 import re
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from html import unescape
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +161,21 @@ def test_copies_show_their_first_ones_neighbours(tmp_path):
     assert f"Copies that no model tells apart: {C.n_copies};" in C.verdict and C.verdict in write_report(C, tmp_path / "copies.html", top=10).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("ids", [range(1000, 1200), range(200)[::-1], [f"d{i}" for i in range(200)]], ids=["large", "reversed", "texts"])
+def test_rows_are_not_taken_for_ids(tmp_path, ids):
+    "Integers that are ids, as an index of vectors has them, name a datum and not a row."
+    C = compare(Embeddings(dict(zip("ab", views())), ids=list(ids)), "a", "b", n_neighbors=12, n_rotations=1)
+    first, second = (C.test.graphs[name].toarray() > 0 for name in C.models)
+    for i in C.order[:5].tolist():
+        lost, gained = changed_neighbors(C, C.ids[i])
+        assert set(lost) == set(np.flatnonzero(first[i] & ~second[i])) and set(gained) == set(np.flatnonzero(second[i] & ~first[i]))
+    text = write_report(C, tmp_path / "ids.html", top=5).read_text(encoding="utf-8")
+    shown = unescape(text.split("<details")[1])
+    wanted = [str(C.ids[j]) for side in changed_neighbors(C, C.ids[C.order[0]]) for j in side]
+    listed = re.findall(r'<li dir="auto">(.*?)</li>', shown.split("</details>")[0])
+    assert listed and set(listed) <= set(wanted)
+
+
 def test_without_labels_and_texts(C, tmp_path):
     bare = replace(C, labels=None, data=None)
     text = write_report(bare, tmp_path / "bare.html", top=500).read_text(encoding="utf-8")
@@ -237,8 +256,37 @@ def browser(tmp_path_factory):
 
 def opened(browser, path, mode="light"):
     browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": mode}]})
-    browser.driver.get(path.resolve().as_uri())
+    browser.driver.get(path if isinstance(path, str) else path.resolve().as_uri())
     return browser
+
+
+@contextmanager
+def served(path):
+    "The address of a file on a server of this machine, and what else it was asked for."
+    asked = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            asked.append(self.path)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(path.parent)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/{path.name}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("which", ["comparison", "map"])
+def test_over_http(browser, path, map_page, which):
+    "From a server as from the disk: one request, no error, the table in place."
+    with served(path if which == "comparison" else map_page[0]) as (address, asked):
+        opened(browser, address)
+        assert browser.js("return document.querySelectorAll('tbody tr').length") > 3
+        assert browser.js("return performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length") == 0
+        assert browser.errors() == [] and set(asked) == {"/" + address.rpartition("/")[2]}
 
 
 def test_nothing_runs_and_nothing_is_asked_for(browser, path):

@@ -419,7 +419,8 @@ def compare(name, rounds):
         other = measure(*what["theirs"], python=PEERS if what.get("peers") else sys.executable) if "theirs" in what else None
         found.append((ours, other))
     row = {"ours": float(np.median([ours[0] for ours, _ in found])) * mine, "our bytes": float(np.median([ours[1] for ours, _ in found])),
-           "our cpu": float(np.median([ours[3] for ours, _ in found])) * mine, "load": os.getloadavg()[0], "threads": THREADS or os.cpu_count()}
+           "our cpu": float(np.median([ours[3] for ours, _ in found])) * mine, "load": os.getloadavg()[0], "threads": THREADS or os.cpu_count(),
+           "processor": machine()["processor"]}
     if "theirs" in what:
         row |= {"theirs": float(np.median([other[0] for _, other in found])) * theirs, "their bytes": float(np.median([other[1] for _, other in found])),
                 "ratio": float(np.median([other[0] * theirs / (ours[0] * mine) for ours, other in found])), "rounds": rounds,
@@ -429,7 +430,7 @@ def compare(name, rounds):
         row["gpu"] = float(np.median([measure(what["ours"][0], what["ours"][1] | {"device": "cuda"})[0] for _ in range(rounds)])) * mine
     if "kind" in what:
         row["agreement"] = agree(what["kind"], found[0][0][2], found[0][1][2])
-    elif isinstance(found[0][0][2], dict):
+    if isinstance(found[0][0][2], dict):
         row["story"] = found[0][0][2]
     return row
 
@@ -465,7 +466,7 @@ def main():
         print(line, row.get("agreement", ""), flush=True)
         for path in [OUT / "bench.json"] + [ROOT / "nbs" / "data" / "scaling.json"] * options.store:
             held = json.loads(path.read_text()) if path.is_file() else {"results": {}}
-            held["machine"] = machine()
+            held["machine"] = machine()                       # of the last that were measured; each row has its processor
             held["results"] |= {name: row}
             held["results"] = {known: held["results"][known] for known in [*NAMES, *held["results"]] if known in held["results"]}      # in the order of NAMES
             with atomic_path(path) as temporary:
