@@ -1044,6 +1044,11 @@ def in_words(settings: Mapping[str, Any]) -> list[str]:
 class Explorer(widgets.VBox):
     "What both explorers have: a message, one piece of work at a time, and controls that only set traits."
 
+    page_size: int
+    _order: np.ndarray                                  # of both explorers: what the table lists, and the words and buttons beside it
+    _where: Any
+    _back: Any
+    _next: Any
     message = traitlets.Unicode("").tag(sync=True)      # what is wrong, or what to do next
     busy = traitlets.Bool(False).tag(sync=True)
 
@@ -1495,8 +1500,9 @@ class DatumExplorer(Explorer):
         return work
 
     def _test_work(self) -> Callable[[Job], tuple[DatumTest, str]]:
-        a, b, R, d = self.models_a, self.models_b, self.result, self.n_components or None
-        options = dict(n_neighbors=self.n_neighbors, metric=self.metric, symmetrize=R.settings.get("symmetrize", "union"))
+        a, b, d = self.models_a, self.models_b, self.n_components or None
+        R: Any = self.result
+        options: dict[str, Any] = dict(n_neighbors=self.n_neighbors, metric=self.metric, symmetrize=R.settings.get("symmetrize", "union"))
         source = R.graphs if self._emb is None else self._emb
         others = [name for name in source.models if name not in a + b] if self.frame_of == "all" else []
         if self._emb is not None and set(a + b) | set(others) <= set(R.graphs.models) and {**R.settings} == options:
@@ -1709,7 +1715,7 @@ def own_layout(positions: Any, n: int) -> np.ndarray:
     return array
 
 
-def _known(result: DatumTest | Comparison, emb: Any = None) -> Embeddings | None:
+def _known(result: Result, emb: Any = None) -> Embeddings | None:
     "The embeddings that other comparisons can be made of, on the same data as a result."
     if emb is not None:
         emb = as_embeddings(emb)
