@@ -318,12 +318,11 @@ def changed_neighbors(
     i_or_id: Any,                    # row number or id, as for `C.explain`
 ) -> tuple[np.ndarray, np.ndarray]:  # rows only before has, rows only after has
     "Neighbours that a datum lost and gained, by their share of the displacement. Of groups of runs: has more often."
-    at = int(C.place[C.row(i_or_id)])
+    at, why, share = int(C.place[C.row(i_or_id)]), C.explain(i_or_id), np.zeros(C.n)
     first, second = (sp.csr_array(C.test.graphs[name])[[at]].toarray()[0] for name in C.test.models)
-    why = C.explain(i_or_id)
-    share = np.zeros(C.n)
     share[why.neighbors] = why.share
-    lost, gained = (own[np.argsort(-share[own], kind="stable")] for own in (C.rows[first > second], C.rows[second > first]))
+    rows = C.rows[first > second], C.rows[second > first]
+    lost, gained = (own[np.argsort(-share[own], kind="stable")] for own in rows)
     return lost, gained
 
 
