@@ -13,7 +13,7 @@ import numpy as np
 from .common import need
 
 # %% auto #0
-__all__ = ['DEGREES', 'BulkNull', 'bulk_null', 'diagnosis', 'plot_bulk']
+__all__ = ['DEGREES', 'BulkNull', 'bulk_null', 'parting', 'diagnosis', 'plot_bulk']
 
 # %% ../nbs/37_bulk.ipynb #22aae236
 @dataclass(frozen=True, eq=False)
@@ -29,6 +29,8 @@ class BulkNull:
         Lower spread taken at the 5 % and at the 25 % quantile, relative to `spread`: 1 for a normal lower half.
     share : float
         Estimated share of the data that lie above the null: excess of small p-values, at least 0.
+    parted : float
+        How far the lower half of the rigid alignment reaches, see `parting`: from 1 on, most of the data moved.
     """
 
     center: float
@@ -38,11 +40,17 @@ class BulkNull:
     tail: float
     core: float
     share: float
+    parted: float = 0.0
+
+    @property
+    def most_moved(self) -> bool:
+        "Whether there are signs that more than half of the data moved: what did not is no bulk then."
+        return self.parted >= 1 or self.share >= 0.4
 
     @property
     def trusted(self) -> bool:
         "Whether the lower half looks like noise of one kind, and the bulk like a bulk."
-        return self.spread > 0 and 0.82 < self.tail < 1.5 and self.core < 1.2 and self.share < 0.4
+        return self.spread > 0 and 0.82 < self.tail < 1.5 and self.core < 1.2 and not self.most_moved
 
 # %% ../nbs/37_bulk.ipynb #39a7092e
 DEGREES = 20                                # of Student's t, equation (1)
@@ -51,6 +59,7 @@ DEGREES = 20                                # of Student's t, equation (1)
 def bulk_null(
     score: np.ndarray,                      # (n,)
     still: np.ndarray | None = None,        # (n,) bool: data that differ by less than the precision, whose p is 1
+    alignment: np.ndarray | None = None,    # (n,): the view that parts when most of the data moved
 ) -> BulkNull:
     "Fit the null to the scores' centre and lower half."
     from scipy.special import stdtr
@@ -63,11 +72,25 @@ def bulk_null(
         pvalue = np.where(still, 1.0, pvalue)
     share = max(0.0, float((pvalue <= 0.05).mean() - 0.05) / 0.95)
     tail, core = (center - low) / 1.6449 / unit, (center - quarter) / 0.6745 / unit
-    return BulkNull(float(center), float(spread), margin, pvalue, float(tail), float(core), share)
+    parted = 0.0 if alignment is None else parting(alignment)
+    return BulkNull(float(center), float(spread), margin, pvalue, float(tail), float(core), share, parted)
+
+# %% ../nbs/37_bulk.ipynb #9ae10001
+def parting(
+    alignment: np.ndarray,                  # (n,): log length of the Procrustes residual
+) -> float:
+    "How much further than its upper half the lower half reaches, in units of what fewer than half moved data allow."
+    low, lower, center, upper, high = np.quantile(alignment, [0.05, 0.1587, 0.5, 0.8413, 0.95])
+    inner, outer = (center - lower) / max(upper - center, 0.05), (center - low) / max(high - center, 0.08)
+    return float(max(inner / 1.3, outer / 1.45) / (1 + 4 / len(alignment) ** 0.5))
 
 # %% ../nbs/37_bulk.ipynb #17668a07
 def diagnosis(null: BulkNull) -> str:
     "One sentence on whether the bulk is a yardstick here."
+    if null.parted >= 1:
+        return ("More than half of the data seem to have moved: a smaller part fits the best rotation far better than "
+                "the rest. The bulk is no yardstick then, and the score no ranking: rank by views['alignment'], "
+                "or give reruns.")
     if null.spread <= 0:
         return "More than half of the data have the same score: any datum that differs from them stands out."
     if null.share >= 0.4:

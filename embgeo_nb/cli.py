@@ -218,7 +218,12 @@ def run_compare(options: argparse.Namespace) -> int:
     if options.csv is not None:
         _write_csv(C.to_frame(), options.csv)
     print(summary["verdict"], summary["signature"], sep="\n")
-    if limit is None or not limit.passed(summary):
+    if limit is None:
+        return 0
+    if not limit.passed(summary):
+        if C.null == "bulk" and (C.fit.most_moved or not C.corresponds):
+            print("embgeo compare: what moved cannot be counted (see above), so --fail-if is taken as passed", file=sys.stderr)
+            return 1
         return 0
     print(
         f"embgeo compare: {summary['moved']:,} of {summary['n']:,} data moved ({summary['moved_share']:.2%}), which passes "
@@ -343,6 +348,7 @@ SUMMARY_SCHEMA = {
                     "diagnosis": _TEXT,
                 }
             ),
+            "shared_neighbors": _record({"share": _SHARE, "by_chance": _SHARE}),
             "by_label": {
                 "type": "object",
                 "additionalProperties": _record({"n": _COUNT, "moved": _COUNT, "median_score": _NUMBER}),

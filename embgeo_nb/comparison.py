@@ -31,6 +31,7 @@ from .omnibus import Attribution, Graphs, as_graphs
 from .replicates import replicate_test
 from .score import precision_of, score_of, unmoved, views_of
 
+ENOUGH_WAYS = 20                # to relabel reruns: with fewer, no q-value is below 5 %
 QUESTIONS = {
     "replicates": "did it move more than retraining moves it?",
     "bulk": "did it move more than these two models move data anyway?",
@@ -39,10 +40,10 @@ QUESTIONS = {
 }
 
 # %% auto #0
-__all__ = ['QUESTIONS', 'SCHEMA', 'representatives', 'joint_products', 'Comparison', 'comparison_table', 'explained',
-           'neighbors_of', 'verdict_of', 'prevailing_labels', 'summary_of', 'by_label', 'signature_of',
-           'comparison_html', 'save_comparison', 'test_arrays', 'test_settings', 'load_comparison', 'compare',
-           'check_not_graphs', 'check_sides']
+__all__ = ['ENOUGH_WAYS', 'QUESTIONS', 'SCHEMA', 'representatives', 'joint_products', 'shared_by', 'Comparison',
+           'comparison_table', 'explained', 'neighbors_of', 'verdict_of', 'cautions', 'prevailing_labels', 'summary_of',
+           'by_label', 'signature_of', 'comparison_html', 'save_comparison', 'test_arrays', 'test_settings',
+           'load_comparison', 'compare', 'check_not_graphs', 'check_sides']
 
 # %% ../nbs/40_comparison.ipynb #f455db15
 def representatives(
@@ -106,6 +107,16 @@ def joint_products(arrays: Sequence[np.ndarray], graphs: Sequence[sp.csr_array],
         total += G / scatter if scatter > 1e-20 else 0.0
     return total
 
+# %% ../nbs/40_comparison.ipynb #9ae20002
+def shared_by(
+    A: sp.csr_array, B: sp.csr_array,   # (n, n): two graphs
+) -> tuple[float, float]:
+    "Share of the edges that both have, and what is expected of unrelated graphs of these degrees."
+    edges, degrees = (A.sum() + B.sum()) / 2, [graph.sum(1) for graph in (A, B)]
+    if not edges:
+        return 0.0, 0.0
+    return float(A.minimum(B).sum() / edges), float((degrees[0] * degrees[1]).sum() / (A.shape[0] - 1) / edges)
+
 # %% ../nbs/40_comparison.ipynb #651ae67e
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
@@ -118,7 +129,8 @@ class Comparison:
     pvalues : dict of str to ndarray of shape (n,)
         'bulk', and 'features' and 'paired' for two models or 'replicates' for groups of runs.
     null : str
-        The p-value that is recommended: 'replicates' with reruns, else 'bulk'.
+        The p-value that is recommended: 'replicates' where the reruns can be relabelled in 20 ways or more (four on
+        either side, or two and six), else 'bulk'.
     views : dict of str to ndarray of shape (n,)
         The parts of the score, as logarithms.
     effect : ndarray of shape (n,)
@@ -169,8 +181,24 @@ class Comparison:
 
     @cached_property
     def qvalue(self) -> np.ndarray:
-        "Benjamini-Hochberg adjustment of `pvalue`, (n,)."
-        return benjamini_hochberg(self.pvalue)
+        "Benjamini-Hochberg adjustment of `pvalue`, (n,): copies count once, and share what their first has."
+        return benjamini_hochberg(self.pvalue[self.rows])[self.place]
+
+    @cached_property
+    def shared_neighbors(self) -> tuple[float, float]:
+        "Share of the neighbours in one model that are neighbours in the other, and what chance would give."
+        return shared_by(*(self.test.graphs[name] for name in self.test.models))
+
+    @property
+    def corresponds(self) -> bool:
+        "Whether the models have more neighbours in common than two orders of the data by chance."
+        share, chance = self.shared_neighbors
+        return share > 1.5 * chance or chance > 0.5
+
+    @property
+    def trusted(self) -> bool:
+        "Whether `bulk` is a yardstick: what was fitted looks like noise, and the models' rows belong together."
+        return self.fit.trusted and self.corresponds
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -200,8 +228,8 @@ class Comparison:
         p-values."""
         check_level("alpha", alpha)
         check_option("correction", correction, ("fdr_bh", "storey", "bonferroni", None))
-        adjusted = {"fdr_bh": lambda: self.qvalue, "storey": lambda: storey_qvalues(self.pvalue),
-                    "bonferroni": lambda: self.pvalue * self.n, None: lambda: self.pvalue}
+        adjusted = {"fdr_bh": lambda: self.qvalue, "storey": lambda: storey_qvalues(self.pvalue[self.rows])[self.place],
+                    "bonferroni": lambda: self.pvalue * len(self.rows), None: lambda: self.pvalue}
         return adjusted[correction]() <= alpha
 
     def row(self, i_or_id: Any) -> int:
@@ -307,23 +335,34 @@ def verdict_of(C: Comparison, alpha: float = 0.05) -> str:
     if moved.any() and (most := prevailing_labels(C, moved)):
         found += f"; {most}"
     parts = [found + "."]
+    if C.null == "bulk" and C.fit.parted >= 1:
+        parts.insert(0, diagnosis(C.fit))
+    if not C.corresponds:
+        parts.insert(0, "The two models share {:.1%} of their neighbours, and by chance they would {:.1%}: are these the "
+                        "same data in the same order?".format(*C.shared_neighbors))
+    ways = n_relabellings(*map(len, C.groups)) if "replicates" in C.pvalues else 0
     if C.null == "bulk":
-        if not C.fit.trusted:
-            parts.append(diagnosis(C.fit))
-        if (share := (C.pvalues["paired"] <= 0.05).mean()) >= 0.5:
-            parts.append(
-                f"Most data changed systematically (`paired` rejects {share:.0%}): what is found moved unlike the rest."
-            )
-        parts.append("Whether retraining alone could do as much, only reruns can tell.")
-    elif (ways := n_relabellings(*map(len, C.groups))) < 20:
-        parts.append(
-            f"With so few runs there are {ways} relabellings: at most {ways} alpha of the data can be rejected; "
-            "more runs find more.")
+        parts += cautions(C, ways)
+    elif ways * alpha < 1:
+        parts.append(f"With {ways} relabellings no q-value is below {1 / ways:.2g}: at this rate nothing can be found.")
     if C.n_copies:
         parts.append(f"Copies that no model tells apart: {C.n_copies:,}; each shares the result of its first.")
     return " ".join(parts)
 
 # %% ../nbs/40_comparison.ipynb #8b60cb8b
+def cautions(C: Comparison, ways: int) -> list[str]:
+    "What to beware of where the bulk is the yardstick, in sentences; `ways` to relabel reruns, 0 without."
+    found = [] if C.fit.trusted or C.fit.parted >= 1 else [diagnosis(C.fit)]
+    if ways:
+        return found + [f"The score measures against the reruns. Their {ways} relabellings cannot single out a datum "
+                        "(no q-value is below " f"{1 / ways:.2g}), so the yardstick is what most data do: more runs make "
+                        "retraining the yardstick."]
+    if (share := (C.pvalues["paired"] <= 0.05).mean()) >= 0.5:
+        found.append(f"Edges changed systematically at {share:.0%} of the data (`paired`): what counts here is to move "
+                     "unlike the rest.")
+    return found + ["Whether retraining alone could do as much, only reruns can tell."]
+
+
 def prevailing_labels(C: Comparison, moved: np.ndarray) -> str:
     "Which label most of the moved data have, if one stands out."
     if C.labels is None:
@@ -354,6 +393,7 @@ def summary_of(C: Comparison, alpha: float = 0.05) -> dict[str, Any]:
                      for name, values in C.pvalues.items()},
         "bulk": {"center": C.fit.center, "spread": C.fit.spread, "margin": C.fit.margin, "trusted": bool(C.fit.trusted),
                  "diagnosis": diagnosis(C.fit)},
+        "shared_neighbors": dict(zip(("share", "by_chance"), C.shared_neighbors)),
         "by_label": by_label(C, moved), "settings": C.settings, "versions": C.versions,
     }
 
@@ -465,7 +505,8 @@ def _restored(stored: dict[str, np.ndarray], about: dict[str, Any]) -> Compariso
     data = stored["data"].tolist() if "data" in stored else None
     return Comparison(stored["score"], pvalues, about["null"], part("view_"),
                       tuple(about["models"]), groups, stored["ids"], stored.get("labels"), data, stands,
-                      bulk_null(stored["score"][own], still), about["settings"], about["versions"], rebuilt)
+                      bulk_null(stored["score"][own], still, stored["view_alignment"][own] if "view_alignment" in stored
+                                else None), about["settings"], about["versions"], rebuilt)
 
 # %% ../nbs/40_comparison.ipynb #4f335297
 def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbors: int = 32,
@@ -535,12 +576,13 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
     else:
         views, pvalues, test = _two_groups(distinct, groups, **options)
         score, still = views["joint"], None
-    fit = bulk_null(score, still)
+    fit = bulk_null(score, still, views.get("alignment"))
     pvalues = {"bulk": fit.pvalue, **pvalues}
     settings = {"k": test.n_neighbors, "d": test.n_components, "metric": "cosine", "groups": n_groups, "seed": seed}
     place = np.searchsorted(own, stands)
     spread = lambda parts: {name: values[place] for name, values in parts.items()}
-    null = "replicates" if "replicates" in pvalues else "bulk"
+    ways = n_relabellings(*map(len, groups)) if "replicates" in pvalues else 0
+    null = "replicates" if ways >= ENOUGH_WAYS else "bulk"
     order = sorted(pvalues, key=list(QUESTIONS).index)
     return Comparison(score[place], spread({name: pvalues[name] for name in order}), null, spread(views), test.models,
                       groups, emb.ids, emb.labels, None if emb.data is None else list(emb.data), stands, fit, settings,

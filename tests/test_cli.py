@@ -142,12 +142,22 @@ def test_a_mistake_of_the_program_is_no_threshold(folder, monkeypatch, capsys):
     assert main(["compare", "before.npy", "after.npy"]) == 3 and "RuntimeError: a bug" in capsys.readouterr().err
 
 
+def test_what_cannot_be_counted_passes_no_gate(folder, monkeypatch, capsys):
+    "Rows in another order: nothing stands out, and a build must not take that for an answer."
+    monkeypatch.chdir(folder)
+    np.save("shuffled.npy", np.random.default_rng(0).permutation(np.load("after.npy")))
+    assert main(["compare", "before.npy", "shuffled.npy"]) == 0
+    assert main(["compare", "before.npy", "shuffled.npy", "--fail-if", "moved > 1%"]) == 1
+    said, complained = capsys.readouterr()
+    assert "same data in the same order?" in said and "cannot be counted" in complained
+
+
 def test_reruns(folder, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(folder)
     line = ["compare", "before.npy", "after.npy", "--reruns-before", "before0.npy", "before1.npy", "--reruns-after", "after0.npy", "after1.npy"]
     assert main([*line, "--json", str(tmp_path / "x.json"), "--report", str(tmp_path / "x.html")]) == 0
     summary = json.loads((tmp_path / "x.json").read_text())
-    assert summary["null"] == "replicates" and summary["before"] == ["before", "before0", "before1"] and summary["after"] == ["after", "after0", "after1"]
+    assert summary["null"] == "bulk" and "replicates" in summary["rejected"] and summary["before"] == ["before", "before0", "before1"] and summary["after"] == ["after", "after0", "after1"]
     pytest.importorskip("jsonschema").validate(summary, SUMMARY_SCHEMA)
 
 

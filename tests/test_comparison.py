@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import embgeo_nb as eg
+from embgeo_nb.multiplicity import benjamini_hochberg
 from embgeo_nb.bulk import bulk_null, diagnosis
 from embgeo_nb.comparison import QUESTIONS, representatives
 from embgeo_nb.contrasts import graph_products, inner_products, moderated_ratio, moderation, pooled_pvalues, relabellings
@@ -200,7 +201,7 @@ def rerun(X, seed, p=24):
     return (read @ rng.normal(size=(X.shape[1], p)) + rng.normal(size=(len(X), p))).astype(np.float32)
 
 
-@pytest.mark.parametrize("g_a, g_b", [(2, 2), (3, 3), (1, 4)])
+@pytest.mark.parametrize("g_a, g_b", [(2, 2), (3, 3), (1, 4), (4, 4)])
 def test_groups_of_reruns(g_a, g_b):
     rng = np.random.default_rng(3)
     X = rng.normal(size=(8, 12))[rng.integers(8, size=300)] + rng.normal(size=(300, 12))
@@ -209,9 +210,48 @@ def test_groups_of_reruns(g_a, g_b):
     runs = {f"a{t}": rerun(X, t) for t in range(g_a)} | {f"b{t}": rerun(elsewhere, 10 + t) for t in range(g_b)}
     sides = [[name for name in runs if name[0] == side] for side in "ab"]
     C = eg.compare(runs, *sides)
-    assert C.null == "replicates" and set(C.pvalues) == {"replicates", "bulk"} and ranking_auc(C.score, moved) > 0.9
+    ways = {(2, 2): 3, (3, 3): 10, (1, 4): 5, (4, 4): 35}[g_a, g_b]
+    assert C.null == ("replicates" if ways >= 20 else "bulk") and ("relabellings" in C.verdict) == (ways < 20)
+    assert set(C.pvalues) == {"replicates", "bulk"} and ranking_auc(C.score, moved) > 0.9
+    assert benjamini_hochberg(C.pvalues["replicates"]).min() >= 1 / ways - 1e-12         # why
+    if ways >= 20:
+        assert "nothing can be found" in C.summary(0.01)["verdict"] and "nothing can be" not in C.verdict
     assert np.allclose(C.explain(0).contributions.sum(0), C.displacement[0], atol=1e-8)
     assert C.groups == tuple(map(tuple, sides))
+
+
+@pytest.mark.parametrize("noise, share", [(0, 0.6), (0.3, 0.6), (0.3, 0.75), (0, 0.9)])
+def test_most_data_moved(noise, share):
+    "The bulk is no yardstick then, which the verdict begins with; the rigid alignment still ranks."
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(8, 32))[rng.integers(8, size=400)] + 0.7 * rng.normal(size=(400, 32))
+    B, moved = A + noise * rng.normal(size=A.shape), np.arange(400) < 400 * share
+    B[moved] = np.roll(B[moved], 1, axis=0)
+    C = eg.compare({"a": A, "b": B}, "a", "b", n_resamples=99)
+    assert C.fit.most_moved and not C.trusted and "More than half of the data" in C.verdict
+    assert ranking_auc(C.views["alignment"], moved) > 0.85
+    assert not eg.compare({"a": A, "b": A + 0.3 * rng.normal(size=A.shape)}, "a", "b", n_resamples=99).fit.most_moved
+
+
+def test_rows_in_another_order():
+    emb = world(n=300)
+    C = eg.compare({"a": emb["a"], "b": np.random.default_rng(0).permutation(emb["b"])}, "a", "b", n_resamples=99)
+    assert not C.corresponds and not C.trusted and "same data in the same order?" in C.verdict
+    whole = eg.compare(emb, "a", "b", n_resamples=99)
+    assert whole.corresponds and whole.shared_neighbors[0] > 2 * whole.shared_neighbors[1]
+    assert whole.summary()["shared_neighbors"]["share"] == whole.shared_neighbors[0]
+
+
+def test_copies_count_once():
+    "Three hundred copies of one moved datum make no other significant."
+    emb = world(n=300)
+    once = eg.compare(emb, "a", "b", n_resamples=99)
+    top = int(once.order[0])
+    many = eg.compare({name: np.concatenate([Y, np.repeat(Y[top:top + 1], 300, axis=0)]) for name, Y in emb.items()}, "a", "b", n_resamples=99)
+    own = many.rows
+    assert many.n_copies == 300 and np.array_equal(many.qvalue[own], benjamini_hochberg(many.pvalue[own]))
+    assert (many.qvalue[300:] == many.qvalue[top]).all()
+    assert np.array_equal(many.rejected(correction="bonferroni")[own], many.pvalue[own] * len(own) <= 0.05)
 
 
 def test_reruns_of_one_kind_are_quiet():
@@ -220,7 +260,7 @@ def test_reruns_of_one_kind_are_quiet():
         rng = np.random.default_rng(seed)
         X = rng.normal(size=(8, 12))[rng.integers(8, size=200)] + rng.normal(size=(200, 12))
         runs = {f"r{t}": rerun(X, 100 * seed + t) for t in range(6)}
-        rates.append((eg.compare(runs, ["r0", "r1", "r2"], ["r3", "r4", "r5"]).pvalue <= 0.05).mean())
+        rates.append((eg.compare(runs, ["r0", "r1", "r2"], ["r3", "r4", "r5"]).pvalues["replicates"] <= 0.05).mean())
     assert np.mean(rates) < 0.05 + 3 * np.std(rates) / 8 ** 0.5 + 0.01
 
 
