@@ -109,7 +109,7 @@ GROUPS = {
     "Large data": {
         "estimate_cost": "eg.estimate_cost(100_000, 384)",
         "CostEstimate": "type(eg.estimate_cost(100_000, 384)).__name__",
-        "save_graphs": "from tempfile import TemporaryDirectory\n\nwith TemporaryDirectory() as folder:\n    saved = eg.save_graphs(emb, folder + '/graphs', 16)\n    shapes = {name: graph.shape for name, graph in saved.graphs.items()}\nshapes",
+        "save_graphs": "with TemporaryDirectory() as folder:\n    saved = eg.save_graphs(emb, folder + '/graphs', 16)\n    shapes = {name: graph.shape for name, graph in saved.graphs.items()}\nshapes",
         "open_graphs": "with TemporaryDirectory() as folder:\n    eg.save_graphs(emb, folder + '/graphs', 16)\n    opened = eg.open_graphs(folder + '/graphs').models\nopened",
         "DaskEngine": "sorted(name for name in vars(eg.DaskEngine) if not name.startswith('_'))"},
     "Explorers": {
@@ -188,7 +188,7 @@ def cells():
     yield "markdown", "# Reference\n> Every public name, how it is called, and an example that was run", "head"
     yield "markdown", ("This page is made from the docstrings by `python tools/reference.py`. In a notebook, `eg.compare?` shows the whole "
                        "docstring of a name: parameters, errors, sources. All examples use the same two hundred data:"), "intro"
-    yield "code", "import numpy as np\n\nimport embgeo_nb as eg", "imports"
+    yield "code", "from tempfile import TemporaryDirectory\n\nimport numpy as np\n\nimport embgeo_nb as eg", "imports"
     yield "code", SETUP, "setup"
     for title, group in [*GROUPS.items(), *([("More", rest)] if rest else [])]:
         yield "markdown", f"## {title}", title
