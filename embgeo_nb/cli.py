@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -88,7 +88,7 @@ def _embeddings(paths: Sequence[str], options: argparse.Namespace) -> Embeddings
 class _Parser(argparse.ArgumentParser):
     "A parser whose complaints are one line."
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 

@@ -16,7 +16,15 @@ import numpy as np
 from .common import check_count, check_level, check_option, html_table, need
 from .embeddings import as_embeddings
 from .features import group_views
-from .manifold import (ModelDistance, ModelManifold, by_model, checked_distances, grouped_permutations, model_distance, unrelated_distance)
+from embgeo_nb.manifold import (
+    ModelDistance,
+    ModelManifold,
+    by_model,
+    checked_distances,
+    grouped_permutations,
+    model_distance,
+    unrelated_distance,
+)
 from .omnibus import Omnibus, as_graphs
 
 # %% auto #0
@@ -67,10 +75,14 @@ def _largest(graph: Any, count: int) -> np.ndarray:
     from scipy.sparse.linalg import eigsh
 
     start = np.random.default_rng(0).normal(size=graph.shape[0])
-    return np.sort(np.abs(eigsh(graph.astype(np.float64), count, which="LM", v0=start, return_eigenvectors=False, tol=1e-4)))[::-1]
+    return np.sort(
+        np.abs(eigsh(graph.astype(np.float64), count, which="LM", v0=start, return_eigenvectors=False, tol=1e-4))
+    )[::-1]
 
 # %% ../nbs/52_distances.ipynb #e6c7574e
-def calibrated_distance(O: Any, kind: str = "frobenius", relative: bool = False, n_permutations: int = 9, seed: int = 0) -> ModelDistance:
+def calibrated_distance(
+    O: Any, kind: str = "frobenius", relative: bool = False, n_permutations: int = 9, seed: int = 0
+) -> ModelDistance:
     """Distances in units of what unrelated models of the same shapes would have: 0 equal, 1 unrelated.
 
     Parameters
@@ -93,7 +105,9 @@ def calibrated_distance(O: Any, kind: str = "frobenius", relative: bool = False,
     for row in table.itertuples():
         s, r = models.index(row.a), models.index(row.b)
         matrix[s, r] = matrix[r, s] = row.distance / row.unrelated
-    return ModelDistance(matrix, models, f"calibrated {kind}", bool(relative), dict(n_permutations=n_permutations, seed=seed))
+    return ModelDistance(
+        matrix, models, f"calibrated {kind}", bool(relative), dict(n_permutations=n_permutations, seed=seed)
+    )
 
 # %% ../nbs/52_distances.ipynb #b638e346
 def group_distance(D: Any, groups: Any, n_permutations: int = 999, seed: int = 0) -> Any:
@@ -104,7 +118,7 @@ def group_distance(D: Any, groups: Any, n_permutations: int = 999, seed: int = 0
     D : ModelDistance, or array (m, m)
         Of all runs.
     groups : sequence of m labels, or dict or pandas Series of model name to label
-        Runs of one group differ by chance only: seeds, draws of features. At least two runs in a group that has a floor.
+        Runs of one group differ by chance only: seeds, draws of features. A floor needs two runs in a group.
     n_permutations : int, default 999
         Relabellings; all of them where they are not more.
     seed : int
@@ -112,8 +126,8 @@ def group_distance(D: Any, groups: Any, n_permutations: int = 999, seed: int = 0
     Returns
     -------
     pandas.DataFrame
-        One row per pair of groups: `between` and `within` (means over pairs of runs), `ratio` of the two, `closer` (share of
-        the distances between that are no larger than the largest within), and `pvalue`, over relabellings of the runs, of
+        One row per pair of groups: `between` and `within` (means over pairs of runs), `ratio`, `closer` (share of
+        the distances between no larger than the largest within), and `pvalue`, over relabellings of the runs, of
         groups that differ by no more than their own runs; NaN where a group has one run.
 
     References
@@ -124,13 +138,17 @@ def group_distance(D: Any, groups: Any, n_permutations: int = 999, seed: int = 0
     names = D.models if isinstance(D, ModelDistance) else tuple(map(str, range(len(distances))))
     labels = np.array([str(label) for label in by_model(groups, names, "groups")])
     if labels.shape != (len(names),) or len(set(labels)) < 2:
-        raise ValueError(f"groups must be {len(names)} labels, one per model, of at least two groups; got {sorted(set(labels))}.")
+        raise ValueError(
+            f"groups must be {len(names)} labels, one per model, of at least two groups; got {sorted(set(labels))}."
+        )
     rng, rows = np.random.default_rng(check_count("seed", seed, 0)), []
     for a, b in combinations(dict.fromkeys(labels.tolist()), 2):
         first, second = np.flatnonzero(labels == a), np.flatnonzero(labels == b)
         own = distances[np.ix_(both := np.concatenate([first, second]), both)]
         rows.append((a, b, *_floor(own, len(first)), _relabelled(own, len(first), count, rng)))
-    return need("pandas", "plot").DataFrame(rows, columns=["a", "b", "between", "within", "ratio", "closer", "pvalue"])
+    return need("pandas", "plot").DataFrame(
+        rows, columns=["a", "b", "between", "within", "ratio", "closer", "pvalue"]
+    )
 
 
 def _floor(own: np.ndarray, size: int) -> tuple[float, float, float, float]:
@@ -140,7 +158,12 @@ def _floor(own: np.ndarray, size: int) -> tuple[float, float, float, float]:
     if not len(within):
         return float(between.mean()), np.nan, np.nan, np.nan
     floor = float(within.mean())
-    return float(between.mean()), floor, float(between.mean() / floor) if floor else np.inf, float((between <= within.max()).mean())
+    return (
+        float(between.mean()),
+        floor,
+        float(between.mean() / floor) if floor else np.inf,
+        float((between <= within.max()).mean()),
+    )
 
 # %% ../nbs/52_distances.ipynb #414a0bdc
 def _relabelled(own: np.ndarray, size: int, count: int, rng: np.random.Generator) -> float:
@@ -150,12 +173,20 @@ def _relabelled(own: np.ndarray, size: int, count: int, rng: np.random.Generator
         return np.nan
     if (ways := comb(total, size)) <= count + 1:
         sides = np.zeros((ways, total))
-        np.put_along_axis(sides, np.array(list(combinations(range(total), size))), 1, 1)      # the first one is the actual
+        np.put_along_axis(
+            sides, np.array(list(combinations(range(total), size))), 1, 1
+        )  # the first one is the actual
     else:
-        sides = np.vstack([np.arange(total) < size, rng.permuted(np.tile(np.arange(total) < size, (count, 1)), axis=1)]).astype(float)
+        sides = np.vstack(
+            [np.arange(total) < size, rng.permuted(np.tile(np.arange(total) < size, (count, 1)), axis=1)]
+        ).astype(float)
     other = 1 - sides
     inner = lambda x, y: np.einsum("bi,ij,bj->b", x, own, y, optimize=True)
-    energy = 2 * inner(sides, other) / (size * (total - size)) - inner(sides, sides) / size ** 2 - inner(other, other) / (total - size) ** 2
+    energy = (
+        2 * inner(sides, other) / (size * (total - size))
+        - inner(sides, sides) / size**2
+        - inner(other, other) / (total - size) ** 2
+    )
     return float((energy >= energy[0] - 1e-12).mean())
 
 # %% ../nbs/52_distances.ipynb #6585893d
@@ -185,7 +216,10 @@ def feature_draws(emb: Any, n_groups: int = 4, seed: int = 0) -> tuple[dict[str,
     narrow = min(emb.arrays, key=lambda name: emb.arrays[name].shape[1])
     width = emb.arrays[narrow].shape[1] // count
     if width < 2:
-        raise ValueError(f"n_groups: {count} groups of at least 2 features need {2 * count} of them; {narrow!r} has {emb.arrays[narrow].shape[1]}.")
+        raise ValueError(
+            f"n_groups: {count} groups of at least 2 features need {2 * count} of them; "
+            f"{narrow!r} has {emb.arrays[narrow].shape[1]}."
+        )
     rng = np.random.default_rng(check_count("seed", seed, 0))
     views, groups = {}, {}
     for name, Y in emb.arrays.items():
@@ -207,14 +241,17 @@ def horseshoe(M: ModelManifold, components: tuple[int, int] = (0, 1)) -> float:
     Returns
     -------
     float
-        R squared of the quadratic regression, adjusted for its two coefficients (so chance is 0, and it may fall below).
+        R squared of the quadratic regression, adjusted for its two coefficients (chance is 0, and below occurs).
 
     References
     ----------
     Diaconis, Goel & Holmes (2008), Annals of Applied Statistics 2.
     """
     if M.n_components <= max(components) or len(M.models) < 5:
-        raise ValueError(f"M: an arc needs {max(components) + 1} coordinates and at least five models; this map has {M.n_components} and {len(M.models)}.")
+        raise ValueError(
+            f"M: an arc needs {max(components) + 1} coordinates and at least five models; "
+            f"this map has {M.n_components} and {len(M.models)}."
+        )
     x, y = (M.coordinates[:, at] for at in components)
     rest = y - np.polyval(np.polyfit(x, y, 2), x)
     return float(1 - (rest @ rest) / max(((y - y.mean()) ** 2).sum(), 1e-300) * (len(x) - 1) / (len(x) - 3))
@@ -231,7 +268,8 @@ class AssociationInterval:
     pvalue : float
         Over permutations of the models that respect the groups.
     models_error, data_error : float
-        Standard errors on Fisher's scale, from leaving out models (or groups) and from random halves of the data (0 if there are none).
+        Standard errors on Fisher's scale, from leaving out models (or groups) and from random halves of the data
+        (0 if there are none).
     level : float
     within : bool
         Whether only pairs of one group were used.
@@ -250,13 +288,27 @@ class AssociationInterval:
     seed: int
 
     def _repr_html_(self) -> str:
-        rows = [("correlation", f"{self.statistic:.3f}"), (f"{self.level:.0%} interval", f"{self.lower:.3f} to {self.upper:.3f}"), ("p", f"{self.pvalue:.4g}"),
-                ("standard error from models, from data", f"{self.models_error:.3f}, {self.data_error:.3f}")]
-        return f"<p><b>Distances and a metric</b>{', within groups' if self.within else ''}</p>" + html_table(("", ""), rows)
+        rows = [
+            ("correlation", f"{self.statistic:.3f}"),
+            (f"{self.level:.0%} interval", f"{self.lower:.3f} to {self.upper:.3f}"),
+            ("p", f"{self.pvalue:.4g}"),
+            ("standard error from models, from data", f"{self.models_error:.3f}, {self.data_error:.3f}"),
+        ]
+        return f"<p><b>Distances and a metric</b>{', within groups' if self.within else ''}</p>" + html_table(
+            ("", ""), rows
+        )
 
 # %% ../nbs/52_distances.ipynb #2664a4d7
-def association_interval(D: Any, metric: Any, groups: Any = None, within: bool = False, level: float = 0.95, method: str = "pearson",
-                         n_permutations: int = 9999, seed: int = 0) -> AssociationInterval:
+def association_interval(
+    D: Any,
+    metric: Any,
+    groups: Any = None,
+    within: bool = False,
+    level: float = 0.95,
+    method: str = "pearson",
+    n_permutations: int = 9999,
+    seed: int = 0,
+) -> AssociationInterval:
     """How distances of models go with a metric, with an interval over models and data and a p-value within groups.
 
     Parameters
@@ -283,20 +335,26 @@ def association_interval(D: Any, metric: Any, groups: Any = None, within: bool =
 
     References
     ----------
-    Mantel (1967), Cancer Research 27; Arvesen (1969), Annals of Mathematical Statistics 40, for the jackknife of averages over pairs.
+    Mantel (1967), Cancer Research 27; Arvesen (1969), Annals of Mathematical Statistics 40, for the jackknife.
     """
     check_level("level", level)
     check_option("method", method, ("pearson", "spearman"))
     distances, count = checked_distances(D), check_count("n_permutations", n_permutations, 1)
     names = D.models if isinstance(D, ModelDistance) else tuple(map(str, range(len(distances))))
     values, m = np.asarray(by_model(metric, names, "metric"), dtype=float), len(names)
+    if values.ndim not in (1, 2) or len(values) != m or not np.isfinite(values).all():
+        raise ValueError(f"metric must be {m} finite numbers, one per model, or an ({m}, {m}) distance matrix; "
+                         f"got shape {values.shape}.")
     differences = checked_distances(values, "metric", m) if values.ndim == 2 else np.abs(values[:, None] - values)
-    if values.shape[0] != m or not np.isfinite(values).all():
-        raise ValueError(f"metric must be {m} finite numbers, one per model, or an ({m}, {m}) distance matrix; got shape {values.shape}.")
-    units = None if groups is None else np.unique(np.asarray(by_model(groups, names, "groups")).astype(str), return_inverse=True)[1]
+    units = None
+    if groups is not None:
+        units = np.unique(np.asarray(by_model(groups, names, "groups")).astype(str), return_inverse=True)[1]
+        if len(units) != m or units.max() == 0:
+            raise ValueError(f"groups must be {m} labels, one per model, of at least two groups; got {len(units)}.")
     if within and units is None:
-        raise ValueError("within=True needs groups: labels of the models, pairs of which are compared only inside a group.")
-    return _with_interval(_PairStatistic(units if within else None, method, m), distances, differences, units, getattr(D, "draws", None), level, within, count,
+        raise ValueError("within=True needs groups: labels of the models; pairs are compared inside a group only.")
+    statistic = _PairStatistic(units if within else None, method, m)
+    return _with_interval(statistic, distances, differences, units, getattr(D, "draws", None), level, within, count,
                           check_count("seed", seed, 0))
 
 # %% ../nbs/52_distances.ipynb #dab1430b
@@ -315,7 +373,11 @@ class _PairStatistic:
         first, second = np.triu_indices(len(rows), 1)
         pairs = rows[first], rows[second]
         x, y = distances[pairs], differences[pairs]
-        cells = np.zeros(len(x), dtype=np.int64) if self.groups is None else np.where(self.groups[pairs[0]] == self.groups[pairs[1]], self.groups[pairs[0]], -1)
+        cells = (
+            np.zeros(len(x), dtype=np.int64)
+            if self.groups is None
+            else np.where(self.groups[pairs[0]] == self.groups[pairs[1]], self.groups[pairs[0]], -1)
+        )
         x, y, cells = x[cells >= 0], y[cells >= 0], cells[cells >= 0]
         if self.method == "spearman":
             x, y = rankdata(x), rankdata(y)
@@ -323,21 +385,26 @@ class _PairStatistic:
             side -= (np.bincount(cells, side) / np.maximum(np.bincount(cells), 1))[cells]
         size = np.sqrt((x @ x) * (y @ y))
         if not size > 0:
-            raise ValueError("The distances, or the differences of the metric, are all the same; there is nothing to correlate.")
+            raise ValueError(
+                "The distances, or the differences of the metric, are all the same; there is nothing to correlate."
+            )
         return float((x @ y) / size)
 
 
-def _with_interval(statistic: _PairStatistic, distances: np.ndarray, differences: np.ndarray, units: np.ndarray | None, draws: np.ndarray | None,
-                   level: float, within: bool, count: int, seed: int) -> AssociationInterval:
+def _with_interval(
+    statistic: _PairStatistic, distances: np.ndarray, differences: np.ndarray, units: np.ndarray | None,
+    draws: np.ndarray | None, level: float, within: bool, count: int, seed: int,
+) -> AssociationInterval:
     "The statistic, its two standard errors and its permutations."
     from scipy.stats import t
 
     m, rng, fisher = len(distances), np.random.default_rng(seed), lambda r: np.arctanh(np.clip(r, -1 + 1e-9, 1 - 1e-9))
     observed = statistic(distances, differences)
     out = np.arange(m) if units is None or within else units
-    left = fisher(np.array([statistic(distances, differences, np.flatnonzero(out != unit)) for unit in np.unique(out)]))
-    models_error = float(np.sqrt((len(left) - 1) / len(left) * ((left - left.mean()) ** 2).sum()))
-    data_error = 0.0 if draws is None else float(fisher(np.array([statistic(drawn, differences) for drawn in draws])).std())
+    left = [statistic(distances, differences, np.flatnonzero(out != unit)) for unit in np.unique(out)]
+    models_error = float(np.sqrt((len(left) - 1) / len(left) * ((fisher(left) - fisher(left).mean()) ** 2).sum()))
+    again = [] if draws is None else [statistic(drawn, differences) for drawn in draws]
+    data_error = float(fisher(again).std()) if again else 0.0
     if within:
         orders = np.tile(np.arange(m), (count, 1))
         for group in np.unique(units):
@@ -345,7 +412,7 @@ def _with_interval(statistic: _PairStatistic, distances: np.ndarray, differences
     else:
         orders = grouped_permutations(units, m, count, rng)
     drawn = np.array([statistic(distances, differences[np.ix_(order, order)]) for order in orders])
+    pvalue = float((1 + (drawn >= observed - 1e-12).sum()) / (count + 1))
     reach = t.ppf((1 + level) / 2, len(left) - 1) * np.hypot(models_error, data_error)
-    lower, upper = np.tanh(fisher(observed) + np.array([-reach, reach]))
-    return AssociationInterval(observed, float(lower), float(upper), float((1 + (drawn >= observed - 1e-12).sum()) / (count + 1)), models_error, data_error, level, within,
-                               count, seed)
+    lower, upper = np.tanh(fisher(observed) + np.array([-reach, reach])).tolist()
+    return AssociationInterval(observed, lower, upper, pvalue, models_error, data_error, level, within, count, seed)

@@ -176,7 +176,8 @@ class Embeddings:
             ids, arrays = _align(arrays, ids)
         ids = np.arange(n) if ids is None else as_ids(ids, n)
         parts: tuple = arrays, ids, _entries(data, n), _label_column(labels, n)
-        _fill(self, *((*parts, {}) if finite else _good_rows(*parts)))
+        checked: tuple[Any, ...] = (*parts, {}) if finite else _good_rows(*parts)
+        _fill(self, *checked)
         _warn_of_collapse(self.arrays)
 
     @property

@@ -982,8 +982,9 @@ def distances_from(O: Omnibus, model: Any, kind: str = "frobenius", relative: bo
     if not isinstance(O, Omnibus):
         raise TypeError(f"O must be an Omnibus; got {type(O).__name__}.")
     check_option("kind", kind, tuple(_NORMS))
-    Z = place_model(O, model, "model", device)[2]
-    return {name: float(_of_positions(np.stack([own, Z]), kind, relative)[0, 1]) for name, own in zip(O.models, O.positions)}
+    Z, norm = place_model(O, model, "model", device)[2], _NORMS[kind][1]
+    size = (lambda own: (norm(own) + norm(Z)) / 2) if relative else lambda own: np.sqrt(len(Z))
+    return {name: float(norm(own - Z) / scale) if (scale := size(own)) else 0.0 for name, own in zip(O.models, O.positions)}
 
 # %% ../nbs/50_manifold.ipynb #312dc071
 @dataclass(frozen=True, eq=False)

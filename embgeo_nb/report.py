@@ -68,7 +68,7 @@ def finite(data: Any) -> Any:
     return None if isinstance(data, float) and not math.isfinite(data) else data
 
 # %% ../nbs/64_report.ipynb #e38423e9
-def number(value: float, form: str = ".3g", unit: str = "") -> str:
+def number(value: Any, form: str = ".3g", unit: str = "") -> str:
     "A cell with a number in it, sorted by its value."
     shown = format(value, form) + unit if math.isfinite(value) else "–"
     return (
@@ -289,7 +289,7 @@ def questions(C: Comparison) -> str:
         )
         use = '<td><span class="tag">recommended here</span></td>' if name == C.null else "<td></td>"
         rows.append([words(name), words(question[0].upper() + question[1:]), *rates, words(VALID_WHEN[name]), use])
-    header = dict.fromkeys(("p-value", "question", "p ≤ 1 %", "p ≤ 5 %", "valid when", "use"), "")
+    header: dict[str, str] = dict.fromkeys(("p-value", "question", "p ≤ 1 %", "p ≤ 5 %", "valid when", "use"), "")
     return "<h2>Four questions</h2>" + table(header, rows, "Share of all data with a small p-value, by question")
 
 # %% ../nbs/64_report.ipynb #4f0e72fa
@@ -318,13 +318,12 @@ def changed_neighbors(
     i_or_id: Any,                    # row number or id, as for `C.explain`
 ) -> tuple[np.ndarray, np.ndarray]:  # rows only before has, rows only after has
     "Neighbours that a datum lost and gained, by their share of the displacement. Of groups of runs: has more often."
-    at = int(C.place[C.row(i_or_id)])
+    at, why, share = int(C.place[C.row(i_or_id)]), C.explain(i_or_id), np.zeros(C.n)
     first, second = (sp.csr_array(C.test.graphs[name])[[at]].toarray()[0] for name in C.test.models)
-    why = C.explain(i_or_id)
-    share = np.zeros(C.n)
     share[why.neighbors] = why.share
-    rows = (C.rows[first > second], C.rows[second > first])
-    return tuple(own[np.argsort(-share[own], kind="stable")] for own in rows)
+    rows = C.rows[first > second], C.rows[second > first]
+    lost, gained = (own[np.argsort(-share[own], kind="stable")] for own in rows)
+    return lost, gained
 
 
 def neighbor_lists(C: Comparison, i: int, most: int = 8) -> str:

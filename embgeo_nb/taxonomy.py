@@ -21,8 +21,8 @@ __all__ = ['joins', 'splits_of', 'BranchTree', 'neighbor_joining', 'Drawn', 'roo
 
 # %% ../nbs/54_taxonomy.ipynb #b3a7b45a
 def joins(
-    distances: np.ndarray,                    # (m, m)
-) -> tuple[np.ndarray, np.ndarray]:           # links (2m - 3, 2) between nodes, of which 0..m-1 are the models; their lengths
+    distances: np.ndarray,  # (m, m)
+) -> tuple[np.ndarray, np.ndarray]:  # links (2m - 3, 2) between nodes, of which 0..m-1 are the models; their lengths
     "The tree of neighbour joining."
     D, nodes, links, lengths = np.array(distances, dtype=float), list(range(len(distances))), [], []
     while len(nodes) > 3:
@@ -107,7 +107,7 @@ class BranchTree:
         return np.array([self._share(split) for split in self.splits])
 
     def support_of(self, models: Collection[str]) -> float:
-        "Share of the resampled trees in which these models form a branch of their own, whether or not the drawn tree has it."
+        "Share of the resampled trees in which these models form a branch, whether or not the drawn tree has it."
         unknown = [name for name in models if name not in self.models]
         if isinstance(models, str) or unknown or not 0 < len(set(models)) < len(self.models):
             raise ValueError(f"models must be some of {', '.join(self.models)}, not all; got {models!r}.")
@@ -116,7 +116,10 @@ class BranchTree:
 
     def _share(self, split: np.ndarray) -> float:
         if self.resampled is None:
-            raise ValueError("The distances were not resampled; ask for it with n_resamples, e.g. model_distance(O, n_resamples=100).")
+            raise ValueError(
+                "The distances were not resampled; ask for it with n_resamples, "
+                "e.g. model_distance(O, n_resamples=100)."
+            )
         return float((self.resampled == split).all(2).any(1).mean())
 
     def to_frame(self) -> Any:
@@ -125,12 +128,14 @@ class BranchTree:
         for at in np.flatnonzero((self.splits.sum(1) > 1) & (self.splits.sum(1) < len(self.models) - 1)):
             side = self.splits[at] if 2 * self.splits[at].sum() <= len(self.models) else ~self.splits[at]
             members = ", ".join(name for name, inside in zip(self.models, side) if inside)
-            rows.append((members, self.lengths[at], np.nan if self.resampled is None else self._share(self.splits[at])))
+            rows.append(
+                (members, self.lengths[at], np.nan if self.resampled is None else self._share(self.splits[at]))
+            )
         rows.sort(key=lambda row: (-row[2] if row[2] == row[2] else 0, -row[1]))
         return need("pandas", "plot").DataFrame(rows, columns=["models", "length", "support"])
 
     def to_newick(self) -> str:
-        "The tree in the format that phylogenetic software reads, rooted at its midpoint, with supports as inner labels."
+        "The tree as phylogenetic software reads it, rooted at its midpoint, with supports as inner labels."
         return newick(self)
 
     def plot(self, **options: Any) -> Any:
@@ -139,8 +144,15 @@ class BranchTree:
 
     def _repr_html_(self) -> str:
         known = "" if self.resampled is None else f"; support from {len(self.resampled)} resamples"
-        rows = [(row.models, f"{row.length:.3g}", "" if row.support != row.support else f"{row.support:.0%}") for row in self.to_frame().itertuples()]
-        return f"<p><b>Tree of {len(self.models)} models</b> by neighbour joining, fidelity {self.fidelity:.3f}{escape(known)}</p>" + html_table(("branch", "length", "support"), rows)
+        rows = [
+            (row.models, f"{row.length:.3g}", "" if row.support != row.support else f"{row.support:.0%}")
+            for row in self.to_frame().itertuples()
+        ]
+        return (
+            f"<p><b>Tree of {len(self.models)} models</b> by neighbour joining, "
+            f"fidelity {self.fidelity:.3f}{escape(known)}</p>"
+            + html_table(("branch", "length", "support"), rows)
+        )
 
 # %% ../nbs/54_taxonomy.ipynb #a1159694
 def neighbor_joining(D: Any, models: Sequence[str] | None = None, squared: bool = True) -> BranchTree:
@@ -153,7 +165,7 @@ def neighbor_joining(D: Any, models: Sequence[str] | None = None, squared: bool 
     models : sequence of m names, optional
         For an array.
     squared : bool, default True
-        Join squared distances, which add up where models drift independently; False for distances that add up themselves.
+        Join squared distances, which add up where models drift independently; False for those that add up themselves.
 
     Returns
     -------
@@ -176,11 +188,15 @@ def neighbor_joining(D: Any, models: Sequence[str] | None = None, squared: bool 
     names = D.models if isinstance(D, ModelDistance) else model_names(models, m)
     links, lengths = joins(distances)
     draws = getattr(D, "draws", None)
-    resampled = None if draws is None else np.stack([splits_of(joins(drawn ** power)[0], m) for drawn in progress(draws, "trees")])
+    resampled = (
+        None
+        if draws is None
+        else np.stack([splits_of(joins(drawn**power)[0], m) for drawn in progress(draws, "trees")])
+    )
     tree = BranchTree(links, lengths, splits_of(links, m), names, 0.0, bool(squared), resampled)
     pairs = np.triu_indices(m, 1)
     with np.errstate(invalid="ignore"):
-        fidelity = float(np.corrcoef(distances[pairs], tree.paths[pairs])[0, 1]) 
+        fidelity = float(np.corrcoef(distances[pairs], tree.paths[pairs])[0, 1])
     return BranchTree(links, lengths, tree.splits, names, fidelity, bool(squared), resampled)
 
 # %% ../nbs/54_taxonomy.ipynb #a4c5e4ba
@@ -264,14 +280,26 @@ def newick(T: BranchTree, outgroup: str | None = None) -> str:
         stack += tree.children[order[-1]]
     for node in reversed(order):
         quoted = T.models[node].replace("'", "''") if 0 <= node < m else ""
-        label = f"'{quoted}'" if quoted else "" if known is None or node < 0 else f"{100 * known[tree.link[node]]:.0f}"
-        inner = ",".join(f"{text.pop(child)}:{tree.across[child] - tree.across[node]:.6g}" for child in tree.children[node])
+        label = (
+            f"'{quoted}'" if quoted else "" if known is None or node < 0 else f"{100 * known[tree.link[node]]:.0f}"
+        )
+        inner = ",".join(
+            f"{text.pop(child)}:{tree.across[child] - tree.across[node]:.6g}" for child in tree.children[node]
+        )
         text[node] = (f"({inner})" if inner else "") + label
     return text[-1] + ";"
 
 # %% ../nbs/54_taxonomy.ipynb #1221f0f3
-def plot_branches(T: BranchTree, color: Any = None, color_name: str = "", outgroup: str | None = None, names: Mapping[str, str] | None = None,
-                  strong: float = 0.95, weak: float = 0.7, ax: Any = None) -> Any:
+def plot_branches(
+    T: BranchTree,
+    color: Any = None,
+    color_name: str = "",
+    outgroup: str | None = None,
+    names: Mapping[str, str] | None = None,
+    strong: float = 0.95,
+    weak: float = 0.7,
+    ax: Any = None,
+) -> Any:
     """A tree with branch lengths, the root to the left.
 
     Parameters
@@ -309,43 +337,78 @@ def plot_branches(T: BranchTree, color: Any = None, color_name: str = "", outgro
         if known is not None:
             _at_root(ax, tree, T, known, m)
         _leaves(ax, T, tree, color, color_name, names)
-        ax.set(xlim=(-0.01 * max(tree.across.values()), None), ylim=(-0.7, m - 0.3), yticks=[], xlabel="branch length" + (" (squared distance of models)" if T.squared else " (distance of models)"))
+        ax.set(
+            xlim=(-0.01 * max(tree.across.values()), None),
+            ylim=(-0.7, m - 0.3),
+            yticks=[],
+            xlabel="branch length" + (" (squared distance of models)" if T.squared else " (distance of models)"),
+        )
         ax.spines["left"].set_visible(False)
     return ax
 
 # %% ../nbs/54_taxonomy.ipynb #fd1f9e09
-def _branch(ax: Any, tree: Drawn, node: int, before: int, known: np.ndarray | None, strong: float, weak: float) -> None:
+def _branch(
+    ax: Any, tree: Drawn, node: int, before: int, known: np.ndarray | None, strong: float, weak: float
+) -> None:
     "One horizontal branch, by its support."
     share = None if known is None else known[tree.link[node]]
-    look = dict(linewidth=1.2) if share is None else dict(linewidth=2.4) if share >= strong else \
-        dict(linewidth=1.2) if share >= weak else dict(linewidth=1.2, linestyle=(0, (3, 2)))
+    look = (
+        dict(linewidth=1.2)
+        if share is None
+        else (
+            dict(linewidth=2.4)
+            if share >= strong
+            else dict(linewidth=1.2) if share >= weak else dict(linewidth=1.2, linestyle=(0, (3, 2)))
+        )
+    )
     ax.plot([tree.across[before], tree.across[node]], [tree.up[node]] * 2, color="#222222", zorder=2, **look)
     if share is not None:
-        ax.annotate(f"{100 * share:.0f}", (tree.across[node], tree.up[node]), (-3, 1.5), textcoords="offset points", ha="right", va="bottom", size=7.5)
+        ax.annotate(
+            f"{100 * share:.0f}",
+            (tree.across[node], tree.up[node]),
+            (-3, 1.5),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            size=7.5,
+        )
 
 
 def _at_root(ax: Any, tree: Drawn, T: BranchTree, known: np.ndarray, m: int) -> None:
     "The support of the split at the root, once for its two halves."
     near, far = tree.children[-1]
     if near >= m and far >= m:
-        ax.annotate(f"{100 * known[tree.link[near]]:.0f}", (0, tree.up[-1]), (3, 0), textcoords="offset points", va="center", size=7.5)
+        ax.annotate(
+            f"{100 * known[tree.link[near]]:.0f}",
+            (0, tree.up[-1]),
+            (3, 0),
+            textcoords="offset points",
+            va="center",
+            size=7.5,
+        )
 
 
-def _leaves(ax: Any, T: BranchTree, tree: Drawn, color: Any, color_name: str, names: Mapping[str, str] | None) -> None:
+def _leaves(
+    ax: Any, T: BranchTree, tree: Drawn, color: Any, color_name: str, names: Mapping[str, str] | None
+) -> None:
     "Names at the leaves, and a marker and a colour for each group."
     from embgeo_nb.plot import MARKERS, PALETTE
 
-    groups = ["#222222"] * len(T.models) if color is None else [str(value) for value in by_model(color, T.models, "color")]
-    kinds = sorted(dict.fromkeys(groups), key=lambda kind: -groups.count(kind))             # as on a map
+    groups = (
+        ["#222222"] * len(T.models) if color is None else [str(value) for value in by_model(color, T.models, "color")]
+    )
+    kinds = sorted(dict.fromkeys(groups), key=lambda kind: -groups.count(kind))  # as on a map
+    beside = 8 if color is not None else 4
     for at, name in enumerate(T.models):
-        shown = (names or {}).get(name, name)
-        ax.annotate(shown, (tree.across[at], tree.up[at]), (8 if color is not None else 4, 0), textcoords="offset points", va="center", size=9).set_in_layout(True)
-    for kind in [] if color is None else kinds:
+        ax.annotate((names or {}).get(name, name), (tree.across[at], tree.up[at]), (beside, 0),
+                    textcoords="offset points", va="center", size=9).set_in_layout(True)
+    for look, kind in enumerate([] if color is None else kinds):
         own = [at for at, group in enumerate(groups) if group == kind]
-        look = kinds.index(kind) % len(PALETTE)
-        ax.scatter([tree.across[at] for at in own], [tree.up[at] for at in own], color=PALETTE[look], marker=MARKERS[look], s=30, zorder=3, label=kind, clip_on=False)
+        ax.scatter([tree.across[at] for at in own], [tree.up[at] for at in own], color=PALETTE[look % len(PALETTE)],
+                   marker=MARKERS[look % len(MARKERS)], s=30, zorder=3, label=kind, clip_on=False)
     if color is not None:
-        ax.legend(title=color_name or None, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, alignment="left", borderaxespad=0)
+        ax.legend(title=color_name or None, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, alignment="left",
+                  borderaxespad=0)
 
 # %% ../nbs/54_taxonomy.ipynb #dc924fe8
 @dataclass(frozen=True, eq=False)
@@ -376,9 +439,18 @@ class FamilyTest:
     seed: int
 
     def _repr_html_(self) -> str:
-        rows = [("pseudo-F", f"{self.statistic:.2f}"), ("p", f"{self.pvalue:.4g}"), ("between families, share of squared distance", f"{self.r_squared:.0%}"),
-                ("mean distance within families", f"{self.within:.3f}"), ("between families", f"{self.between:.3f}")]
-        return f"<p><b>Families</b> of {len(self.families)} lineages, {self.n_permutations:,} permutations of the labels</p>" + html_table(("", ""), rows)
+        rows = [
+            ("pseudo-F", f"{self.statistic:.2f}"),
+            ("p", f"{self.pvalue:.4g}"),
+            ("between families, share of squared distance", f"{self.r_squared:.0%}"),
+            ("mean distance within families", f"{self.within:.3f}"),
+            ("between families", f"{self.between:.3f}"),
+        ]
+        return (
+            f"<p><b>Families</b> of {len(self.families)} lineages, "
+            f"{self.n_permutations:,} permutations of the labels</p>"
+            + html_table(("", ""), rows)
+        )
 
 # %% ../nbs/54_taxonomy.ipynb #4332dc91
 def family_test(D: Any, families: Any, lineages: Any = None, n_permutations: int = 9999, seed: int = 0) -> FamilyTest:
@@ -410,31 +482,49 @@ def family_test(D: Any, families: Any, lineages: Any = None, n_permutations: int
     families = [str(label) for label in by_model(families, names, "families")]
     lineages = list(names) if lineages is None else [str(label) for label in by_model(lineages, names, "lineages")]
     if {len(families), len(lineages)} != {len(names)}:
-        raise ValueError(f"families and lineages must have one label for each of {len(names)} models; got {len(families)} and {len(lineages)}.")
+        raise ValueError(
+            f"families and lineages must have one label for each of {len(names)} models; "
+            f"got {len(families)} and {len(lineages)}."
+        )
     family_of, squared, mean = _lineages(distances, families, lineages)
     labels, groups = np.unique(list(family_of.values()), return_inverse=True)
     if not 2 <= len(labels) < len(family_of):
-        raise ValueError(f"families: at least two are needed, and fewer than the {len(family_of)} lineages; got {len(labels)}.")
+        raise ValueError(
+            f"families: at least two are needed, and fewer than the {len(family_of)} lineages; got {len(labels)}."
+        )
     rng = np.random.default_rng(check_count("seed", seed, 0))
     drawn = np.vstack([groups, rng.permuted(np.tile(groups, (count, 1)), axis=1)])
     F, shares = _pseudo_f(squared, drawn, len(labels))
     pairs = np.triu_indices(len(groups), 1)
     same = groups[pairs[0]] == groups[pairs[1]]
-    return FamilyTest(float(F[0]), float((1 + (F[1:] >= F[0] * (1 - 1e-12)).sum()) / (count + 1)), float(shares[0]), F[1:],
-                      float(mean[pairs][same].mean()) if same.any() else np.nan, float(mean[pairs][~same].mean()), family_of, count, int(seed))
+    return FamilyTest(
+        float(F[0]),
+        float((1 + (F[1:] >= F[0] * (1 - 1e-12)).sum()) / (count + 1)),
+        float(shares[0]),
+        F[1:],
+        float(mean[pairs][same].mean()) if same.any() else np.nan,
+        float(mean[pairs][~same].mean()),
+        family_of,
+        count,
+        int(seed),
+    )
 
 
-def _lineages(distances: np.ndarray, families: Sequence[str], lineages: Sequence[str]) -> tuple[dict[str, str], np.ndarray, np.ndarray]:
+def _lineages(
+    distances: np.ndarray, families: Sequence[str], lineages: Sequence[str]
+) -> tuple[dict[str, str], np.ndarray, np.ndarray]:
     "Family of each lineage, and mean distances between lineages, squared and not."
     family_of: dict[str, str] = {}
     for lineage, family in zip(lineages, families):
         if family_of.setdefault(lineage, family) != family:
-            raise ValueError(f"families: lineage {lineage!r} has two, {family_of[lineage]!r} and {family!r}; a lineage is one unit.")
+            raise ValueError(
+                f"families: lineage {lineage!r} has two, {family_of[lineage]!r} and {family!r}; a lineage is one unit."
+            )
     own = np.array([[lineage == name for lineage in lineages] for name in family_of], dtype=float)
     own /= own.sum(1, keepdims=True)
     mean = own @ distances @ own.T
     np.fill_diagonal(mean, 0)
-    return family_of, mean ** 2, mean
+    return family_of, mean**2, mean
 
 
 def _pseudo_f(squared: np.ndarray, drawn: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -45,8 +45,8 @@ else:
     widgets, traitlets = need("ipywidgets", "widgets"), need("traitlets", "widgets")
 
 # %% auto #0
-__all__ = ['Result', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'DatumExplorer', 'own_layout', 'with_warnings',
-           'dendrogram_image', 'ManifoldExplorer', 'map_image']
+__all__ = ['Result', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'inside', 'DatumExplorer', 'own_layout',
+           'with_warnings', 'dendrogram_image', 'ManifoldExplorer', 'map_image']
 
 # %% ../nbs/62_widgets.ipynb #9a000009
 DRAWN = 4000                 # points drawn at most
@@ -62,7 +62,8 @@ def drawn_rows(importance: np.ndarray, most: int = DRAWN, seed: int = 0) -> np.n
     return np.sort(np.concatenate([order[:most // 2], others]))
 
 
-def scene(points: np.ndarray, rows: Any, names: Sequence[str], color: Any = None, marker: Any = None, size: Any = None, filled: Any = None, palette: Sequence[str] = PALETTE,
+def scene(points: np.ndarray, rows: Any, names: Sequence[str], color: Any = None, marker: Any = None, size: Any = None,
+          filled: Any = None, palette: Sequence[str] = PALETTE,
           legend: Sequence[Mapping[str, Any]] = (), axes: Sequence[str] = ("", ""), alt: str = "") -> dict:
     """Points to be drawn: (p, 2) positions, the row each belongs to, and indices into `palette` and `MARKERS`.
 
@@ -524,7 +525,7 @@ class Seen:
         return self.spread(self.test.frame.center)
 
     def spots(self, rows: Any, plane: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        "Middle and half of the way of some data, each (r, 2), in a plane of the frame, or where the reader's own layout has them."
+        "Middle and half of the way of some data, each (r, 2), in a plane of the frame or in the reader's own layout."
         if plane is None:
             at = np.asarray(self.positions)[rows]
             return at, np.zeros_like(at)
@@ -819,7 +820,8 @@ def _palette(V: Seen, color_by: str, groups: Sequence[tuple[str, np.ndarray]]) -
 def _legend(V: Seen, groups: Sequence[tuple[str, np.ndarray]], palette: Sequence[str], show: str) -> list[dict]:
     legend = [dict(name=name, color=palette[at], marker=0 if palette[at] == GREY else at) for at, (name, mask) in enumerate(groups) if mask.any()] if len(groups) > 1 else []
     known = set() if V.labels is None else set(V.labels.astype(str).tolist())
-    legend = [dict(entry, key=entry["name"], title="List these data alone, or all again.") if entry["name"] in known else entry for entry in legend]
+    chosen = lambda entry: dict(entry, key=entry["name"], title="List these data alone, or all again.")
+    legend = [chosen(entry) if entry["name"] in known else entry for entry in legend]
     legend += [dict(name=V.models[0], color="#555555", hollow=True), dict(name=V.models[1], color="#555555")] if show == "both" else []
     titles = neighbor_titles(V)
     return legend + [dict(name=f"neighbour {titles['lost']}", color=PALETTE[1], line=True, dash=True),
@@ -850,18 +852,18 @@ def test_overlay(R: Result, i: int | None, plane: np.ndarray | None, most: int =
 def _line(a: np.ndarray, b: np.ndarray, color: str, **look: Any) -> dict:
     return dict(x0=float(a[0]), y0=float(a[1]), x1=float(b[0]), y1=float(b[1]), color=color, **look)
 
-# %% ../nbs/62_widgets.ipynb #9a000035
-SORTS = ("score", "effect", "local effect", "p", "q", "statistic", "id", "label", "datum")
-
-
+# %% ../nbs/62_widgets.ipynb #9a000143
 def inside(points: np.ndarray, loop: Sequence[Sequence[float]]) -> np.ndarray:
-    "Which points, (r, 2), lie inside a closed loop of corners, (r,) bool: a ray from them crosses it an odd number of times."
+    "Which points, (r, 2), lie inside a closed loop of corners, (r,) bool: rays from them cross it an odd number of times."
     x, y = np.asarray(points, float).T
     corners, within = np.asarray(loop, float).reshape(-1, 2), np.zeros(len(points), bool)
     for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0)):
         crossed = (y0 > y) != (y1 > y)
         within[crossed] ^= x[crossed] < x0 + (y[crossed] - y0) * (x1 - x0) / (y1 - y0)
     return within
+
+# %% ../nbs/62_widgets.ipynb #9a000035
+SORTS = ("score", "effect", "local effect", "p", "q", "statistic", "id", "label", "datum")
 
 
 def passing(V: Seen, search: str = "", label: str = "", most: float | None = None, by: str = "q", texts: Sequence[str] | None = None,
@@ -883,7 +885,8 @@ def passing(V: Seen, search: str = "", label: str = "", most: float | None = Non
 
 
 def table_order(R: Result, sort_by: str = "score", descending: bool = True, search: str = "", label: str = "",
-                most_q: float | None = None, texts: Sequence[str] | None = None, by: str = "q", among: Sequence[int] = ()) -> np.ndarray:
+                most_q: float | None = None, texts: Sequence[str] | None = None, by: str = "q",
+                among: Sequence[int] = ()) -> np.ndarray:
     "Row numbers of the data that pass the filters, in order."
     check_option("sort_by", sort_by, SORTS)
     V = as_seen(R)
@@ -1044,6 +1047,11 @@ def in_words(settings: Mapping[str, Any]) -> list[str]:
 class Explorer(widgets.VBox):
     "What both explorers have: a message, one piece of work at a time, and controls that only set traits."
 
+    page_size: int
+    _order: np.ndarray                                  # what the table lists, and the words and buttons beside it
+    _where: Any
+    _back: Any
+    _next: Any
     message = traitlets.Unicode("").tag(sync=True)      # what is wrong, or what to do next
     busy = traitlets.Bool(False).tag(sync=True)
 
@@ -1074,10 +1082,11 @@ class Explorer(widgets.VBox):
 
     def saved(self) -> str:
         "What a reopened notebook shows in its place: the state when it was displayed, and how to revive it."
-        hidden = ", ".join(f"{area}:has(.eg-explorer) .eg-saved" for area in (".jp-OutputArea", ".output_container", ".cell-output", ".output"))
-        return (f'<div class="eg-saved"><style>{hidden} {{ display: none; }} .eg-saved table {{ font-size: 12.5px; }}</style>{self._snapshot()}<p><em>'
-                "This is what it showed when the cell ran. Run the cell again, with those above it, to bring the explorer to life; "
-                "<code>explorer.static()</code> makes a page that needs no kernel.</em></p></div>")
+        areas = (".jp-OutputArea", ".output_container", ".cell-output", ".output")
+        hidden = ", ".join(f"{area}:has(.eg-explorer) .eg-saved" for area in areas)
+        return (f'<div class="eg-saved"><style>{hidden} {{ display: none; }} .eg-saved table {{ font-size: 12.5px; }}</style>'
+                f"{self._snapshot()}<p><em>This is what it showed when the cell ran. Run the cell again, with those above it, "
+                "to bring the explorer to life; <code>explorer.static()</code> makes a page that needs no kernel.</em></p></div>")
 
     def _snapshot(self) -> str:
         return f"<p><b>{escape(self.title())}</b></p>"
@@ -1187,7 +1196,7 @@ class DatumExplorer(Explorer):
         With a result, optionally the embeddings: models to choose from, by default those of the result. With embeddings,
         two model names: before and after.
     positions : array of shape (n, 2), optional
-        A layout of your own (UMAP, PCA, a map), in the order of the data: a third choice of plane, which is then shown first.
+        A layout of your own (UMAP, PCA, a map), in the order of the data: a third choice of plane, then shown first.
     drawing : {'auto', 'browser', 'picture'}
         'browser' needs anywidget; 'picture' does without, and cannot be clicked. 'auto' takes the first that is there.
 
@@ -1250,7 +1259,8 @@ class DatumExplorer(Explorer):
 
     def __init__(self, what: Any, *more: Any, drawing: str = "auto", positions: Any = None, **options: Any):
         result = what if isinstance(what, (DatumTest, Comparison)) else None
-        self._positions = None if positions is None else own_layout(positions, what.n if result is not None else as_embeddings(what).n)
+        n = 0 if positions is None else what.n if result is not None else as_embeddings(what).n
+        self._positions = None if positions is None else own_layout(positions, n)
         points, table = make_views(drawing)
         self._emb: Any = _known(result, *more) if result is not None else _to_compare(what, more)
         self._points, self._table = points(), table()
@@ -1495,8 +1505,10 @@ class DatumExplorer(Explorer):
         return work
 
     def _test_work(self) -> Callable[[Job], tuple[DatumTest, str]]:
-        a, b, R, d = self.models_a, self.models_b, self.result, self.n_components or None
-        options = dict(n_neighbors=self.n_neighbors, metric=self.metric, symmetrize=R.settings.get("symmetrize", "union"))
+        a, b, d = self.models_a, self.models_b, self.n_components or None
+        R: Any = self.result
+        options: dict[str, Any] = dict(n_neighbors=self.n_neighbors, metric=self.metric,
+                                       symmetrize=R.settings.get("symmetrize", "union"))
         source = R.graphs if self._emb is None else self._emb
         others = [name for name in source.models if name not in a + b] if self.frame_of == "all" else []
         if self._emb is not None and set(a + b) | set(others) <= set(R.graphs.models) and {**R.settings} == options:
@@ -1571,7 +1583,8 @@ class DatumExplorer(Explorer):
         if self.result is None:
             return super()._snapshot()
         rows, n = [int(i) for i in self._order[:self.page_size]], self.result.n
-        return self._head.value + table_html(table_columns(self._seen), [table_row(self._seen, i) for i in rows], caption=f"The first {len(rows)} of {n:,} data")
+        shown = [table_row(self._seen, i) for i in rows]
+        return self._head.value + table_html(table_columns(self._seen), shown, caption=f"The first {len(rows)} of {n:,} data")
 
     def _show_scene(self) -> None:
         made, self._plane = test_scene(self._seen, self.color_by, self.show, self.view, self._level(), self.colored)
@@ -1583,7 +1596,8 @@ class DatumExplorer(Explorer):
         "Which points the filters leave out; None where there is no filter."
         if not (self.search.strip() or self.label or self.only_rejected or self.lassoed):
             return None
-        keep = passing(self._seen, self.search, self.label, self._level() if self.only_rejected else None, self.reject_by, self._texts, self.lassoed)
+        most = self._level() if self.only_rejected else None
+        keep = passing(self._seen, self.search, self.label, most, self.reject_by, self._texts, self.lassoed)
         return ~keep[self._drawn]
 
     def _level(self) -> float:
@@ -1619,7 +1633,8 @@ class DatumExplorer(Explorer):
     def _refill(self) -> None:
         "The rows that pass the filters, in their order; the first page of them."
         most = self._level() if self.only_rejected else None
-        self._order = table_order(self._seen, self.sort_by, self.descending, self.search, self.label, most, self._texts, self.reject_by, self.lassoed)
+        self._order = table_order(self._seen, self.sort_by, self.descending, self.search, self.label, most, self._texts,
+                                  self.reject_by, self.lassoed)
         self._points.pressed, self._unloop.layout.display = self.label, None if self.lassoed else "none"
         self._points.fade(self._faded())
         if self.page != 0:
@@ -1659,8 +1674,9 @@ class DatumExplorer(Explorer):
     def _within(self, loop: Sequence[Sequence[float]]) -> None:
         "List the data of which a point lies inside a loop, whether it is drawn or not; of none, all."
         center, half = self._seen.spots(slice(None), self._plane)
-        ends = {"both": (center - half, center + half), "before": (center - half,), "after": (center + half,), "middle": (center,)}[self.show]
-        found = np.any([inside(points, loop) for points in ends], axis=0) if len(loop) > 2 else np.zeros(self.result.n, bool)
+        before, after = center - half, center + half
+        ends = {"both": (before, after), "before": (before,), "after": (after,), "middle": (center,)}[self.show]
+        found = np.any([inside(points, loop) for points in ends], axis=0)
         if len(loop) > 2 and not found.any():
             self.message = "There is no datum inside of what was drawn."
             return
@@ -1709,7 +1725,7 @@ def own_layout(positions: Any, n: int) -> np.ndarray:
     return array
 
 
-def _known(result: DatumTest | Comparison, emb: Any = None) -> Embeddings | None:
+def _known(result: Result, emb: Any = None) -> Embeddings | None:
     "The embeddings that other comparisons can be made of, on the same data as a result."
     if emb is not None:
         emb = as_embeddings(emb)
