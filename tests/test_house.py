@@ -37,7 +37,7 @@ FLOORS = [
 # A result opens its own figure or page when asked to: in the functions named here, and there only.
 OPENED_LATER = {("calibration", "plot"): {"plot"}, ("comparison", "plot"): {"plot"}, ("comparison", "report"): {"report"},
                 ("datum_test", "plot"): {"plot"}, ("manifold", "plot"): {"plot", "_plot"},
-                ("over_time", "plot"): {"plot_chart"}, ("taxonomy", "plot"): {"plot_branches", "_leaves"}}
+                ("over_time", "plot"): {"plot_chart", "_plot_statistic"}, ("taxonomy", "plot"): {"plot_branches", "_leaves"}}
 # Private names that cross a room, and who is to mend it. This list can only shrink.
 CROSSINGS: dict[tuple[str, str], str] = {}
 

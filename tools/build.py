@@ -195,7 +195,7 @@ def spoken_headers(html):
             return f"<td{attributes}></td>"
         tex = re.findall(r"<annotation[^>]*>(.*?)</annotation>", inside, re.S)
         bare = re.sub(r"<math.*?</math>|<[^>]*>", "", inside, flags=re.S).strip()
-        return f'<th{attributes} aria-label="{tex[0].strip()}">{inside}</th>' if tex and not bare else match[0]
+        return f'<th{attributes}><span class="unseen">{tex[0].strip()}</span>{inside}</th>' if tex and not bare else match[0]
 
     return re.sub(r"<th((?:\s[^>]*)?)>(.*?)</th>", named, html, flags=re.S)
 

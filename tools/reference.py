@@ -97,13 +97,19 @@ GROUPS = {
         "ChangePoint": "eg.change_point(versions, n_resamples=99).version",
         "perspective_distance": "eg.perspective_distance(answers).to_frame().round(2)",
         "perspective_space": "eg.perspective_space(answers).to_frame().round(3)",
+        "answer_test": "sampled = {name: Y[:40, None, :4] + 0.1 * rng.normal(size=(40, 3, 4)) for name, Y in (('a', before), ('b', after))}\neg.answer_test(sampled, 'a', 'b', n_resamples=99).pvalue",
+        "AnswerTest": "eg.answer_test(sampled, 'a', 'b', n_resamples=99).query_qvalue[:3].round(2)",
+        "choose_queries": "many = {f'noise {s:.2f}': (before + s * rng.normal(size=before.shape))[:40, None, :4] for s in np.linspace(0, 1, 10)}\neg.choose_queries(many, 5, n_resamples=2).queries",
+        "QueryChoice": "eg.choose_queries(many, 5, n_resamples=2).votes[:4].round(2)",
+        "predict_metric": "graded = dict(zip(many, [*np.linspace(0.9, 0.4, 9), np.nan]))             # the last is not graded\neg.predict_metric(eg.perspective_distance(many), graded).prediction.round(2)",
+        "MetricPrediction": "eg.predict_metric(eg.perspective_distance(many), graded).upper.round(2)",
         "query_curve": "eg.query_curve(answers, quality, [5, 20], n_components=2, repeats=2).to_frame().round(2)",
         "QueryCurve": "eg.query_curve(answers, quality, [5, 20], n_components=2, repeats=2).sizes",
         "Claim": 'eg.Claim("The map explains half of the variance", {"c = 2": 0.7, "c = 4": 0.8}, "coordinates", "min", 0.5)'},
     "Large data": {
         "estimate_cost": "eg.estimate_cost(100_000, 384)",
         "CostEstimate": "type(eg.estimate_cost(100_000, 384)).__name__",
-        "save_graphs": "from tempfile import TemporaryDirectory\n\nwith TemporaryDirectory() as folder:\n    saved = eg.save_graphs(emb, folder + '/graphs', 16)\n    shapes = {name: graph.shape for name, graph in saved.graphs.items()}\nshapes",
+        "save_graphs": "with TemporaryDirectory() as folder:\n    saved = eg.save_graphs(emb, folder + '/graphs', 16)\n    shapes = {name: graph.shape for name, graph in saved.graphs.items()}\nshapes",
         "open_graphs": "with TemporaryDirectory() as folder:\n    eg.save_graphs(emb, folder + '/graphs', 16)\n    opened = eg.open_graphs(folder + '/graphs').models\nopened",
         "DaskEngine": "sorted(name for name in vars(eg.DaskEngine) if not name.startswith('_'))"},
     "Explorers": {
@@ -128,7 +134,8 @@ def named(name):
 def example_of(thing):
     "The code of the examples in a docstring, or None."
     found = doctest.DocTestParser().get_examples(inspect.getdoc(thing) or "")
-    return "".join(one.source for one in found).strip() or None
+    source = "".join(one.source for one in found).strip()
+    return re.sub(r"(?<![\w.'\"])(%s)\(" % "|".join([*eg._HOME, *eg.__all__]), r"eg.\1(", source) or None
 
 
 def summary(thing):
@@ -181,7 +188,7 @@ def cells():
     yield "markdown", "# Reference\n> Every public name, how it is called, and an example that was run", "head"
     yield "markdown", ("This page is made from the docstrings by `python tools/reference.py`. In a notebook, `eg.compare?` shows the whole "
                        "docstring of a name: parameters, errors, sources. All examples use the same two hundred data:"), "intro"
-    yield "code", "import numpy as np\n\nimport embgeo_nb as eg", "imports"
+    yield "code", "from tempfile import TemporaryDirectory\n\nimport numpy as np\n\nimport embgeo_nb as eg", "imports"
     yield "code", SETUP, "setup"
     for title, group in [*GROUPS.items(), *([("More", rest)] if rest else [])]:
         yield "markdown", f"## {title}", title
