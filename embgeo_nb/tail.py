@@ -41,7 +41,9 @@ def pearson_sf(
     kurtosis: np.ndarray,   # (n,): excess, 0 for the normal distribution
 ) -> np.ndarray:            # (n,)
     "P(X >= x) under the Pearson curve with these moments (Solomon & Stephens 1978)."
-    from scipy.special import betainc, betaincc
+    from scipy import special
+    betainc = special.betainc
+    betaincc = getattr(special, "betaincc", lambda a, b, x: betainc(b, a, 1 - x))       # scipy 1.11 has none
     x, skewness, b2 = (np.array(part, dtype=float)
                        for part in np.broadcast_arrays(x, skewness, np.asarray(kurtosis) + 3.0))
     b1 = skewness ** 2
