@@ -538,6 +538,12 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
     -------
     Comparison
 
+    Notes
+    -----
+    Graphs compare directions of rows. The other views see rows about their common mean, so that the length of a row
+    counts there: a datum whose vector became longer has moved, with no neighbour lost. Where only directions matter to
+    you, scale rows to unit length first.
+
     Raises
     ------
     ValueError

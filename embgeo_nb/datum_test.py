@@ -313,8 +313,9 @@ def datum_test(emb: Any, a: str, b: str, null: str = "paired", n_components: int
         `paired`: the most flips a datum may take (9,999); `bootstrap`, `single-copy`: draws (199). None for these
         defaults.
     seed : int or numpy.random.Generator
-        Same seed, same p-values, whatever the block size, the device, or the order of the rows (data keep their coins
-        with their ids).
+        Same seed, same coins, whatever the block size, the device, or the order of the rows (data keep their coins
+        with their ids). Other threads or devices add in another order: that moves the frame within `tol`, and now and
+        then a p-value by one flip.
     tol : float, default 1e-4
         Residual of the frame's eigenpairs relative to their eigenvalues.
     method : {'flips', 'tail', 'full', 'sparse'}, optional

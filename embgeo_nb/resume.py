@@ -81,8 +81,9 @@ class Pieces:
         "The piece of this name, or None."
         if self.folder is None:
             return None
+        path = self.path(name)
         try:
-            found, single = load_arrays(self.path(name))
+            found, single = load_arrays(path)
         except FileNotFoundError:
             return None
         except ValueError as error:

@@ -54,3 +54,9 @@ def test_who_makes_the_frame():
     for bad, error in (("c", TypeError), (["a"], ValueError), (["c", "c"], ValueError)):
         with pytest.raises(error, match="frame_models"):
             frame_of("a", "b", bad)
+
+
+def test_a_datum_at_the_origin_that_moves_moved_infinitely_far():
+    from embgeo_nb.frame import Frame, relative_length
+    coordinates = Frame(np.array([[0.0, 0], [0, 0], [3, 4]]), np.zeros((3, 2)), np.ones(2))
+    assert relative_length(np.array([0.25, 0, 0.5]), coordinates).tolist() == [np.inf, 0, 0.1]
