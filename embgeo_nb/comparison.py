@@ -39,10 +39,10 @@ QUESTIONS = {
 }
 
 # %% auto #0
-__all__ = ['QUESTIONS', 'SCHEMA', 'representatives', 'joint_products', 'Comparison', 'comparison_table', 'explained',
-           'neighbors_of', 'verdict_of', 'prevailing_labels', 'summary_of', 'by_label', 'signature_of',
+__all__ = ['QUESTIONS', 'SCHEMA', 'representatives', 'check_rows', 'joint_products', 'Comparison', 'comparison_table',
+           'explained', 'neighbors_of', 'verdict_of', 'prevailing_labels', 'summary_of', 'by_label', 'signature_of',
            'comparison_html', 'save_comparison', 'test_arrays', 'test_settings', 'load_comparison', 'compare',
-           'check_not_graphs', 'check_rows', 'check_sides']
+           'check_not_graphs', 'check_sides']
 
 # %% ../nbs/40_comparison.ipynb #f455db15
 def representatives(
@@ -92,6 +92,20 @@ def _roots(stands: np.ndarray) -> np.ndarray:
     while (stands[stands] != stands).any():
         stands = stands[stands]
     return stands
+
+
+def check_rows(emb: Embeddings) -> Embeddings:
+    "`emb`, or an error that names a model in which rows have no direction, or all have the same."
+    for name, Y in emb.arrays.items():
+        if len(zero := zero_rows(Y)):
+            raise ValueError(f"Model {name!r} has {len(zero)} rows that are zero throughout (ids of the first: "
+                             f"{emb.ids[zero[:5]].tolist()}), which have no direction to compare. Leave these data out "
+                             "of every model; Embeddings(models, on_bad='drop') does.")
+        if not any((_unit_distance(Y, rows, np.zeros_like(rows)) > 1e-12).any()
+                   for rows in np.split(np.arange(len(Y)), range(4096, len(Y), 4096))):
+            raise ValueError(f"Model {name!r} has the same row for every datum, up to its length: it tells nothing "
+                             "apart. Embed the data again, or compare another model.")
+    return emb
 
 # %% ../nbs/40_comparison.ipynb #e2f82e0e
 def joint_products(arrays: Sequence[np.ndarray], graphs: Sequence[sp.csr_array], n_components: int | str | None = None,
@@ -544,9 +558,8 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
     """
     check_not_graphs(emb)
     groups = check_sides(a, b)
-    emb, seed = as_embeddings(emb).select([name for group in groups for name in group]), as_seed(seed)
-    check_rows(emb)
-    precision = precision_of(*emb.arrays.values())
+    emb = check_rows(as_embeddings(emb).select([name for group in groups for name in group]))
+    seed, precision = as_seed(seed), precision_of(*emb.arrays.values())
     stands = representatives(list(emb.arrays.values()), precision)
     own = np.unique(stands)
     if len(own) < 20:
@@ -577,19 +590,6 @@ def check_not_graphs(emb: Any) -> None:
     if hasattr(emb, "items") and any(sp.issparse(value) or hasattr(value, "neighbors") for value in emb.values()):
         raise TypeError("emb must hold embeddings, (n, p) arrays: the score needs them. "
                         "For graphs alone use `datum_test`.")
-
-
-def check_rows(emb: Embeddings) -> None:
-    "An error that names a model in which rows have no direction, or all have the same."
-    for name, Y in emb.arrays.items():
-        if len(zero := zero_rows(Y)):
-            raise ValueError(f"Model {name!r} has {len(zero)} rows that are zero throughout (ids of the first: "
-                             f"{emb.ids[zero[:5]].tolist()}), which have no direction to compare. Leave these data out "
-                             "of every model; Embeddings(models, on_bad='drop') does.")
-        if not any((_unit_distance(Y, rows, np.zeros_like(rows)) > 1e-12).any()
-                   for rows in np.split(np.arange(len(Y)), range(4096, len(Y), 4096))):
-            raise ValueError(f"Model {name!r} has the same row for every datum, up to its length: it tells nothing "
-                             "apart. Embed the data again, or compare another model.")
 
 
 def check_sides(a: Any, b: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
