@@ -75,7 +75,8 @@ class _Callable(_ModuleType):
 
 def _as_callable(name: str) -> _Any:
     module = _sys.modules[f"{__name__}.{name}"]
-    module.__class__, module.__signature__ = _Callable, _signature(getattr(module, name))       # type: ignore[attr-defined]
+    function, module.__class__ = getattr(module, name), _Callable
+    module.__doc__, module.__signature__ = function.__doc__, _signature(function)               # type: ignore[attr-defined]
     return module
 
 

@@ -166,10 +166,11 @@ def atomic_path(
     path: str | os.PathLike,    # what to write
 ) -> Iterator[Path]:            # a name beside it, with the same suffix, to write to
     "When the block ends well, what it wrote takes the place of `path`; otherwise `path` is as it was."
+    folder = os.path.dirname(path) or "."
     path = Path(os.path.realpath(path))
     if path.is_dir() or not path.parent.is_dir():
         raise OSError(f"{path.name!r} cannot be written: " + ("it is a folder." if path.is_dir()
-                                                              else "its folder is not there."))
+                                                              else f"its folder is not there: {folder!r}."))
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(f"{path.name!r} cannot be written: it is read-only.")
     _sweep(path.parent)

@@ -20,8 +20,8 @@ import scipy.sparse as sp
 from .bulk import BulkNull, bulk_null, diagnosis
 from .common import as_seed, check_count, check_level, check_option, html_table, need, row_of, versions
 from .datum_test import DatumTest, datum_test
-from .embeddings import Embeddings, as_embeddings
-from .files import load_arrays, object_array, pack_column, save_arrays, unpack_column
+from .embeddings import Embeddings, as_embeddings, zero_rows
+from .files import load_arrays, npz_members, object_array, pack_column, reading, save_arrays, unpack_column
 from .contrasts import moderated_ratio, n_relabellings, pooled_pvalues, relabellings
 from .features import feature_test, global_products, local_products
 from .frame import Frame
@@ -40,7 +40,7 @@ QUESTIONS = {
 }
 
 # %% auto #0
-__all__ = ['ENOUGH_WAYS', 'QUESTIONS', 'SCHEMA', 'representatives', 'joint_products', 'shared_by', 'Comparison',
+__all__ = ['ENOUGH_WAYS', 'QUESTIONS', 'SCHEMA', 'representatives', 'check_rows', 'joint_products', 'shared_by', 'Comparison',
            'comparison_table', 'explained', 'neighbors_of', 'verdict_of', 'cautions', 'prevailing_labels', 'summary_of',
            'by_label', 'signature_of', 'comparison_html', 'save_comparison', 'test_arrays', 'test_settings',
            'load_comparison', 'compare', 'check_not_graphs', 'check_sides']
@@ -94,6 +94,20 @@ def _roots(stands: np.ndarray) -> np.ndarray:
         stands = stands[stands]
     return stands
 
+
+def check_rows(emb: Embeddings) -> Embeddings:
+    "`emb`, or an error that names a model in which rows have no direction, or all have the same."
+    for name, Y in emb.arrays.items():
+        if len(zero := zero_rows(Y)):
+            raise ValueError(f"Model {name!r} has {len(zero)} rows that are zero throughout (ids of the first: "
+                             f"{emb.ids[zero[:5]].tolist()}), which have no direction to compare. Leave these data out "
+                             "of every model; Embeddings(models, on_bad='drop') does.")
+        if not any((_unit_distance(Y, rows, np.zeros_like(rows)) > 1e-12).any()
+                   for rows in np.split(np.arange(len(Y)), range(4096, len(Y), 4096))):
+            raise ValueError(f"Model {name!r} has the same row for every datum, up to its length: it tells nothing "
+                             "apart. Embed the data again, or compare another model.")
+    return emb
+
 # %% ../nbs/40_comparison.ipynb #e2f82e0e
 def joint_products(arrays: Sequence[np.ndarray], graphs: Sequence[sp.csr_array], n_components: int | str | None = None,
                    device: Any = None) -> np.ndarray:
@@ -127,7 +141,8 @@ class Comparison:
     score : ndarray of shape (n,)
         Evidence that the datum moved, from all views: what tables are ranked by.
     pvalues : dict of str to ndarray of shape (n,)
-        'bulk', and 'features' and 'paired' for two models or 'replicates' for groups of runs.
+        'bulk'; for two models also 'paired' and, if both have at least 2 n_groups features (8), 'features'; for groups
+        of runs 'replicates'.
     null : str
         The p-value that is recommended: 'replicates' where the reruns can be relabelled in 20 ways or more (four on
         either side, or two and six), else 'bulk'.
@@ -353,6 +368,8 @@ def verdict_of(C: Comparison, alpha: float = 0.05) -> str:
 def cautions(C: Comparison, ways: int) -> list[str]:
     "What to beware of where the bulk is the yardstick, in sentences; `ways` to relabel reruns, 0 without."
     found = [] if C.fit.trusted or C.fit.parted >= 1 else [diagnosis(C.fit)]
+    if not ways and "features" not in C.pvalues:
+        found.append(f"`features` was left out: it needs models of at least {2 * C.settings['groups']} features.")
     if ways:
         return found + [f"The score measures against the reruns. Their {ways} relabellings cannot single out a datum "
                         "(no q-value is below " f"{1 / ways:.2g}), so the yardstick is what most data do: more runs make "
@@ -373,7 +390,9 @@ def prevailing_labels(C: Comparison, moved: np.ndarray) -> str:
     share = of_moved[top] / moved.sum()
     if len(names) < 2 or share < 0.5 or share < 2 * of_all[top] / C.n:
         return ""
-    return (f"{of_moved[top]:,} of them ({share:.0%}) are {str(names[top])!r}, "
+    who = f"{of_moved[top]:,} of them ({share:.0%}) {'is' if of_moved[top] == 1 else 'are'}"
+    who = "it is" if moved.sum() == 1 else who
+    return (f"{who} {str(names[top])!r}, "
             f"{of_moved[top] / of_all[top]:.0%} of that label")
 
 # %% ../nbs/40_comparison.ipynb #93f84978
@@ -431,7 +450,8 @@ def comparison_html(C: Comparison, rows: int = 5) -> str:
 
 # %% ../nbs/40_comparison.ipynb #7c2e06fd
 def save_comparison(C: Comparison, path: str | Path) -> Path:
-    "Write `C` to an .npz file (no pickle). Texts are kept, other data are not."
+    """Write `C` to an .npz file (no pickle). Texts are kept, other data are not; labels that are neither texts, numbers
+    nor dates come back as text."""
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"path must end in .npz; got {path.name!r}.")
@@ -441,7 +461,7 @@ def save_comparison(C: Comparison, path: str | Path) -> Path:
     arrays |= {f"view_{name}": values for name, values in C.views.items()}
     notes, columns = {}, {"ids": C.ids}
     if C.labels is not None:
-        columns["labels"] = np.asarray([str(label) for label in C.labels])
+        columns["labels"] = _saveable(C.labels)
     if texts:
         columns["data"] = object_array(list(C.data))
     for name, values in columns.items():
@@ -451,6 +471,7 @@ def save_comparison(C: Comparison, path: str | Path) -> Path:
              "settings": C.settings, "versions": C.versions, "test": test_settings(C.test), "columns": notes}
     save_arrays(path, arrays, json.loads(json.dumps(about)))
     return path
+
 
 # %% ../nbs/40_comparison.ipynb #5fc3498b
 def test_arrays(test: DatumTest) -> dict[str, np.ndarray]:
@@ -469,15 +490,23 @@ def test_settings(test: DatumTest) -> dict[str, Any]:
     return {"models": test.models, "null": test.null, "method": test.method, "n_components": test.n_components,
             "n_resamples": test.n_resamples, "seed": test.seed, "settings": test.settings, "groups": test.groups}
 
+def _saveable(labels: np.ndarray) -> np.ndarray:
+    "The labels, or what they read like where a file cannot hold them."
+    try:
+        pack_column(labels, "labels")
+        return labels
+    except ValueError:
+        return object_array([str(label) for label in labels])
+
 # %% ../nbs/40_comparison.ipynb #84f84668
 def load_comparison(path: str | Path) -> Comparison:
     "Read what `save_comparison` wrote; a ValueError that names the file if it is something else."
     path = Path(path)
     try:
-        stored, about = load_arrays(path)
+        stored, about = _before_manifests(path) or load_arrays(path)
         if not isinstance(about, dict) or about.get("kind") != "embgeo_nb comparison":
             raise ValueError("it holds something else")
-        for name, note in about["columns"].items():
+        for name, note in about.get("columns", {}).items():
             parts = {part: stored.get(f"column_{name}{part}") for part in ("", ".ends")}
             stored[name] = unpack_column(note, {part: own for part, own in parts.items() if own is not None})
         return _restored(stored, about)
@@ -485,6 +514,15 @@ def load_comparison(path: str | Path) -> Comparison:
         raise
     except Exception as error:
         raise ValueError(f"{path.name} is not a comparison saved by embgeo_nb, or it is damaged ({error}).") from error
+
+
+def _before_manifests(path: Path) -> tuple[dict[str, np.ndarray], Any] | None:
+    "What an early file holds, which kept its columns as they were and its settings as one of the arrays."
+    with reading(path):
+        known = npz_members(path, lambda name: name in ("about", "manifest.json")) if path.suffix == ".npz" else {}
+        if known.keys() != {"about"}:
+            return None
+        return npz_members(path, lambda name: name != "about"), json.loads(str(known["about"]))
 
 # %% ../nbs/40_comparison.ipynb #862e9f38
 def _restored(stored: dict[str, np.ndarray], about: dict[str, Any]) -> Comparison:
@@ -548,7 +586,7 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
     ------
     ValueError
         For unknown or equal models, groups that overlap or have two or three runs together, fewer than 20 different
-        data, or anything `data_kernel` refuses.
+        data, rows that are zero throughout, a model with one row for all, or anything `data_kernel` refuses.
     TypeError
         If `emb` holds graphs: the score needs embeddings. Graphs go to `datum_test`.
 
@@ -567,8 +605,8 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
     """
     check_not_graphs(emb)
     groups = check_sides(a, b)
-    emb, seed = as_embeddings(emb).select([name for group in groups for name in group]), as_seed(seed)
-    precision = precision_of(*emb.arrays.values())
+    emb = check_rows(as_embeddings(emb).select([name for group in groups for name in group]))
+    seed, precision = as_seed(seed), precision_of(*emb.arrays.values())
     stands = representatives(list(emb.arrays.values()), precision)
     own = np.unique(stands)
     if len(own) < 20:
@@ -626,8 +664,8 @@ def _two_models(emb: Embeddings, a: str, b: str, n_groups: int, n_rotations: int
     features = None
     if min(emb[a].shape[1], emb[b].shape[1]) >= 2 * n_groups:
         features = feature_test(emb, a, b, n_groups, n_neighbors, n_components, n_rotations, seed, device)
-    test = datum_test(emb, a, b, "paired", n_components, n_neighbors, n_resamples=n_resamples or 999, seed=seed,
-                      device=device)
+    test = datum_test(emb, a, b, "paired", n_components, n_neighbors,
+                      n_resamples=999 if n_resamples is None else n_resamples, seed=seed, device=device)
     pvalues = {"paired": test.pvalue} if features is None else {"features": features.pvalue, "paired": test.pvalue}
     return views_of(emb[a], emb[b], features), pvalues, test
 
@@ -642,7 +680,7 @@ def _two_groups(emb: Embeddings, groups: tuple[tuple[str, ...],
         test = replicate_test(graphs, *map(list, groups), n_components, n_resamples=n_resamples, seed=seed,
                               device=device)
     sizes = [len(group) for group in groups]
-    contrasts = relabellings(*sizes, n_resamples or 1000, seed)
+    contrasts = relabellings(*sizes, 1000 if n_resamples is None else n_resamples, seed)
     joint = moderated_ratio(
         joint_products(list(emb.arrays.values()), list(graphs.graphs.values()), n_components, device), contrasts)
     pooled = n_relabellings(*sizes) < 1000

@@ -245,7 +245,7 @@ def _write_npz(path: Path, arrays: Mapping[str, np.ndarray], manifest: str) -> N
 def _read_npz(path: Path) -> tuple[bytes, Callable]:
     "The manifest, and a function that reads the arrays it names."
     members = npz_members(path, lambda name: name == "manifest.json")
-    return members["manifest.json"], lambda names: npz_members(path, lambda name: name in names)
+    return members.get("manifest.json", b"null"), lambda names: npz_members(path, lambda name: name in names)
 
 
 def npz_members(

@@ -1,5 +1,6 @@
 """The front door: quiet where nothing happened, sharp where something did, the same whatever else is there."""
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from embgeo_nb.bulk import bulk_null, diagnosis
 from embgeo_nb.comparison import QUESTIONS, representatives
 from embgeo_nb.contrasts import graph_products, inner_products, moderated_ratio, moderation, pooled_pvalues, relabellings
 from embgeo_nb.features import feature_test
+from embgeo_nb.files import load_arrays
 from embgeo_nb.linear import linear_frame
 from embgeo_nb.multiscale import ranking_auc
 from embgeo_nb.score import alignment_residual, precision_of
@@ -195,6 +197,48 @@ def test_saved_and_loaded(tmp_path):
         C.save(tmp_path / "c.pkl")
 
 
+@pytest.mark.parametrize("labels", [np.arange(200) % 7, np.arange(200) % 5 / 4, np.arange(200) % 2 == 0, list("ab") * 100, ["a\0", "a"] * 100,
+                                    np.arange(200).astype("datetime64[D]")], ids=["int", "float", "bool", "str", "nul", "date"])
+def test_columns_come_back_as_they_were(tmp_path, labels):
+    ids, texts = [f"{i}\0" for i in range(200)], ["x" * 200_000, "ends in nul\0", "", *(f"text {i}" for i in range(197))]
+    C = eg.compare(eg.Embeddings(world(n=200, swapped=8), ids=ids, labels=labels, data=texts), "a", "b", **FAST)
+    D = eg.Comparison.load(C.save(tmp_path / "c.npz"))
+    assert D.to_frame().equals(C.to_frame()) and D.labels.dtype == C.labels.dtype and D.data == texts and D.ids.tolist() == ids
+    assert (tmp_path / "c.npz").stat().st_size < 2e6                 # the long text once, and not two hundred times
+
+
+def test_other_labels_come_back_as_text(tmp_path):
+    labels = [frozenset("a"), frozenset("b")] * 100
+    C = eg.compare(eg.Embeddings(world(n=200), labels=labels), "a", "b", **FAST)
+    assert eg.Comparison.load(C.save(tmp_path / "c.npz")).labels.tolist() == [str(label) for label in labels]
+
+
+def test_early_files_are_still_read(tmp_path):
+    "The form before columns were packed: strings of fixed width, and what is said of them in an array."
+    emb = eg.Embeddings(world(n=200, swapped=8), labels=list("ab") * 100, data=[f"text {i}" for i in range(200)])
+    C = eg.compare(emb, "a", "b", **FAST)
+    stored, about = load_arrays(C.save(tmp_path / "c.npz"))
+    early = {name: values for name, values in stored.items() if not name.startswith("column_")}
+    del about["columns"]
+    np.savez_compressed(tmp_path / "early.npz", about=np.array(json.dumps(about)), ids=C.ids, labels=C.labels.astype(str), data=np.array(C.data), **early)
+    D = eg.Comparison.load(tmp_path / "early.npz")
+    assert D.to_frame().equals(C.to_frame()) and D.summary() == C.summary()
+
+
+def test_what_is_no_comparison(tmp_path):
+    (tmp_path / "noise.npz").write_bytes(b"garbage")
+    np.savez(tmp_path / "other.npz", a=np.ones(3))
+    np.savez(tmp_path / "objects.npz", about=np.array({}, object))
+    for name in ("noise", "other", "objects"):
+        with pytest.raises(ValueError, match=f"{name}.npz is not a comparison saved by embgeo_nb") as found:
+            eg.Comparison.load(tmp_path / f"{name}.npz")
+        assert "allow_pickle=" not in str(found.value).replace("allow_pickle=False", "")
+    C = eg.compare(world(n=60), "a", "b", **FAST)
+    for write, name in ((C.save, "c.npz"), (C.report, "c.html")):
+        with pytest.raises(OSError, match=f"'{name}' cannot be written: its folder is not there: .*nowhere"):
+            write(tmp_path / "nowhere" / name)
+
+
 def rerun(X, seed, p=24):
     rng = np.random.default_rng(seed)
     read = X + 0.5 * rng.normal(size=X.shape)
@@ -276,8 +320,29 @@ def test_messages():
         eg.compare(emb, "a", "b", seed=-1)
     with pytest.raises(ValueError, match="NaN"):
         eg.compare({"a": emb["a"], "b": np.where(np.arange(60)[:, None] == 3, np.nan, emb["b"])}, "a", "b")
+    with pytest.raises(ValueError, match="n_resamples must be at least 19; got 0"):
+        eg.compare(emb, "a", "b", n_resamples=0)
+    zero, one = np.where(np.arange(60)[:, None] == 3, 0, emb["b"]), np.outer(np.arange(1, 61), emb["b"][0])
+    for Y, words in ((zero, r"Model 'new' has 1 rows that are zero throughout \(ids of the first: \[3\]\).*on_bad='drop'"), (one, "Model 'new' has the same row")):
+        for models in ({"old": emb["a"], "new": Y}, {"new": Y, "old": emb["a"]}):
+            with pytest.raises(ValueError, match=words):
+                eg.compare(models, *models)
     with pytest.raises(TypeError, match="datum_test"):
         eg.compare({name: eg.data_kernel(Y) for name, Y in emb.items()}, "a", "b")
+
+
+@pytest.mark.parametrize("moved, words", [(1, "1 of 600 data moved .*; it is 'x', 100% of that label"), (2, "; 1 of them \\(50%\\) is 'x', 100% of that"), (3, "; 2 of them \\(67%\\) are 'x'")])
+def test_the_verdict_counts_in_words(moved, words):
+    emb = eg.Embeddings(world(n=600), labels=["y", "x", "x"] + ["z"] * 597 if moved == 3 else ["x", *"y" * 599])
+    C = eg.compare(emb, "a", "b", **FAST)
+    C.__dict__["qvalue"] = np.where(np.arange(600) < moved, 0.01, 1.0)
+    assert re.search(words, C.verdict)
+
+
+def test_what_narrow_models_lack_is_said():
+    wide, narrow = (eg.compare(world(n=60, p=p), "a", "b", **FAST) for p in ((8, 8), (8, 7)))
+    assert "features" in wide.pvalues and "`features`" not in wide.verdict
+    assert set(narrow.pvalues) == {"bulk", "paired"} and "`features` was left out: it needs models of at least 8 features." in narrow.verdict
 
 
 # The parts

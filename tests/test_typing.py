@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 import pickle
+import pydoc
 import re
 import shutil
 import subprocess
@@ -65,6 +66,8 @@ def test_a_module_with_the_name_of_its_function_is_both(name):
     exec(f"import embgeo_nb.{name} as m", scope)
     module, function = scope["m"], getattr(importlib.import_module(f"embgeo_nb.{name}"), name)
     assert isinstance(module, types.ModuleType) and inspect.isfunction(function) and getattr(eg, name) is module
+    assert inspect.getdoc(module) == inspect.getdoc(function) and function.__doc__
+    assert f"{module.__name__} - {function.__doc__.splitlines()[0]}" in pydoc.plain(pydoc.render_doc(module)).split("DESCRIPTION")[0]
     assert inspect.signature(getattr(eg, name)) == inspect.signature(function) and pickle.loads(pickle.dumps(module)) is module
     assert Path(module.__file__).name == f"{name}.py"
 
