@@ -32,18 +32,20 @@ from .replicates import replicate_test
 from .score import precision_of, score_of, unmoved, views_of
 
 ENOUGH_WAYS = 20                # to relabel reruns: with fewer, no q-value is below 5 %
-QUESTIONS = {
-    "replicates": "did it move more than retraining moves it?",
-    "bulk": "did it move more than these two models move data anyway?",
-    "features": "did it move more than parts of one model differ among themselves?",
-    "paired": "is its change systematic, edge by edge?",
-}
 
 # %% auto #0
 __all__ = ['ENOUGH_WAYS', 'QUESTIONS', 'SCHEMA', 'representatives', 'check_rows', 'joint_products', 'shared_by', 'Comparison',
            'comparison_table', 'explained', 'neighbors_of', 'verdict_of', 'cautions', 'prevailing_labels', 'summary_of',
            'by_label', 'signature_of', 'comparison_html', 'save_comparison', 'test_arrays', 'test_settings',
            'load_comparison', 'compare', 'check_not_graphs', 'check_sides']
+
+# %% ../nbs/40_comparison.ipynb #1bacf1a2
+QUESTIONS = {
+    "replicates": "did it move more than retraining moves it?",
+    "bulk": "did it move more than these two models move data anyway?",
+    "features": "did it move more than parts of one model differ among themselves?",
+    "paired": "is its change systematic, edge by edge?",
+}
 
 # %% ../nbs/40_comparison.ipynb #f455db15
 def representatives(
@@ -430,7 +432,7 @@ def by_label(C: Comparison, moved: np.ndarray) -> dict[str, dict[str, Any]]:
     }
     return dict(sorted(found.items(), key=lambda item: -item[1]["moved"] / item[1]["n"]))
 
-
+# %% ../nbs/40_comparison.ipynb #51dfdd74
 def signature_of(C: Comparison) -> str:
     "One line that says what made the numbers, in the manner of sacreBLEU."
     made = {"null": C.null, **{name: value for name, value in C.settings.items() if value is not None}}
