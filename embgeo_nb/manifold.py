@@ -192,7 +192,7 @@ class ModelDistance:
             object.__setattr__(self, "properties", DISTANCES.get((self.kind, self.relative)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.matrix, dtype=dtype, copy=copy)
+        return np.asarray(self.matrix, dtype) if copy is None else np.array(self.matrix, dtype, copy=copy)
 
     @overload
     def __getitem__(self, key: str) -> dict[str, float]: ...
