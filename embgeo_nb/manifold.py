@@ -198,7 +198,7 @@ class ModelDistance:
             object.__setattr__(self, "properties", DISTANCES.get((self.kind, self.relative)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.matrix, dtype=dtype, copy=copy)
+        return np.asarray(self.matrix, dtype) if copy is None else np.array(self.matrix, dtype, copy=copy)
 
     @overload
     def __getitem__(self, key: str) -> dict[str, float]: ...
@@ -581,17 +581,17 @@ class ModelManifold:
         """
         return _place(self, distances)
 
-    def add(self, name: Any, distances: Any) -> ModelManifold:
+    def add(self, distances: Any, name: Any) -> ModelManifold:
         """This map with one more model on it; the others stay where they are.
 
-        The other order, `M.add(distances, name)`, is understood as well.
+        `M.add(name, distances)`, as `O.add_model(name, model)`, is understood as well.
 
         Parameters
         ----------
-        name : str
-            A new name.
         distances : array (m,), or dict or pandas Series of model name to distance
             From the new model to those that made the map, in the kind and frame of the map's own distances.
+        name : str
+            A new name.
 
         Returns
         -------
