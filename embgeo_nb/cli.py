@@ -166,8 +166,8 @@ def _shared_arguments(to: argparse.ArgumentParser) -> None:
     to.add_argument(
         "--join",
         default="exact",
-        choices=("exact", "inner"),
-        help="whether all files must hold the same ids, or what all hold will do",
+        choices=("exact", "inner", "position"),
+        help="whether all files must hold the same ids, or what all hold will do, or rows go by their number",
     )
     to.add_argument("--k", type=int, default=32, metavar="K", help="neighbours of a datum (default 32)")
     to.add_argument("--seed", type=int, default=0, help="same seed, same result (default 0)")

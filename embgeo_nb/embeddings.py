@@ -18,8 +18,8 @@ from .common import check_option, html_table
 from .files import (checked_suffix, load_arrays, npz_members, object_array, pack_column, reading, save_arrays,
                              unpack_column)
 from .inputs import (as_column, as_ids, by_position, frame_column, frame_vectors, index_of, matching_keys,
-                              to_array, warn_of_bits)
-from .readers import read_vectors
+                              named_like_ids, to_array, warn_of_bits)
+from .readers import read_vectors, shared_columns
 
 # %% auto #0
 __all__ = ['as_matrix', 'nonfinite_rows', 'zero_rows', 'collapse_of', 'as_bits', 'Embeddings', 'taken', 'as_embeddings',
@@ -251,12 +251,13 @@ class Embeddings:
         paths : mapping of str to path
             Model name to a .parquet, .arrow, .feather, .jsonl, .npy, .npz, .safetensors, .h5ad, .zarr or .faiss.
         id, vector, text, label : str
-            Columns, arrays or (of .h5ad) entries of `obsm`. Without ids, rows are matched by their number. Texts and
-            labels are taken from the first file that is named.
+            Columns, arrays or (of .h5ad) entries of `obsm`. Without ids, rows are matched by their number, unless a column
+            that all files have says another order. Texts and labels are taken from the first file that is named.
         ids : mapping of str to sequence or path, optional
             Ids that are not in the files, by model; a path leads to a .npy, .txt or .json.
-        join : {'exact', 'inner'}
-            Whether all files must hold the same ids, or the data that all hold will do.
+        join : {'exact', 'inner', 'position'}
+            Whether all files must hold the same ids, or the data that all hold will do, or rows go by their number whatever
+            the columns say.
         on_bad
             As in `Embeddings`.
 
@@ -268,7 +269,8 @@ class Embeddings:
         Raises
         ------
         ValueError
-            If a file is damaged or lacks a column, or if the ids do not fit.
+            If a file is damaged or lacks a column, if the ids do not fit, or if no id is named and a column that all files
+            have (texts or whole numbers, no two alike) says that rows with the same number are different data.
         """
         return _from_files(cls, paths, id, vector, text, label, ids, join, on_bad)
 
@@ -532,9 +534,11 @@ def _from_files(cls: type[Embeddings], paths: Mapping[str, str | os.PathLike], i
                 vector: str = "embedding", text: str | None = None, label: str | None = None,
                 ids: Mapping[str, Any] | None = None, join: str = "exact", on_bad: str = "raise") -> Embeddings:
     "The code of `Embeddings.from_files`."
-    check_option("join", join, ("exact", "inner"))
+    check_option("join", join, ("exact", "inner", "position"))
     if not isinstance(paths, Mapping) or not paths:
         raise TypeError("paths must be a mapping of model name to path, of at least one model.")
+    if join == "position" and (id is not None or ids is not None):
+        raise ValueError("join='position' matches rows by their number: leave `id` and `ids` away, or join by them.")
     if ids is not None and (not isinstance(ids, Mapping) or not set(ids) <= set(paths)):
         raise ValueError(f"ids must be a mapping by model ({', '.join(paths)}) to a sequence or path.")
     found = {}
@@ -544,8 +548,10 @@ def _from_files(cls: type[Embeddings], paths: Mapping[str, str | os.PathLike], i
     arrays = {name: as_matrix(part["vectors"], f"models[{name!r}]", finite=False) for name, part in found.items()}
     rest = next(iter(found.values()))
     named = {name: as_ids(part["ids"], len(arrays[name]), f"ids[{name!r}]") for name, part in found.items()
-             if part["ids"] is not None}
+             if part["ids"] is not None and join != "position"}
     if not named:
+        if join != "position":
+            _check_positions(paths, vector)
         return cls(arrays, None, rest["text"], rest["label"], on_bad)
     if len(named) < len(found):
         unnamed = ", ".join(name for name in found if name not in named)
@@ -558,6 +564,25 @@ def _from_files(cls: type[Embeddings], paths: Mapping[str, str | os.PathLike], i
     return _fill(emb, emb.arrays, emb.ids, emb.data, emb.labels, {**dropped, **emb.dropped})
 
 # %% ../nbs/10_embeddings.ipynb #a00f8ee3
+def _check_positions(paths: Mapping[str, str | os.PathLike], vector: str) -> None:
+    "An error if a column that all files have names their rows, and says another order than their numbers."
+    first, *others = paths
+    columns = shared_columns(list(paths.values()), vector)
+    count = lambda keys: keys[:1] and isinstance(keys[0], int) and keys == [*range(keys[0], keys[0] + len(keys))]
+    if any(all(own == keys for own in more) and not count(keys) for keys, *more in columns.values()):
+        return
+    for column in [*named_like_ids(columns), *columns]:
+        keys, *more = columns[column]
+        for other, own in zip(others, more):
+            if own != keys and 2 * len(set(own) & set(keys)) > min(len(own), len(keys)):
+                row = next((row for row, pair in enumerate(zip(keys, own)) if pair[0] != pair[1]), min(len(own), len(keys)))
+                said = " and ".join(f"{one[row:row + 1]} in {name!r}" for name, one in ((first, keys), (other, own)))
+                raise ValueError(f"No id is named, so rows would be matched by their number, but the column {column!r} "
+                                 f"says another order (row {row} is {said}). Match rows by it with id={column!r} "
+                                 f"(--id {column}), or state that they go by their number with join='position' "
+                                 "(--join position).")
+
+
 def _lost(ids: Mapping[str, np.ndarray], orders: Mapping[str, np.ndarray]) -> dict[Any, str]:
     "Who is not in all of the files, with a warning of how many they are."
     kept, keys, dropped = len(next(iter(orders.values()))), matching_keys(ids), {}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import unicodedata
 import warnings
 from collections import Counter
@@ -19,8 +20,8 @@ from .common import need
 from .files import list_values, object_array, text_array
 
 # %% auto #0
-__all__ = ['library_of', 'to_array', 'stacked', 'warn_of_bits', 'by_position', 'as_column', 'index_of', 'as_ids', 'matching_keys',
-           'frame_columns', 'frame_column', 'frame_vectors']
+__all__ = ['library_of', 'to_array', 'stacked', 'named_like_ids', 'warn_of_bits', 'by_position', 'as_column', 'index_of',
+           'as_ids', 'matching_keys', 'frame_columns', 'frame_column', 'frame_vectors']
 
 # %% ../nbs/96_inputs.ipynb #3a823624
 def library_of(
@@ -88,6 +89,7 @@ def _pandas_vectors(values: Any, name: str) -> Any:
     if len(numeric) == 1 and not numeric[0]:
         return object_array(list(values.iloc[:, 0]))
     _only_numbers(name, [str(column) for column, right in zip(values.columns, numeric) if not right])
+    _no_ids(name, values.columns[[pandas.api.types.is_integer_dtype(dtype) for dtype in values.dtypes]])
     if all(isinstance(dtype, np.dtype) for dtype in values.dtypes):
         return values.to_numpy(np.result_type(*values.dtypes) if len(numeric) else None)
     return np.column_stack([column.to_numpy(float, na_value=np.nan) for _, column in values.items()])
@@ -102,6 +104,7 @@ def _polars_vectors(values: Any, name: str) -> Any:
             return _polars_vectors(values[nested[0]], name)
         _only_numbers(name, [column for column, dtype in values.schema.items()
                              if not (dtype.is_numeric() or str(dtype) == "Boolean")])
+        _no_ids(name, [column for column, dtype in values.schema.items() if dtype.is_integer()])
         return values.to_numpy()
     return object_array(values.to_list()) if values.dtype.is_nested() else values.to_numpy()
 
@@ -116,6 +119,7 @@ def _arrow_vectors(values: Any, name: str) -> Any:
             _only_numbers(name, [field.name for field in values.schema
                                  if not (kinds.is_integer(field.type) or kinds.is_floating(field.type)
                                          or kinds.is_boolean(field.type))])
+            _no_ids(name, [field.name for field in values.schema if kinds.is_integer(field.type)])
             return np.column_stack([_arrow_vectors(column, name) for column in values.columns])
         column = values.combine_chunks() if isinstance(values, arrow.ChunkedArray) else values
         column = arrow.concat_arrays(column.chunks) if isinstance(column, arrow.ChunkedArray) else column
@@ -128,6 +132,20 @@ def _only_numbers(name: str, other: list[str]) -> None:
     if other:
         raise TypeError(f"{name} has columns that hold no numbers: {', '.join(other[:5])}. Give the columns of the "
                         "vectors alone.")
+
+
+_ID = re.compile(r"(.*[ _.-])?(id|ids|idx|index|key)|unnamed: \d+|__index_level_\d+__", re.IGNORECASE)
+
+
+def named_like_ids(columns: Iterable[Any]) -> list[str]:
+    "Those of some columns that are named like ids."
+    return [str(column) for column in columns if _ID.fullmatch(str(column))]
+
+
+def _no_ids(name: str, whole: Iterable[Any]) -> None:
+    if found := named_like_ids(whole):
+        raise ValueError(f"{name} has columns of whole numbers that are named like ids: {', '.join(found[:5])}. Give the "
+                         "columns of the vectors alone, and ids as `ids`; or frame.to_numpy(), if all are features.")
 
 
 _VECTORS = {"pandas": _pandas_vectors, "polars": _polars_vectors, "pyarrow": _arrow_vectors}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from .common import need
-from .files import check_parquet_growth, npz_members, reading
+from .files import check_parquet_growth, npy_header, npz_members, reading
 from .inputs import as_column, by_position, frame_column, to_array
 
 # %% auto #0
-__all__ = ['read_vectors', 'read_ids']
+__all__ = ['read_vectors', 'read_ids', 'shared_columns']
 
 # %% ../nbs/98_readers.ipynb #51a3fffe
 def _picked(table: Any, vector: str, others: Iterable[str]) -> dict[str, Any]:
@@ -199,3 +200,65 @@ def read_ids(
         if path.suffix == ".json":
             return as_column(json.loads(path.read_text(encoding="utf-8")), "ids")
         raise ValueError("ids are read from .npy, .txt or .json")
+
+# %% ../nbs/98_readers.ipynb #6ad2f1c8
+def _plain_names(path: Path) -> list[str]:
+    "The columns of texts or whole numbers, one to a row, of a file that names its columns."
+    if path.suffix in (".parquet", ".arrow", ".feather"):
+        return _arrow_names(path)
+    if path.suffix == ".jsonl":
+        with open(path, encoding="utf-8") as file:
+            record = json.loads(next((line for line in file if line.strip()), "{}"))
+        return [name for name, value in record.items() if isinstance(value, (str, int))]
+    if path.suffix == ".npz":
+        with zipfile.ZipFile(path) as archive:
+            heads = {name: npy_header(archive.open(name)) for name in archive.namelist() if name.endswith(".npy")}
+        return [name.removesuffix(".npy") for name, (shape, _, dtype, _) in heads.items()
+                if len(shape) == 1 and dtype.kind in "iuUS"]
+    if path.suffix == ".safetensors":
+        with need("safetensors").safe_open(path, framework="pt") as file:
+            parts = {name: file.get_slice(name) for name in file.keys()}
+            return [name for name, part in parts.items() if len(part.get_shape()) == 1 and part.get_dtype()[0] in "IU"]
+    opened = need("zarr", "readers").open(str(path), mode="r") if path.suffix == ".zarr" else None
+    return [name for name, array in opened.arrays() if array.ndim == 1 and array.dtype.kind in "iuUSTO"] \
+        if hasattr(opened, "arrays") else []
+
+
+def _arrow_names(path: Path) -> list[str]:
+    arrow, ipc, parquet = need("pyarrow"), need("pyarrow.ipc"), need("pyarrow.parquet")
+    try:
+        schema = parquet.read_schema(path) if path.suffix == ".parquet" else ipc.open_file(arrow.memory_map(str(path))).schema
+    except arrow.ArrowInvalid:
+        schema = ipc.open_stream(arrow.memory_map(str(path))).schema
+    kinds = arrow.types
+    inner = {field.name: field.type.value_type if kinds.is_dictionary(field.type) else field.type for field in schema}
+    return [name for name, kind in inner.items()
+            if kinds.is_integer(kind) or kinds.is_string(kind) or kinds.is_large_string(kind)]
+
+# %% ../nbs/98_readers.ipynb #b07e94d3
+def shared_columns(
+    paths: Sequence[str | os.PathLike],      # files that `read_vectors` can read
+    vector: str = "embedding",
+) -> dict[str, list[list]]:                  # a list for each file, by the column's name
+    "The columns besides the vectors that all files have and that could name their rows: texts or whole numbers, no two alike."
+    with reading(Path(paths[0])):
+        known = [[name for name in _plain_names(Path(path)) if name != vector] for path in paths]
+    names = [name for name in known[0] if all(name in other for other in known)]
+    found = [_unlike(Path(path), names) for path in paths] if names and len(paths) > 1 else []
+    return {name: [own[name] for own in found] for name in names if found and all(name in own for own in found)}
+
+
+def _unlike(path: Path, names: Sequence[str]) -> dict[str, list]:
+    "Those of some columns in which every row has a value of its own."
+    found = {}
+    try:
+        columns = _READERS[path.suffix](path, names[0], names[1:])
+    except ValueError:                       # a line that lacks one of them
+        return found
+    for name, values in {names[0]: columns.pop(""), **columns}.items():
+        try:
+            keys = as_column(values, name).tolist()
+        except (TypeError, ValueError):      # with values that are missing, or of several kinds
+            continue
+        found |= {name: keys} if len(set(keys)) == len(keys) else {}
+    return found

@@ -119,6 +119,7 @@ def test_grammar_refuses(text):
     (["compare", "before.npy", "after.npy", "--report", "no/x.html"], "--report"), (["compare", "before.npy", "after.npy", "--json", "."], "--json"),
     (["compare", "before.npy", "ids.txt"], "ids.txt"), (["compare", "before.npy", "broken.npy"], "broken.npy"), (["compare", "before.npy", "short.npy"], "rows"),
     (["compare", "before.npy", "after.npy", "--reruns-before", "before0.npy"], "four runs"), (["compare", "before.npy", "after.npy", "--device", "nowhere"], "--device"),
+    (["compare", "before.parquet", "after.parquet"], "--id doc_id"), (["compare", "before.jsonl", "after.parquet"], "--join position"),
     (["map", "before.npy", "after.npy"], "three models"), (["nonsense"], "nonsense"), ([], "COMMAND")])
 def test_wrong_input_is_one_line(folder, line, words, capsys, monkeypatch):
     (folder / "broken.npy").write_bytes(b"not an array")

@@ -77,6 +77,16 @@ def test_bad_ids_data_and_labels(options, message):
         Embeddings(arrays(), **options)
 
 
+@pytest.mark.parametrize("column", ["id", "doc_id", "ID", "index", "key", "Unnamed: 0"])
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_ids_are_no_feature(library, column):
+    made, kind = pytest.importorskip(library), {"pandas": "DataFrame", "polars": "DataFrame", "pyarrow": "table"}[library]
+    vectors = {"x0": [0.5, 1.0, 2.0], "width": [1, 2, 4]}
+    assert Embeddings({"a": getattr(made, kind)(vectors)})["a"].shape == (3, 2)
+    with pytest.raises(ValueError, match=rf"models\['a'\] has columns of whole numbers that are named like ids: {column}\. .* as `ids`"):
+        Embeddings({"a": getattr(made, kind)({column: [7, 8, 9], **vectors})})
+
+
 def test_unknown_model():
     with pytest.raises(ValueError, match="no model 'x'; the models are a, b / two, ç"):
         Embeddings(arrays())["x"]

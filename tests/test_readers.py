@@ -186,6 +186,49 @@ def test_without_ids_rows_are_matched_by_number(tmp_path):
         Embeddings.from_files([paths["a"]])
 
 
+NAMED = [name for name in TABLES + ARRAYS if name != "x.h5ad"]           # whose rows have names anyway
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_another_order_is_not_compared_in_silence(tmp_path, name):
+    order, column = [2, 0, 1, *range(3, N)], "doc_id"
+    one, same, other = (write(tmp_path / f"{which}{name}", rows) for which, rows in (("one", None), ("same", None), ("other", order)))
+    assert np.array_equal(Embeddings.from_files({"a": one, "b": same})["b"], Y)
+    with pytest.raises(ValueError, match=f"column '{column}' says another order .row 0 is .* in 'a' and .* in 'b'.*id='{column}' .--id {column}.*join='position'"):
+        Embeddings.from_files({"a": one, "b": other})
+    with pytest.raises(ValueError, match="'c'"):
+        Embeddings.from_files({"a": one, "b": same, "c": other})
+    assert np.array_equal(Embeddings.from_files({"a": one, "b": other}, id=column)["b"], Y)
+    stated = Embeddings.from_files({"a": one, "b": other}, join="position")
+    assert np.array_equal(stated["b"], Y[order]) and stated.ids.tolist() == list(range(N))
+    with pytest.raises(ValueError, match="leave `id` and `ids` away"):
+        Embeddings.from_files({"a": one, "b": other}, id=column, join="position")
+
+
+def lines(path, **columns):
+    rows = [dict(zip(columns, row), embedding=y.tolist()) for *row, y in zip(*columns.values(), np.random.default_rng(0).normal(size=(10, 3)))]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@pytest.mark.parametrize("one, other, named", [
+    (dict(doc=list("abcdefghij")), dict(doc=list("abcdefghix")), "doc"),                                  # a datum replaced
+    (dict(doc=list("abcdefghij")), dict(doc=list("abcdrstuvw")), None),                                   # hardly the same data
+    (dict(doc=list("aacdefghij")), dict(doc=list("aadcefghij")), None),                                   # no name: two alike
+    (dict(text=list("abcdefghij"), rank=list(range(10))), dict(text=list("abcdefghij"), rank=[*range(10)][::-1]), None),
+    (dict(row=list(range(10)), text=list("abcdefghij")), dict(row=list(range(10)), text=list("bacdefghij")), "text"),     # a count agrees with anything
+    (dict(text=list("abcdefghij"), doc_id=list("klmnopqrst")), dict(text=list("bacdefghij"), doc_id=list("lkmnopqrst")), "doc_id"),
+    (dict(score=[i / 7 for i in range(10)]), dict(score=[i / 7 for i in range(10)][::-1]), None),
+    (dict(doc=[*"abcdefghi", None]), dict(doc=[*"bacdefghi", None]), None)])
+def test_which_columns_can_tell(tmp_path, one, other, named):
+    paths = {"a": lines(tmp_path / "a.jsonl", **one), "b": lines(tmp_path / "b.jsonl", **other)}
+    if named is None:
+        assert Embeddings.from_files(paths).n == 10
+    else:
+        with pytest.raises(ValueError, match=f"column '{named}' says another order"):
+            Embeddings.from_files(paths)
+
+
 def test_nothing_in_common(tmp_path):
     paths = {"a": write(tmp_path / "a.npy"), "b": write(tmp_path / "b.npy")}
     with pytest.raises(ValueError, match="no id is in all of a, b .*'d0' of 'a', 'e' of 'b'"):
