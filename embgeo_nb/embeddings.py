@@ -251,13 +251,13 @@ class Embeddings:
         paths : mapping of str to path
             Model name to a .parquet, .arrow, .feather, .jsonl, .npy, .npz, .safetensors, .h5ad, .zarr or .faiss.
         id, vector, text, label : str
-            Columns, arrays or (of .h5ad) entries of `obsm`. Without ids, rows are matched by their number, unless a column
-            that all files have says another order. Texts and labels are taken from the first file that is named.
+            Columns, arrays or (of .h5ad) entries of `obsm`. Without ids, rows are matched by their number, unless a
+            column that all files have says another order. Texts and labels are taken from the first file that is named.
         ids : mapping of str to sequence or path, optional
             Ids that are not in the files, by model; a path leads to a .npy, .txt or .json.
         join : {'exact', 'inner', 'position'}
-            Whether all files must hold the same ids, or the data that all hold will do, or rows go by their number whatever
-            the columns say.
+            Whether all files must hold the same ids, or the data that all hold will do, or rows go by their number,
+            whatever the columns say.
         on_bad
             As in `Embeddings`.
 
@@ -269,8 +269,8 @@ class Embeddings:
         Raises
         ------
         ValueError
-            If a file is damaged or lacks a column, if the ids do not fit, or if no id is named and a column that all files
-            have (texts or whole numbers, no two alike) says that rows with the same number are different data.
+            If a file is damaged or lacks a column, if the ids do not fit, or if no id is named and a column that all
+            files have (texts or whole numbers, no two alike) says that rows with the same number are different data.
         """
         return _from_files(cls, paths, id, vector, text, label, ids, join, on_bad)
 
@@ -534,13 +534,7 @@ def _from_files(cls: type[Embeddings], paths: Mapping[str, str | os.PathLike], i
                 vector: str = "embedding", text: str | None = None, label: str | None = None,
                 ids: Mapping[str, Any] | None = None, join: str = "exact", on_bad: str = "raise") -> Embeddings:
     "The code of `Embeddings.from_files`."
-    check_option("join", join, ("exact", "inner", "position"))
-    if not isinstance(paths, Mapping) or not paths:
-        raise TypeError("paths must be a mapping of model name to path, of at least one model.")
-    if join == "position" and (id is not None or ids is not None):
-        raise ValueError("join='position' matches rows by their number: leave `id` and `ids` away, or join by them.")
-    if ids is not None and (not isinstance(ids, Mapping) or not set(ids) <= set(paths)):
-        raise ValueError(f"ids must be a mapping by model ({', '.join(paths)}) to a sequence or path.")
+    _check_files(paths, id, ids, join)
     found = {}
     for name, path in paths.items():
         shown = {} if found else dict(text=text, label=label)                # of the first file
@@ -563,7 +557,18 @@ def _from_files(cls: type[Embeddings], paths: Mapping[str, str | os.PathLike], i
     emb = cls(taken(arrays, orders), named[first][order], text, label, on_bad)
     return _fill(emb, emb.arrays, emb.ids, emb.data, emb.labels, {**dropped, **emb.dropped})
 
-# %% ../nbs/10_embeddings.ipynb #a00f8ee3
+# %% ../nbs/10_embeddings.ipynb #5b1e9d37
+def _check_files(paths: Any, id: str | None, ids: Any, join: str) -> None:
+    "An error if what names the files and their rows is of a wrong kind."
+    check_option("join", join, ("exact", "inner", "position"))
+    if not isinstance(paths, Mapping) or not paths:
+        raise TypeError("paths must be a mapping of model name to path, of at least one model.")
+    if join == "position" and (id is not None or ids is not None):
+        raise ValueError("join='position' matches rows by their number: leave `id` and `ids` away, or join by them.")
+    if ids is not None and (not isinstance(ids, Mapping) or not set(ids) <= set(paths)):
+        raise ValueError(f"ids must be a mapping by model ({', '.join(paths)}) to a sequence or path.")
+
+
 def _check_positions(paths: Mapping[str, str | os.PathLike], vector: str) -> None:
     "An error if a column that all files have names their rows, and says another order than their numbers."
     first, *others = paths
@@ -575,14 +580,14 @@ def _check_positions(paths: Mapping[str, str | os.PathLike], vector: str) -> Non
         keys, *more = columns[column]
         for other, own in zip(others, more):
             if own != keys and 2 * len(set(own) & set(keys)) > min(len(own), len(keys)):
-                row = next((row for row, pair in enumerate(zip(keys, own)) if pair[0] != pair[1]), min(len(own), len(keys)))
+                row = next((row for row, (a, b) in enumerate(zip(keys, own)) if a != b), min(len(own), len(keys)))
                 said = " and ".join(f"{one[row:row + 1]} in {name!r}" for name, one in ((first, keys), (other, own)))
                 raise ValueError(f"No id is named, so rows would be matched by their number, but the column {column!r} "
                                  f"says another order (row {row} is {said}). Match rows by it with id={column!r} "
                                  f"(--id {column}), or state that they go by their number with join='position' "
                                  "(--join position).")
 
-
+# %% ../nbs/10_embeddings.ipynb #a00f8ee3
 def _lost(ids: Mapping[str, np.ndarray], orders: Mapping[str, np.ndarray]) -> dict[Any, str]:
     "Who is not in all of the files, with a warning of how many they are."
     kept, keys, dropped = len(next(iter(orders.values()))), matching_keys(ids), {}

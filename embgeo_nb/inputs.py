@@ -144,8 +144,8 @@ def named_like_ids(columns: Iterable[Any]) -> list[str]:
 
 def _no_ids(name: str, whole: Iterable[Any]) -> None:
     if found := named_like_ids(whole):
-        raise ValueError(f"{name} has columns of whole numbers that are named like ids: {', '.join(found[:5])}. Give the "
-                         "columns of the vectors alone, and ids as `ids`; or frame.to_numpy(), if all are features.")
+        raise ValueError(f"{name} has columns of whole numbers that are named like ids: {', '.join(found[:5])}. Give "
+                         "the columns of the vectors alone, and ids as `ids`; or frame.to_numpy(), if all count.")
 
 
 _VECTORS = {"pandas": _pandas_vectors, "polars": _polars_vectors, "pyarrow": _arrow_vectors}

@@ -227,7 +227,8 @@ def _plain_names(path: Path) -> list[str]:
 def _arrow_names(path: Path) -> list[str]:
     arrow, ipc, parquet = need("pyarrow"), need("pyarrow.ipc"), need("pyarrow.parquet")
     try:
-        schema = parquet.read_schema(path) if path.suffix == ".parquet" else ipc.open_file(arrow.memory_map(str(path))).schema
+        schema = (parquet.read_schema(path) if path.suffix == ".parquet"
+                  else ipc.open_file(arrow.memory_map(str(path))).schema)
     except arrow.ArrowInvalid:
         schema = ipc.open_stream(arrow.memory_map(str(path))).schema
     kinds = arrow.types
@@ -240,9 +241,11 @@ def shared_columns(
     paths: Sequence[str | os.PathLike],      # files that `read_vectors` can read
     vector: str = "embedding",
 ) -> dict[str, list[list]]:                  # a list for each file, by the column's name
-    "The columns besides the vectors that all files have and that could name their rows: texts or whole numbers, no two alike."
-    with reading(Path(paths[0])):
-        known = [[name for name in _plain_names(Path(path)) if name != vector] for path in paths]
+    "The columns that all files have and that could name their rows: texts or whole numbers, no two alike."
+    known = []
+    for path in map(Path, paths):
+        with reading(path):
+            known.append([name for name in _plain_names(path) if name != vector])
     names = [name for name in known[0] if all(name in other for other in known)]
     found = [_unlike(Path(path), names) for path in paths] if names and len(paths) > 1 else []
     return {name: [own[name] for own in found] for name in names if found and all(name in own for own in found)}
@@ -252,8 +255,9 @@ def _unlike(path: Path, names: Sequence[str]) -> dict[str, list]:
     "Those of some columns in which every row has a value of its own."
     found = {}
     try:
-        columns = _READERS[path.suffix](path, names[0], names[1:])
-    except ValueError:                       # a line that lacks one of them
+        with reading(path):
+            columns = _READERS[path.suffix](path, names[0], names[1:])
+    except ValueError:                       # a line that lacks one of them, say
         return found
     for name, values in {names[0]: columns.pop(""), **columns}.items():
         try:
