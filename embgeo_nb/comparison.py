@@ -101,7 +101,7 @@ def check_rows(emb: Embeddings) -> Embeddings:
     "`emb`, or an error that names a model in which rows have no direction, or all have the same."
     for name, Y in emb.arrays.items():
         if len(zero := zero_rows(Y)):
-            raise ValueError(f"Model {name!r} has {len(zero)} rows that are zero throughout (ids of the first: "
+            raise ValueError(f"Model {name!r} is zero throughout in {len(zero)} of {len(Y)} rows (ids of the first: "
                              f"{emb.ids[zero[:5]].tolist()}), which have no direction to compare. Leave these data out "
                              "of every model; Embeddings(models, on_bad='drop') does.")
         if not any((_unit_distance(Y, rows, np.zeros_like(rows)) > 1e-12).any()

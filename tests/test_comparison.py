@@ -323,7 +323,7 @@ def test_messages():
     with pytest.raises(ValueError, match="n_resamples must be at least 19; got 0"):
         eg.compare(emb, "a", "b", n_resamples=0)
     zero, one = np.where(np.arange(60)[:, None] == 3, 0, emb["b"]), np.outer(np.arange(1, 61), emb["b"][0])
-    for Y, words in ((zero, r"Model 'new' has 1 rows that are zero throughout \(ids of the first: \[3\]\).*on_bad='drop'"), (one, "Model 'new' has the same row")):
+    for Y, words in ((zero, r"Model 'new' is zero throughout in 1 of 60 rows \(ids of the first: \[3\]\).*on_bad='drop'"), (one, "Model 'new' has the same row")):
         for models in ({"old": emb["a"], "new": Y}, {"new": Y, "old": emb["a"]}):
             with pytest.raises(ValueError, match=words):
                 eg.compare(models, *models)
