@@ -19,18 +19,25 @@ from embgeo_nb.omnibus import Omnibus, omnibus
 from embgeo_nb.rdpg import SpectralEmbedding, profile_likelihood, sample_rdpg, spectral_embedding
 
 if TYPE_CHECKING:                        # what tools see of the names in _LATER; a test compares the two
-    from embgeo_nb import bulk, cli, contrasts, corpora, encoders, plot, report, score
-    from embgeo_nb import calibration, comparison, features, linear, manifold, multiscale, perspective, replicates, scale, widgets
+    from embgeo_nb import (
+        bulk, calibration, cli, comparison, contrasts, corpora, distances, encoders, features, linear, manifold,
+        multiscale, over_time, perspective, plot, replicates, report, scale, score, taxonomy, teaching, widgets)
     from embgeo_nb.calibration import Calibration, Simulation, calibrate
     from embgeo_nb.comparison import Comparison, compare
+    from embgeo_nb.distances import (association_interval, calibrated_distance, feature_draws, group_distance,
+                                     horseshoe, n_shared_components)
     from embgeo_nb.features import FeatureTest, feature_test
     from embgeo_nb.linear import LinearFrame, linear_frame
-    from embgeo_nb.manifold import (ModelDistance, ModelManifold, ModelTree, associate, distances_from, model_distance, model_manifold,
-                                    model_tree, unrelated_distance)
+    from embgeo_nb.manifold import (ModelDistance, ModelManifold, ModelTree, associate, distances_from,
+                                    model_distance, model_manifold, model_tree, unrelated_distance)
     from embgeo_nb.multiscale import MultiscaleTest, Recommendation, multiscale_test, recommend
-    from embgeo_nb.perspective import Claim, QueryCurve, perspective_distance, perspective_space, query_curve
+    from embgeo_nb.over_time import ChangePoint, ModelChart, answer_chart, change_point, model_chart
+    from embgeo_nb.perspective import (AnswerTest, Claim, MetricPrediction, QueryChoice, QueryCurve, answer_test,
+                                       choose_queries, embed_answers, perspective_distance, perspective_space,
+                                       predict_metric, query_curve)
     from embgeo_nb.replicates import RerunCheck, replicate_test, rerun_check
     from embgeo_nb.scale import CostEstimate, DaskEngine, estimate_cost, open_graphs, save_graphs
+    from embgeo_nb.taxonomy import BranchTree, family_test, neighbor_joining
     from embgeo_nb.widgets import DatumExplorer, ManifoldExplorer
 
 _LATER = {
@@ -54,13 +61,19 @@ _LATER = {
 _HOME = {name: module for module, names in _LATER.items() for name in names}
 
 __all__ = [                              # in full, for tools; a test compares it with the above
-    "DataKernel", "DatumTest", "Embeddings", "Frame", "Omnibus", "SpectralEmbedding", "data_kernel", "datum_test", "frame", "omnibus",
-    "profile_likelihood", "sample_rdpg", "spectral_embedding", "Comparison", "compare", "FeatureTest", "feature_test", "LinearFrame", "linear_frame",
-    "Calibration", "Simulation", "calibrate", "ModelDistance", "ModelManifold", "ModelTree", "associate", "distances_from", "model_distance",
-    "model_manifold", "model_tree", "unrelated_distance", "MultiscaleTest", "Recommendation", "multiscale_test", "recommend", "Claim", "QueryCurve",
-    "perspective_distance", "perspective_space", "query_curve", "RerunCheck", "replicate_test", "rerun_check", "CostEstimate", "DaskEngine",
-    "estimate_cost", "open_graphs", "save_graphs", "DatumExplorer", "ManifoldExplorer", "comparison", "features", "linear", "calibration", "manifold",
-    "multiscale", "perspective", "replicates", "scale", "widgets", "bulk", "cli", "contrasts", "corpora", "encoders", "plot", "report", "score"]
+    "DataKernel", "DatumTest", "Embeddings", "Frame", "Omnibus", "SpectralEmbedding", "data_kernel", "datum_test",
+    "frame", "omnibus", "profile_likelihood", "sample_rdpg", "spectral_embedding", "Comparison", "compare",
+    "FeatureTest", "feature_test", "LinearFrame", "linear_frame", "Calibration", "Simulation", "calibrate",
+    "ModelDistance", "ModelManifold", "ModelTree", "associate", "distances_from", "model_distance", "model_manifold",
+    "model_tree", "unrelated_distance", "MultiscaleTest", "Recommendation", "multiscale_test", "recommend", "Claim",
+    "QueryCurve", "perspective_distance", "perspective_space", "query_curve", "RerunCheck", "replicate_test",
+    "rerun_check", "CostEstimate", "DaskEngine", "estimate_cost", "open_graphs", "save_graphs", "DatumExplorer",
+    "ManifoldExplorer", "comparison", "features", "linear", "calibration", "manifold", "multiscale", "perspective",
+    "replicates", "scale", "widgets", "bulk", "cli", "contrasts", "corpora", "encoders", "plot", "report", "score",
+    "association_interval", "calibrated_distance", "feature_draws", "group_distance", "horseshoe",
+    "n_shared_components", "ChangePoint", "ModelChart", "answer_chart", "change_point", "model_chart", "AnswerTest",
+    "MetricPrediction", "QueryChoice", "answer_test", "choose_queries", "embed_answers", "predict_metric",
+    "BranchTree", "family_test", "neighbor_joining", "distances", "over_time", "taxonomy", "teaching"]
 
 
 class _Callable(_ModuleType):

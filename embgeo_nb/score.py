@@ -31,6 +31,7 @@ def _residual(a: UnitRows, b: UnitRows) -> np.ndarray:
     "Length of what is left of every row after the best rotation of the narrower model into the wider."
     if a.width > b.width:
         a, b = b, a
+    a, b = (view.held() if view.Y.size <= 2 ** 26 else view for view in (a, b))      # read twice
     blocks = list(row_blocks(len(a.Y)))
     cross = sum(a.block(rows).T.astype(np.float64) @ b.block(rows) for rows in progress(blocks, "alignment", 10))
     left, _, right = np.linalg.svd(cross, full_matrices=False)
