@@ -222,7 +222,8 @@ def run_compare(options: argparse.Namespace) -> int:
         return 0
     if not limit.passed(summary):
         if C.null == "bulk" and (C.fit.most_moved or not C.corresponds):
-            print("embgeo compare: what moved cannot be counted (see above), so --fail-if is taken as passed", file=sys.stderr)
+            print("embgeo compare: what moved cannot be counted (see above), so --fail-if is taken as passed",
+                  file=sys.stderr)
             return 1
         return 0
     print(

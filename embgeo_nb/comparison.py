@@ -37,7 +37,7 @@ ENOUGH_WAYS = 20                # to relabel reruns: with fewer, no q-value is b
 __all__ = ['ENOUGH_WAYS', 'QUESTIONS', 'SCHEMA', 'representatives', 'check_rows', 'joint_products', 'shared_by', 'Comparison',
            'comparison_table', 'explained', 'neighbors_of', 'verdict_of', 'cautions', 'prevailing_labels', 'summary_of',
            'by_label', 'signature_of', 'comparison_html', 'save_comparison', 'test_arrays', 'test_settings',
-           'load_comparison', 'compare', 'check_not_graphs', 'check_sides']
+           'load_comparison', 'compare', 'recommended', 'check_not_graphs', 'check_sides']
 
 # %% ../nbs/40_comparison.ipynb #1bacf1a2
 QUESTIONS = {
@@ -627,14 +627,18 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
     settings = {"k": test.n_neighbors, "d": test.n_components, "metric": "cosine", "groups": n_groups, "seed": seed}
     place = np.searchsorted(own, stands)
     spread = lambda parts: {name: values[place] for name, values in parts.items()}
-    ways = n_relabellings(*map(len, groups)) if "replicates" in pvalues else 0
-    null = "replicates" if ways >= ENOUGH_WAYS else "bulk"
-    order = sorted(pvalues, key=list(QUESTIONS).index)
+    null, order = recommended(pvalues, groups), sorted(pvalues, key=list(QUESTIONS).index)
     return Comparison(score[place], spread({name: pvalues[name] for name in order}), null, spread(views), test.models,
                       groups, emb.ids, emb.labels, None if emb.data is None else list(emb.data), stands, fit, settings,
                       versions(), test)
 
 # %% ../nbs/40_comparison.ipynb #ad90bfdf
+def recommended(pvalues: dict[str, np.ndarray], groups: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
+    "'replicates' where the runs can be relabelled in enough ways, else 'bulk'."
+    ways = n_relabellings(*map(len, groups)) if "replicates" in pvalues else 0
+    return "replicates" if ways >= ENOUGH_WAYS else "bulk"
+
+
 def check_not_graphs(emb: Any) -> None:
     "An error if what should be embeddings are graphs."
     if hasattr(emb, "items") and any(sp.issparse(value) or hasattr(value, "neighbors") for value in emb.values()):

@@ -78,7 +78,8 @@ def group_graph(
 def local_products(graphs: Sequence[sp.csr_array], n_components: int | str | None = None,
                    device: str | torch.device | None = None) -> np.ndarray:
     "G of every datum, (n, 2G, 2G), in the frame of the mean of all groups' graphs."
-    mean = sum(graphs[1:], graphs[0]).astype(np.float64) / len(graphs)         # whole numbers, exact in single precision
+    # of groups of features the weights are whole numbers, whose sum is exact in single precision
+    mean = sum(graphs[1:], graphs[0]).astype(np.float64) / len(graphs)
     return graph_products(graphs, frame(mean, n_components, device=device).loadings)
 
 # %% ../nbs/34_features.ipynb #2cf299a5
