@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import check_count, check_device
+from .common import as_numbers, as_rng, check_count, check_device, check_number
 from .kernel import DataKernel, full_float32
 
 # %% auto #0
@@ -62,12 +62,10 @@ def sample_rdpg(P_or_Z: Any, signature: tuple[int, int] | None = None, n_graphs:
     np.float32(12.0)
     """
     positions, signs = _latent(P_or_Z, signature)
-    n_graphs = check_count("n_graphs", n_graphs, 1)
-    if not 0 <= correlation <= 1:
-        raise ValueError(f"correlation must be between 0 and 1; got {correlation}.")
+    n_graphs, correlation = check_count("n_graphs", n_graphs, 1), check_number("correlation", correlation, 0, 1)
     if correlation > 0 and n_graphs == 1:
         n_graphs = 2
-    rng, n = np.random.default_rng(seed), len(positions)
+    rng, n = as_rng(seed), len(positions)
     outside, edges = 0, [[] for _ in range(n_graphs)]
     for start in range(0, n - 1, _TILE):             # the upper triangle in tiles of rows: P is never held
         stop = min(start + _TILE, n)
@@ -557,9 +555,9 @@ def profile_likelihood(
     ValueError
         If there are fewer than three.
     """
-    values = np.sort(np.abs(values))[::-1]
-    if len(values) < 3:
-        raise ValueError(f"values: an elbow needs at least 3 of them; got {len(values)}.")
+    values = np.sort(np.abs(as_numbers("values", values).ravel()))[::-1]
+    if len(values) < 3 or not np.isfinite(values).all():
+        raise ValueError(f"values: an elbow needs at least 3 of them, all finite; got {len(values)}.")
     size = len(values)
     c = np.arange(1, size)
     sums, squares = np.cumsum(values), np.cumsum(values ** 2)
@@ -672,7 +670,7 @@ def spectral_embedding(graph: Any, n_components: int | str | None = None, tol: f
     """
     graph = as_graph(graph)
     d = n_components_for(graph, n_components, seed, device)
-    values, vectors = leading_eigenpairs(graph, d, tol, seed, device)
+    values, vectors = leading_eigenpairs(graph, d, check_number("tol", tol, 0, 1), seed, device)
     return SpectralEmbedding((vectors * values.abs().sqrt()).cpu().numpy(), values.cpu().numpy(), graph)
 
 # %% ../nbs/22_rdpg.ipynb #5d10d002

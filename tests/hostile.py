@@ -142,6 +142,15 @@ CALLS = {
         eg.data_kernel(Y * 1e308, 5, metric="euclidean")
         """,
     "Graphs, frame, spectral_embedding, omnibus": """
+        eg.sample_rdpg(np.full((4, 4), 0.5), seed="x")
+        eg.sample_rdpg(np.full((4, 4), 0.5), correlation=2)
+        eg.sample_rdpg(np.full((4, 4), 0.5), correlation="half")
+        eg.sample_rdpg(np.full((4, 4), 0.5), n_graphs=0)
+        eg.profile_likelihood("values")
+        eg.profile_likelihood([1, float("nan"), 2])
+        eg.profile_likelihood([1, 2])
+        eg.spectral_embedding(A, 3, tol=2)
+        eg.spectral_embedding(A, 3, tol="small")
         eg.omnibus(None)
         eg.omnibus({})
         eg.omnibus([Y, X])

@@ -247,7 +247,8 @@ def test_data_of_every_kind_come_back(tmp_path, kind, suffix):
     assert isinstance(back, np.ndarray) == isinstance(data, np.ndarray) and all(np.array_equal(one, other) and type(one) is type(other) for one, other in zip(back, data, strict=True))
 
 
-@pytest.mark.parametrize("data", [[{"role": "user"}] * 3, [object()] * 3, [Path("a")] * 3, [1, "a", None], [np.ones(2), np.ones(3), np.ones(1)], [1 + 2j] * 3, [["a"], ["b"], ["c"]]], ids=str)
+@pytest.mark.parametrize("data", [[{"role": "user"}] * 3, [object()] * 3, [Path("a")] * 3, [1, "a", None], [np.ones(2), np.ones(3), np.ones(1)], [1 + 2j] * 3, [["a"], ["b"], ["c"]]],
+                         ids=lambda data: str(data).partition(" at 0x")[0])
 def test_what_cannot_come_back_is_refused_before_the_work(tmp_path, data):
     for suffix in SUFFIXES:
         with pytest.raises(ValueError, match="data cannot be saved"):

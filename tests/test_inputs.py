@@ -158,7 +158,7 @@ def test_dates_keep_their_moment():
     ([pd.NaT, pd.Timestamp(1), pd.Timestamp(2)], "rows 0"), (pd.date_range("2020", periods=3, tz="UTC"), "time zone"), (pa.array([1, 2, 3], pa.timestamp("s", "UTC")), "time zone"), (np.ones(3, complex), "numbers, texts or dates"),
     (np.ma.masked_array([1, 2, 3], [False, True, False]), "rows 1"), ([1, 1, 2], r"repeat \(first: \[1\]\)"), ([("a", 1), ("a", 1), ("b", 1)], r"repeat \(first: \[\('a', 1\)\]\)"), ([1, 1.0, 2], "repeat"), ([0.0, -0.0, 1.0], "repeat"),
     (["a", "b"], "3 rows, but 2"), (iter("abcd"), "3 rows, but 4"),
-], ids=str)
+], ids=lambda value: str(value).partition(" at 0x")[0])
 def test_ids_that_are_none_are_named(values, message):
     with pytest.raises(ValueError, match=message) as found:
         Embeddings({"a": np.eye(3)}, ids=values)

@@ -24,7 +24,8 @@ def test_cumulants_against_all_patterns(r, d, padding):
     assert np.allclose(found, wanted, rtol=1e-9, atol=1e-9 * wanted[1] ** 2)
 
 
-@pytest.mark.parametrize("distribution", [beta(0.7, 3), beta(5, 2), beta(4, 4), gamma(0.5), gamma(40), betaprime(2, 9), betaprime(6, 30), norm(), student(6), student(30)], ids=str)
+@pytest.mark.parametrize("distribution", [beta(0.7, 3), beta(5, 2), beta(4, 4), gamma(0.5), gamma(40), betaprime(2, 9), betaprime(6, 30), norm(), student(6), student(30)],
+                         ids=lambda own: f"{own.dist.name}-{own.args}")
 def test_pearson_curves_are_the_classical_distributions(distribution):
     mean, variance, skewness, kurtosis = (float(moment) for moment in distribution.stats("mvsk"))
     x = distribution.isf([0.99, 0.5, 0.05, 1e-3, 1e-6])
