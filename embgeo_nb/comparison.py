@@ -355,12 +355,13 @@ def verdict_of(C: Comparison, alpha: float = 0.05) -> str:
     if C.null == "bulk" and C.fit.parted >= 1:
         parts.insert(0, diagnosis(C.fit))
     if not C.corresponds:
-        parts.insert(0, "The two models share {:.1%} of their neighbours, and by chance they would {:.1%}: are these the "
-                        "same data in the same order?".format(*C.shared_neighbors))
+        parts.insert(
+            0, "The two models share {:.1%} of their neighbours, and by chance they would {:.1%}: are these the "
+            "same data in the same order?".format(*C.shared_neighbors))
     ways = n_relabellings(*map(len, C.groups)) if "replicates" in C.pvalues else 0
     if C.null == "bulk":
         parts += cautions(C, ways)
-    elif ways * alpha < 1:
+    elif ways and ways * alpha < 1:
         parts.append(f"With {ways} relabellings no q-value is below {1 / ways:.2g}: at this rate nothing can be found.")
     if C.n_copies:
         parts.append(f"Copies that no model tells apart: {C.n_copies:,}; each shares the result of its first.")
@@ -373,9 +374,12 @@ def cautions(C: Comparison, ways: int) -> list[str]:
     if not ways and "features" not in C.pvalues:
         found.append(f"`features` was left out: it needs models of at least {2 * C.settings['groups']} features.")
     if ways:
-        return found + [f"The score measures against the reruns. Their {ways} relabellings cannot single out a datum "
-                        "(no q-value is below " f"{1 / ways:.2g}), so the yardstick is what most data do: more runs make "
-                        "retraining the yardstick."]
+        return found + [
+            f"The score measures against the reruns. Their {ways} relabellings cannot single out a datum "
+            "(no q-value is below "
+            f"{1 / ways:.2g}), so the yardstick is what most data do: more runs make "
+            "retraining the yardstick."
+        ]
     if (share := (C.pvalues["paired"] <= 0.05).mean()) >= 0.5:
         found.append(f"Edges changed systematically at {share:.0%} of the data (`paired`): what counts here is to move "
                      "unlike the rest.")

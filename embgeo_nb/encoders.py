@@ -27,6 +27,8 @@ from torch import nn
 
 from .common import as_rng, atomic_path
 from .common import progress as with_progress
+from .files import contents_digest, npz_members, reading
+from .resume import Pieces
 
 # %% auto #0
 __all__ = ['WordVectors', 'ppmi', 'skipgram', 'MaskedLM', 'masked_lm', 'SentenceEncoder', 'sentence_transformer', 'embed',
@@ -202,18 +204,58 @@ def _check_unknown(unknown: str) -> None:
 # %% ../nbs/14_encoders.ipynb #07aaba10
 @contextlib.contextmanager
 def _one_thread():
-    "One thread for torch and, where threadpoolctl is installed, for the linear algebra; afterwards as many as before"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """One thread for torch and, where threadpoolctl is installed, for the linear algebra, and single precision;
+    afterwards all as before"""
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    torch.set_num_threads(1), torch.set_default_dtype(torch.float32)
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:
         threadpool_limits = lambda *_: contextlib.nullcontext()
     try:
-        with threadpool_limits(1, "blas"):
+        with threadpool_limits(1, "blas"), torch.autocast("cpu", enabled=False):
             yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(threads), torch.set_default_dtype(dtype)
+
+# %% ../nbs/14_encoders.ipynb #57eed884
+def _state(parameters: Sequence[torch.Tensor], optimizer: torch.optim.Optimizer,
+           draws: np.random.Generator | torch.Generator) -> dict[str, np.ndarray]:
+    "All that the next step depends on, as arrays."
+    arrays = {f"parameter.{at}": own.detach().numpy().copy() for at, own in enumerate(parameters)}
+    for at, own in optimizer.state_dict()["state"].items():
+        arrays |= {f"optimizer.{at}.{name}": value.numpy().reshape(value.shape or 1).copy()
+                   for name, value in own.items()}
+    if isinstance(draws, torch.Generator):
+        drawn = draws.get_state().numpy()
+    else:
+        drawn = np.frombuffer(json.dumps(draws.bit_generator.state).encode(), np.uint8)
+    return {**arrays, "draws": drawn}
+
+# %% ../nbs/14_encoders.ipynb #72547738
+def _go_on(kept: Mapping[str, np.ndarray], parameters: Sequence[torch.Tensor], optimizer: torch.optim.Optimizer,
+           draws: np.random.Generator | torch.Generator) -> Mapping[str, np.ndarray]:
+    "Put all of it back."
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name in (name for name in kept if name.startswith("optimizer.")):
+        at, what = name.split(".")[1:]
+        value = torch.from_numpy(kept[name].copy())
+        state.setdefault(int(at), {})[what] = value[0] if what == "step" else value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    with torch.no_grad():
+        for at, own in enumerate(parameters):
+            own.copy_(torch.from_numpy(kept[f"parameter.{at}"]))
+    if isinstance(draws, torch.Generator):
+        draws.set_state(torch.from_numpy(kept["draws"].copy()))
+    else:
+        draws.bit_generator.state = json.loads(kept["draws"].tobytes())
+    return kept
+
+
+def _latest(pieces: Pieces, steps: int, every: int) -> int:
+    "The last step whose state is kept and whole; 0 without."
+    return next((step for step in range(steps - steps % every, 0, -every)
+                 if pieces.get(f"step-{step}") is not None), 0)
 
 # %% ../nbs/14_encoders.ipynb #738e93d8
 def _neighbours(counted: _Counted, window: int, keep: np.ndarray | None = None):
@@ -330,7 +372,11 @@ def _pairs(counted: _Counted, window: int, subsample: float | None, rng: np.rand
         forward, back = width[first] >= distance, width[second] >= distance
         found += [np.stack([stream[first], stream[second]], 1)[forward],
                   np.stack([stream[second], stream[first]], 1)[back]]
-    return torch.from_numpy(rng.permutation(np.concatenate(found)))
+    pairs = np.concatenate(found)
+    if not len(pairs):
+        raise ValueError(f"texts leave no two neighbouring words with subsample={subsample!r}; give more text, or "
+                         f"subsample=None")
+    return torch.from_numpy(rng.permutation(pairs))
 
 # %% ../nbs/14_encoders.ipynb #b9cc6818
 def _set_gradient(both: nn.Parameter, word: torch.Tensor, context: torch.Tensor, drawn: torch.Tensor,
@@ -350,7 +396,7 @@ def _set_gradient(both: nn.Parameter, word: torch.Tensor, context: torch.Tensor,
 @torch.no_grad()
 def skipgram(texts: Sequence[str], dim: int = 64, window: int = 10, negatives: int = 5, epochs: int = 5,
              min_count: int = 5, subsample: float | None = 1e-4, learning_rate: float = 0.02, batch_size: int = 8192,
-             unknown: str = "raise", seed: int = 0) -> WordVectors:
+             unknown: str = "raise", seed: int = 0, resume: str | os.PathLike | None = None) -> WordVectors:
     """Word vectors from prediction: skip-gram with negative sampling.
 
     Parameters
@@ -377,6 +423,8 @@ def skipgram(texts: Sequence[str], dim: int = 64, window: int = 10, negatives: i
         What the encoder does with a document without a known word.
     seed : int
         Everything random follows from it: the same seed gives the same model, another seed another.
+    resume : str or Path, optional
+        A folder that keeps the state after every epoch, so that a training that was killed goes on to the same model.
 
     Returns
     -------
@@ -392,6 +440,7 @@ def skipgram(texts: Sequence[str], dim: int = 64, window: int = 10, negatives: i
     T. Mikolov, I. Sutskever, K. Chen, G. Corrado and J. Dean, "Distributed representations of words
     and phrases and their compositionality", NIPS 2013.
     """
+    recipe = {name: value for name, value in locals().items() if name not in ("texts", "resume", "unknown")}
     texts = _as_texts(texts)
     _positive(dim=dim, window=window, negatives=negatives, epochs=epochs, min_count=min_count, batch_size=batch_size)
     _check_unknown(unknown)
@@ -401,14 +450,21 @@ def skipgram(texts: Sequence[str], dim: int = 64, window: int = 10, negatives: i
     both = nn.Parameter(torch.from_numpy(((rng.random((2, size, dim)) - 0.5) / math.sqrt(dim)).astype(np.float32)))
     both.grad = torch.zeros_like(both)
     optimizer = torch.optim.Adam([both], lr=learning_rate, fused=True)
+    pieces = Pieces(resume, "skipgram", recipe,
+                    lambda: {"texts": np.frombuffer(json.dumps(texts).encode(), np.uint8)})
     with _one_thread():
         for epoch in range(epochs):
+            if (kept := pieces.get(f"epoch-{epoch}")) is not None:
+                _go_on(kept, [both], optimizer, rng)
+                continue
             batches = _pairs(counted, window, subsample, rng).split(batch_size)
             for i, (word, context) in enumerate(batch.T for batch in batches):
                 drawn = torch.from_numpy(np.searchsorted(noise, rng.random(n_noise) * noise[-1], side="right"))
                 _set_gradient(both, word, context, drawn, negatives)
                 optimizer.param_groups[0]["lr"] = learning_rate * max(0.02, 1 - (epoch + i / len(batches)) / epochs)
                 optimizer.step()
+            if resume is not None:
+                pieces.put(f"epoch-{epoch}", _state([both], optimizer, rng))
     return _word_vectors("skipgram", counted, both[0].numpy(), seed, len(texts), unknown)
 
 # %% ../nbs/14_encoders.ipynb #6090667a
@@ -528,7 +584,8 @@ class MaskedLM:
         parts = [(i, ids[a: a + self.max_length]) for i, ids in enumerate(self._encode(texts))
                  for a in range(0, len(ids), self.max_length)]
         parts.sort(key=lambda part: len(part[1]))        # alike lengths together: little padding
-        total, pieces = torch.zeros(len(texts), self.dim, dtype=torch.float64), torch.zeros(len(texts), 1)
+        total = torch.zeros(len(texts), self.dim, dtype=torch.float64)
+        pieces = torch.zeros(len(texts), 1, dtype=torch.float32)
         with _one_thread():
             for start in range(0, len(parts), batch_size):
                 rows, batch = zip(*parts[start: start + batch_size])
@@ -606,15 +663,19 @@ def _padded(batch: Sequence[list[int]]) -> torch.Tensor:
 
 # %% ../nbs/14_encoders.ipynb #e681fe39
 def _train(network: _Transformer, stream: torch.Tensor, size: int, max_length: int, steps: int, batch_size: int,
-           learning_rate: float, generator: torch.Generator, progress: bool) -> np.ndarray:
-    "Train a network on windows of a stream of word pieces; the losses, (steps,)"
+           learning_rate: float, generator: torch.Generator, progress: bool, kept: Pieces) -> np.ndarray:
+    "Train a network on windows of a stream of word pieces, from the last state that is kept; the losses, (steps,)"
     tables = [network.pieces.weight, network.places.weight]
     others = [p for p in network.parameters() if all(p is not table for table in tables)]
     optimizer = torch.optim.AdamW([{"params": others}, {"params": tables}], lr=learning_rate, betas=(0.9, 0.98),
                                   weight_decay=0.01, fused=True)
     losses = np.zeros(steps)
-    with _one_thread(), torch.enable_grad():
-        for step in _progress(range(steps), "training", progress):
+    with _one_thread(), torch.inference_mode(False), torch.enable_grad():
+        done = _latest(kept, steps, 250)
+        if done:
+            state = kept.get(f"step-{done}")
+            losses[:done] = _go_on(state, list(network.parameters()), optimizer, generator)["losses"]
+        for step in _progress(range(done, steps), "training", progress):
             rate = learning_rate * min((step + 1) / (0.06 * steps), 1 - step / steps)
             for group, factor in zip(optimizer.param_groups, (1, 3)):
                 group["lr"] = factor * rate
@@ -627,9 +688,13 @@ def _train(network: _Transformer, stream: torch.Tensor, size: int, max_length: i
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             losses[step] = loss.item()
+            if kept.folder is not None and (step + 1) % 250 == 0:
+                state = _state(list(network.parameters()), optimizer, generator)
+                kept.put(f"step-{step + 1}", {**state, "losses": losses[:step + 1]})
     return losses
 
 
+# %% ../nbs/14_encoders.ipynb #87e43a9f
 def _progress(items: Iterable, what: str, show: bool) -> Iterable:
     "The items, with a progress bar where one is wanted and tqdm is installed"
     return with_progress(items, what) if show else items
@@ -637,7 +702,8 @@ def _progress(items: Iterable, what: str, show: bool) -> Iterable:
 # %% ../nbs/14_encoders.ipynb #75910a17
 def masked_lm(texts: Sequence[str], dim: int = 128, layers: int = 2, heads: int = 4, vocab_size: int = 4000,
               max_length: int = 64, steps: int = 5000, batch_size: int = 16, learning_rate: float = 2e-3, seed: int = 0,
-              progress: bool = False, tokenizer: Any = None) -> MaskedLM:
+              progress: bool = False, tokenizer: Any = None,
+              resume: str | os.PathLike | None = None) -> MaskedLM:
     """Train a small masked language model from scratch.
 
     With the defaults and 3,000 docstrings: about four minutes on one CPU core.
@@ -665,6 +731,9 @@ def masked_lm(texts: Sequence[str], dim: int = 128, layers: int = 2, heads: int 
     tokenizer : tokenizers.Tokenizer, optional
         Word pieces to use instead of learning them: another model's `tokenizer`. Perplexities are comparable between
         models that read the same pieces.
+    resume : str or Path, optional
+        A folder that keeps the state of the training every 250 steps, so that a training that was killed goes on to the
+        same model.
 
     Returns
     -------
@@ -682,7 +751,8 @@ def masked_lm(texts: Sequence[str], dim: int = 128, layers: int = 2, heads: int 
     J. Devlin, M.-W. Chang, K. Lee and K. Toutanova, "BERT: Pre-training of deep bidirectional
     transformers for language understanding", NAACL 2019.
     """
-    recipe = {name: value for name, value in locals().items() if name not in ("texts", "progress", "tokenizer")}
+    recipe = {name: value for name, value in locals().items()
+              if name not in ("texts", "progress", "tokenizer", "resume")}
     texts = _as_texts(texts)
     _positive(dim=dim, layers=layers, heads=heads, vocab_size=vocab_size, max_length=max_length, steps=steps,
               batch_size=batch_size)
@@ -694,10 +764,12 @@ def masked_lm(texts: Sequence[str], dim: int = 128, layers: int = 2, heads: int 
         raise ValueError(f"texts hold {len(stream)} word pieces, not more than one window of max_length={max_length}")
     size = tokenizer.get_vocab_size()
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):       # initial weights are drawn from the global generator: lend it a seed
+    # initial weights are drawn from the global generator: lend it a seed
+    with _one_thread(), torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         torch.random.manual_seed(seed)
         network = _Transformer(size, dim, layers, heads, max_length)
-    losses = _train(network, stream, size, max_length, steps, batch_size, learning_rate, generator, progress)
+    kept = Pieces(resume, "masked-lm", recipe, {"stream": stream.numpy(), "size": np.array([size])})
+    losses = _train(network, stream, size, max_length, steps, batch_size, learning_rate, generator, progress, kept)
     tenths = tuple(float(part.mean()) for part in np.array_split(losses, min(10, steps)))
     return MaskedLM(tokenizer, network.eval().requires_grad_(False), np.bincount(stream, minlength=size), tenths,
                     recipe, seed, len(texts))
@@ -896,9 +968,10 @@ def store_embeddings(path: str | os.PathLike, corpus: Any, embeddings: Mapping[s
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"path must end in .npz; got {path.name!r}")
+    recipe = json.dumps({**recipe, "versions": _versions()})
+    arrays |= dict(ids=np.array(corpus.ids), hashes=np.array([_text_hash(t) for t in corpus.texts]))
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, ids=np.array(corpus.ids), hashes=np.array([_text_hash(t) for t in corpus.texts]),
-                            recipe=json.dumps({**recipe, "versions": _versions()}), **arrays)
+        np.savez_compressed(temporary, recipe=recipe, sha256=contents_digest(recipe, arrays), **arrays)
     return path
 
 # %% ../nbs/14_encoders.ipynb #1e4140a8
@@ -935,6 +1008,21 @@ class StoredEmbeddings:
         whole = "" if lost else ", all of them"
         return f"Stored embeddings by {', '.join(self.arrays)}: {n:,} of {n + lost:,} documents match{whole}"
 
+# %% ../nbs/14_encoders.ipynb #7371da42
+def _stored_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What `store_embeddings` wrote: arrays and recipe, if they are whole. Files of earlier versions have no checksum
+    of their own."""
+    with reading(path):
+        found = npz_members(path, lambda name: not name.startswith("."))
+        recipe, digest = str(found.pop("recipe")), found.pop("sha256", None)
+        own = {name: array for name, array in found.items() if name in ("ids", "hashes") or name.startswith("model:")}
+        if digest is not None and str(digest) != contents_digest(recipe, own):
+            raise ValueError("its contents are not those that were written")
+        rows = len(own["ids"])
+        if len(own) < 3 or any(len(array) != rows for array in own.values()):
+            raise ValueError("its arrays do not fit each other")
+        return own, json.loads(recipe)
+
 # %% ../nbs/14_encoders.ipynb #01b4bd7d
 def stored_embeddings(corpus: Any, path: str | os.PathLike, missing: str = "drop") -> StoredEmbeddings:
     """Read stored embeddings of the documents of a corpus, matched by identifier *and* text.
@@ -959,18 +1047,17 @@ def stored_embeddings(corpus: Any, path: str | os.PathLike, missing: str = "drop
     """
     if missing not in ("drop", "raise"):
         raise ValueError(f"missing must be 'drop' or 'raise'; got {missing!r}")
-    with np.load(path, allow_pickle=False) as file:
-        names, digests = file["ids"].tolist(), file["hashes"].tolist()
-        stored = {name: (row, digest) for row, (name, digest) in enumerate(zip(names, digests))}
-        rows = [stored.get(name, (-1, b"")) for name in corpus.ids]
-        match = np.array([digest == _text_hash(text) for (_, digest), text in zip(rows, corpus.texts)], dtype=bool)
-        unmatched = tuple(name for name, found in zip(corpus.ids, match) if not found)
-        if unmatched and (missing == "raise" or not match.any()):
-            raise ValueError(f"{len(unmatched)} of {len(corpus.ids)} documents are not stored in {Path(path).name} "
-                             f"with this text, e.g. {unmatched[0]!r}; "
-                             "other versions of the packages have other docstrings")
-        take = np.array([row for row, _ in rows], dtype=int)[match]
-        arrays = {key.removeprefix("model:"): file[key][take].astype(np.float32) for key in file.files
-                  if key.startswith("model:")}
-        recipe = json.loads(str(file["recipe"]))
+    file, recipe = _stored_arrays(Path(path))
+    names, digests = file["ids"].tolist(), file["hashes"].tolist()
+    stored = {name: (row, digest) for row, (name, digest) in enumerate(zip(names, digests))}
+    rows = [stored.get(name, (-1, b"")) for name in corpus.ids]
+    match = np.array([digest == _text_hash(text) for (_, digest), text in zip(rows, corpus.texts)], dtype=bool)
+    unmatched = tuple(name for name, found in zip(corpus.ids, match) if not found)
+    if unmatched and (missing == "raise" or not match.any()):
+        raise ValueError(f"{len(unmatched)} of {len(corpus.ids)} documents are not stored in {Path(path).name} "
+                         f"with this text, e.g. {unmatched[0]!r}; "
+                         "other versions of the packages have other docstrings")
+    take = np.array([row for row, _ in rows], dtype=int)[match]
+    arrays = {key.removeprefix("model:"): file[key][take].astype(np.float32) for key in file
+              if key.startswith("model:")}
     return StoredEmbeddings(corpus.select(match), arrays, unmatched, recipe)

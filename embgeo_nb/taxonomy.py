@@ -231,7 +231,7 @@ def rooted(T: BranchTree, outgroup: str | None = None) -> Drawn:
     _spread_leaves(tree)
     return tree
 
-
+# %% ../nbs/54_taxonomy.ipynb #d593f121
 def _root(T: BranchTree, beside: Mapping[int, list[tuple[int, int]]], outgroup: str | None) -> tuple[int, float]:
     "The link on which the root lies, and how far from its first node."
     if outgroup is not None:
@@ -268,7 +268,7 @@ def _spread_leaves(tree: Drawn) -> None:
         if below := tree.children[node]:
             tree.up[node] = (tree.up[below[0]] + tree.up[below[-1]]) / 2
 
-
+# %% ../nbs/54_taxonomy.ipynb #9bf09719
 def newick(T: BranchTree, outgroup: str | None = None) -> str:
     "The rooted tree as text, for other software."
     tree, m = rooted(T, outgroup), len(T.models)
@@ -290,16 +290,9 @@ def newick(T: BranchTree, outgroup: str | None = None) -> str:
     return text[-1] + ";"
 
 # %% ../nbs/54_taxonomy.ipynb #1221f0f3
-def plot_branches(
-    T: BranchTree,
-    color: Any = None,
-    color_name: str = "",
-    outgroup: str | None = None,
-    names: Mapping[str, str] | None = None,
-    strong: float = 0.95,
-    weak: float = 0.7,
-    ax: Any = None,
-) -> Any:
+def plot_branches(T: BranchTree, color: Any = None, color_name: str = "", outgroup: str | None = None,
+                  names: Mapping[str, str] | None = None, strong: float = 0.95, weak: float = 0.7,
+                  ax: Any = None) -> Any:
     """A tree with branch lengths, the root to the left.
 
     Parameters
@@ -337,12 +330,8 @@ def plot_branches(
         if known is not None:
             _at_root(ax, tree, T, known, m)
         _leaves(ax, T, tree, color, color_name, names)
-        ax.set(
-            xlim=(-0.01 * max(tree.across.values()), None),
-            ylim=(-0.7, m - 0.3),
-            yticks=[],
-            xlabel="branch length" + (" (squared distance of models)" if T.squared else " (distance of models)"),
-        )
+        ax.set(xlim=(-0.01 * max(tree.across.values()), None), ylim=(-0.7, m - 0.3), yticks=[],
+               xlabel="branch length" + (" (squared distance of models)" if T.squared else " (distance of models)"))
         ax.spines["left"].set_visible(False)
     return ax
 
@@ -373,7 +362,7 @@ def _branch(
             size=7.5,
         )
 
-
+# %% ../nbs/54_taxonomy.ipynb #d8a86f31
 def _at_root(ax: Any, tree: Drawn, T: BranchTree, known: np.ndarray, m: int) -> None:
     "The support of the split at the root, once for its two halves."
     near, far = tree.children[-1]
@@ -482,34 +471,24 @@ def family_test(D: Any, families: Any, lineages: Any = None, n_permutations: int
     families = [str(label) for label in by_model(families, names, "families")]
     lineages = list(names) if lineages is None else [str(label) for label in by_model(lineages, names, "lineages")]
     if {len(families), len(lineages)} != {len(names)}:
-        raise ValueError(
-            f"families and lineages must have one label for each of {len(names)} models; "
-            f"got {len(families)} and {len(lineages)}."
-        )
+        raise ValueError(f"families and lineages must have one label for each of {len(names)} models; "
+                         f"got {len(families)} and {len(lineages)}.")
     family_of, squared, mean = _lineages(distances, families, lineages)
     labels, groups = np.unique(list(family_of.values()), return_inverse=True)
     if not 2 <= len(labels) < len(family_of):
         raise ValueError(
-            f"families: at least two are needed, and fewer than the {len(family_of)} lineages; got {len(labels)}."
-        )
+            f"families: at least two are needed, and fewer than the {len(family_of)} lineages; got {len(labels)}.")
     rng = np.random.default_rng(check_count("seed", seed, 0))
     drawn = np.vstack([groups, rng.permuted(np.tile(groups, (count, 1)), axis=1)])
     F, shares = _pseudo_f(squared, drawn, len(labels))
     pairs = np.triu_indices(len(groups), 1)
     same = groups[pairs[0]] == groups[pairs[1]]
-    return FamilyTest(
-        float(F[0]),
-        float((1 + (F[1:] >= F[0] * (1 - 1e-12)).sum()) / (count + 1)),
-        float(shares[0]),
-        F[1:],
-        float(mean[pairs][same].mean()) if same.any() else np.nan,
-        float(mean[pairs][~same].mean()),
-        family_of,
-        count,
-        int(seed),
-    )
+    return FamilyTest(float(F[0]), float(
+        (1 + (F[1:] >= F[0] * (1 - 1e-12)).sum()) / (count + 1)), float(shares[0]), F[1:],
+                      float(mean[pairs][same].mean()) if same.any() else np.nan, float(mean[pairs][~same].mean()),
+                      family_of, count, int(seed))
 
-
+# %% ../nbs/54_taxonomy.ipynb #58e45878
 def _lineages(
     distances: np.ndarray, families: Sequence[str], lineages: Sequence[str]
 ) -> tuple[dict[str, str], np.ndarray, np.ndarray]:
