@@ -236,7 +236,7 @@ if __name__ == "__main__":
             cell["outputs"] = kept.get("".join(cell["source"]), [])
     shown = [cell for cell in page["cells"] if cell["cell_type"] == "code"][2:]           # after imports and setup
     with atomic_path(PAGE) as temporary:
-        temporary.write_text(json.dumps(page, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(page, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
     if all(cell["outputs"] for cell in shown):
         raise SystemExit(print("wrote nbs/reference.ipynb; every example has its output"))
     subprocess.run([sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--log-level=ERROR", "--inplace", str(PAGE)], check=True)
@@ -247,5 +247,5 @@ if __name__ == "__main__":
         if cell["cell_type"] != "code":
             del cell["outputs"]
     with atomic_path(PAGE) as temporary:
-        temporary.write_text(json.dumps(page, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(page, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
     subprocess.run([Path(sys.executable).parent / "nbdev_clean", "--fname", str(PAGE)], check=True)
