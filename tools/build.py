@@ -146,6 +146,7 @@ def cross_references(markdown):
     markdown = re.sub(r"(\$\$.+?\$\$)\s*\{#(eq-[\w-]+)\}",
                       lambda m: f"[{m[1]} [({names[m[2]].split()[1]})]{{.number}}]{{#{m[2]} .equation}}",
                       markdown, flags=re.S)
+    markdown = re.sub(r"\$\$((?:(?!\$\$).)+?)\\tag\{(\w+)\}\s*\$\$", r"[$$\1$$ [(\2)]{.number}]{.equation}", markdown, flags=re.S)
     return re.sub(r"\[?@((?:%s)-[\w-]+)\]?" % "|".join(KINDS),
                   lambda m: f"[{names[m[1]]}](#{m[1]})" if m[1] in names else m[0], markdown)
 
