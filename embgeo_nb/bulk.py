@@ -93,7 +93,7 @@ def diagnosis(null: BulkNull) -> str:
                 "or give reruns.")
     if null.spread <= 0:
         return "More than half of the data have the same score: any datum that differs from them stands out."
-    if null.share >= 0.4:
+    if null.most_moved:
         return (
             f"About {null.share:.0%} of the data stand out, so the bulk is hardly a bulk: most data may have moved. "
             "Rank by the score, or give reruns.")

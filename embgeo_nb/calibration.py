@@ -144,8 +144,8 @@ class Simulation:
         laws = {id(side): side @ mixing @ side.T for side in sides}
         P = [laws[id(side)] for side in sides]
         if self.planted == "among" and len(rows):
-            camps = rng.permutation(np.sign(np.arange(len(rows)) % 2 - 0.5)), rng.permutation(
-                np.sign(np.arange(len(rows)) % 2 - 0.5))
+            signs = np.sign(np.arange(len(rows)) % 2 - 0.5)
+            camps = rng.permutation(signs), rng.permutation(signs)
             P = [_with_camps(own, rows, camps[t >= n_reruns], self.strength) for t, own in enumerate(P)]
         if max(own.max() for own in P) > 1:
             raise ValueError(
@@ -478,8 +478,8 @@ def _simulated(simulation: Simulation, nulls: tuple, n_pairs: int, n_reruns: int
         groups = graphs.models[:n_reruns], graphs.models[n_reruns:]
         for null in nulls:
             two = groups if null in OF_GROUPS else (groups[0][0], groups[1][0])
-            yield null, f"draw {seed + pair}", graphs if null in OF_GROUPS else graphs.select(
-                two), two, moved, seed + pair
+            used = graphs if null in OF_GROUPS else graphs.select(two)
+            yield null, f"draw {seed + pair}", used, two, moved, seed + pair
 
 # %% ../nbs/42_calibration.ipynb #2ac223e3
 def _reruns(graphs: Graphs, nulls: tuple, n_pairs: int | None, seed: int) -> Iterable[tuple]:

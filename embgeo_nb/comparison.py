@@ -31,10 +31,8 @@ from .omnibus import Attribution, Graphs, as_graphs
 from .replicates import replicate_test
 from .score import precision_of, score_of, unmoved, views_of
 
-ENOUGH_WAYS = 20                # to relabel reruns: with fewer, no q-value is below 5 %
-
 # %% auto #0
-__all__ = ['ENOUGH_WAYS', 'QUESTIONS', 'SCHEMA', 'representatives', 'check_rows', 'joint_products', 'shared_by', 'Comparison',
+__all__ = ['QUESTIONS', 'ENOUGH_WAYS', 'SCHEMA', 'representatives', 'check_rows', 'joint_products', 'shared_by', 'Comparison',
            'comparison_table', 'explained', 'neighbors_of', 'verdict_of', 'cautions', 'prevailing_labels', 'summary_of',
            'by_label', 'signature_of', 'comparison_html', 'save_comparison', 'test_arrays', 'test_settings',
            'load_comparison', 'compare', 'recommended', 'check_not_graphs', 'check_sides']
@@ -46,6 +44,7 @@ QUESTIONS = {
     "features": "did it move more than parts of one model differ among themselves?",
     "paired": "is its change systematic, edge by edge?",
 }
+ENOUGH_WAYS = 20                # to relabel reruns: with fewer, no q-value is below 5 %
 
 # %% ../nbs/40_comparison.ipynb #f455db15
 def representatives(
@@ -104,8 +103,9 @@ def check_rows(emb: Embeddings) -> Embeddings:
             raise ValueError(f"Model {name!r} is zero throughout in {len(zero)} of {len(Y)} rows (ids of the first: "
                              f"{emb.ids[zero[:5]].tolist()}), which have no direction to compare. Leave these data out "
                              "of every model; Embeddings(models, on_bad='drop') does.")
-        if not any((_unit_distance(Y, rows, np.zeros_like(rows)) > 1e-12).any()
-                   for rows in np.split(np.arange(len(Y)), range(4096, len(Y), 4096))):
+        every = np.arange(len(Y))
+        if not any((_unit_distance(Y, every[rows], np.zeros_like(every[rows])) > 1e-12).any()
+                   for rows in row_blocks(len(Y), 4096)):
             raise ValueError(f"Model {name!r} has the same row for every datum, up to its length: it tells nothing "
                              "apart. Embed the data again, or compare another model.")
     return emb
@@ -358,28 +358,25 @@ def verdict_of(C: Comparison, alpha: float = 0.05) -> str:
         parts.insert(
             0, "The two models share {:.1%} of their neighbours, and by chance they would {:.1%}: are these the "
             "same data in the same order?".format(*C.shared_neighbors))
-    ways = n_relabellings(*map(len, C.groups)) if "replicates" in C.pvalues else 0
     if C.null == "bulk":
-        parts += cautions(C, ways)
-    elif ways and ways * alpha < 1:
+        parts += cautions(C)
+    elif C.null == "replicates" and (ways := n_relabellings(*map(len, C.groups))) * alpha < 1:
         parts.append(f"With {ways} relabellings no q-value is below {1 / ways:.2g}: at this rate nothing can be found.")
     if C.n_copies:
         parts.append(f"Copies that no model tells apart: {C.n_copies:,}; each shares the result of its first.")
     return " ".join(parts)
 
 # %% ../nbs/40_comparison.ipynb #8b60cb8b
-def cautions(C: Comparison, ways: int) -> list[str]:
-    "What to beware of where the bulk is the yardstick, in sentences; `ways` to relabel reruns, 0 without."
+def cautions(C: Comparison) -> list[str]:
+    "What to beware of where the bulk is the yardstick, in sentences."
     found = [] if C.fit.trusted or C.fit.parted >= 1 else [diagnosis(C.fit)]
-    if not ways and "features" not in C.pvalues:
+    if "replicates" in C.pvalues:
+        ways = n_relabellings(*map(len, C.groups))
+        return found + [f"The score measures against the reruns. Their {ways} relabellings cannot single out a datum "
+                        f"(no q-value is below {1 / ways:.2g}), so the yardstick is what most data do: more runs make "
+                        "retraining the yardstick."]
+    if "features" not in C.pvalues:
         found.append(f"`features` was left out: it needs models of at least {2 * C.settings['groups']} features.")
-    if ways:
-        return found + [
-            f"The score measures against the reruns. Their {ways} relabellings cannot single out a datum "
-            "(no q-value is below "
-            f"{1 / ways:.2g}), so the yardstick is what most data do: more runs make "
-            "retraining the yardstick."
-        ]
     if (share := (C.pvalues["paired"] <= 0.05).mean()) >= 0.5:
         found.append(f"Edges changed systematically at {share:.0%} of the data (`paired`): what counts here is to move "
                      "unlike the rest.")
@@ -631,16 +628,15 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
     settings = {"k": test.n_neighbors, "d": test.n_components, "metric": "cosine", "groups": n_groups, "seed": seed}
     place = np.searchsorted(own, stands)
     spread = lambda parts: {name: values[place] for name, values in parts.items()}
-    null, order = recommended(pvalues, groups), sorted(pvalues, key=list(QUESTIONS).index)
+    null, order = recommended(groups), sorted(pvalues, key=list(QUESTIONS).index)
     return Comparison(score[place], spread({name: pvalues[name] for name in order}), null, spread(views), test.models,
                       groups, emb.ids, emb.labels, None if emb.data is None else list(emb.data), stands, fit, settings,
                       versions(), test)
 
 # %% ../nbs/40_comparison.ipynb #ad90bfdf
-def recommended(pvalues: dict[str, np.ndarray], groups: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
-    "'replicates' where the runs can be relabelled in enough ways, else 'bulk'."
-    ways = n_relabellings(*map(len, groups)) if "replicates" in pvalues else 0
-    return "replicates" if ways >= ENOUGH_WAYS else "bulk"
+def recommended(groups: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
+    "'replicates' where the runs can be relabelled in enough ways, else 'bulk'; two single models have one way."
+    return "replicates" if n_relabellings(*map(len, groups)) >= ENOUGH_WAYS else "bulk"
 
 
 def check_not_graphs(emb: Any) -> None:
@@ -680,9 +676,9 @@ def _two_models(emb: Embeddings, a: str, b: str, n_groups: int, n_rotations: int
     return views_of(emb[a], emb[b], features), pvalues, test
 
 # %% ../nbs/40_comparison.ipynb #7becc318
-def _two_groups(emb: Embeddings, groups: tuple[tuple[str, ...],
-                                               tuple[str, ...]], n_neighbors: int, n_components: int | None, seed: int,
-                device: Any, n_resamples: int | None) -> tuple[dict, dict, DatumTest]:
+def _two_groups(emb: Embeddings, groups: tuple[tuple[str, ...], tuple[str, ...]], n_neighbors: int,
+                n_components: int | None, seed: int, device: Any,
+                n_resamples: int | None) -> tuple[dict, dict, DatumTest]:
     "Views, p-values and the graphs' test of two groups of runs."
     graphs = as_graphs(emb, n_neighbors, device=device)
     with warnings.catch_warnings():                       # few relabellings: the verdict says so

@@ -200,11 +200,9 @@ class DatumTest:
         -------
         pandas.DataFrame
             neighbor (row number), id, change ('gained': only the second model has the edge; 'lost': only the first; or
-            'kept'), share of the
-            displacement (0 for the kept), the cosine or other similarity in each model where the embeddings are known
-            (of a
-            group its mean), and text if known. Gained and lost by share, then the kept by similarity in the first
-            model.
+            'kept'), share of the displacement (0 for the kept), the cosine or other similarity in each model where the
+            embeddings are known (of a group its mean), and text if known. Gained and lost by share, then the kept by
+            similarity in the first model.
         """
         return _neighbor_table(self, i_or_id)
 

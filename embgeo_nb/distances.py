@@ -5,8 +5,7 @@
 # %% ../nbs/52_distances.ipynb #c235deb6
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 from typing import Any
@@ -15,17 +14,11 @@ import numpy as np
 
 from .common import check_count, check_level, check_option, html_table, need
 from .embeddings import as_embeddings
-from .features import group_views
-from embgeo_nb.manifold import (
-    ModelDistance,
-    ModelManifold,
-    by_model,
-    checked_distances,
-    grouped_permutations,
-    model_distance,
-    unrelated_distance,
-)
+from .features import group_views, group_width
+from .manifold import (ModelDistance, ModelManifold, by_model, checked_distances, grouped_permutations,
+                                unrelated_distance)
 from .omnibus import Omnibus, as_graphs
+from .rdpg import leading_eigenpairs
 
 # %% auto #0
 __all__ = ['n_shared_components', 'calibrated_distance', 'group_distance', 'feature_draws', 'horseshoe', 'AssociationInterval',
@@ -72,12 +65,7 @@ def n_shared_components(emb: Any, n_neighbors: int = 32, n_permutations: int = 3
 
 def _largest(graph: Any, count: int) -> np.ndarray:
     "Largest absolute eigenvalues of a symmetric sparse graph, decreasing."
-    from scipy.sparse.linalg import eigsh
-
-    start = np.random.default_rng(0).normal(size=graph.shape[0])
-    return np.sort(
-        np.abs(eigsh(graph.astype(np.float64), count, which="LM", v0=start, return_eigenvectors=False, tol=1e-4))
-    )[::-1]
+    return leading_eigenpairs(graph.astype(np.float64), count, 1e-4)[0].abs().numpy()
 
 # %% ../nbs/52_distances.ipynb #e6c7574e
 def calibrated_distance(
@@ -213,13 +201,7 @@ def feature_draws(emb: Any, n_groups: int = 4, seed: int = 0) -> tuple[dict[str,
         If a model has fewer than two features per group.
     """
     emb, count = as_embeddings(emb), check_count("n_groups", n_groups, 2)
-    narrow = min(emb.arrays, key=lambda name: emb.arrays[name].shape[1])
-    width = emb.arrays[narrow].shape[1] // count
-    if width < 2:
-        raise ValueError(
-            f"n_groups: {count} groups of at least 2 features need {2 * count} of them; "
-            f"{narrow!r} has {emb.arrays[narrow].shape[1]}."
-        )
+    width = group_width([Y.shape[1] for Y in emb.arrays.values()], count)
     rng = np.random.default_rng(check_count("seed", seed, 0))
     views, groups = {}, {}
     for name, Y in emb.arrays.items():

@@ -26,12 +26,12 @@ __all__ = ['group_width', 'haar_columns', 'group_views', 'group_graph', 'local_p
            'bulk_units', 'FeatureTest', 'relabelled_pvalues', 'n_rotations_for', 'feature_test']
 
 # %% ../nbs/34_features.ipynb #f5ce2db5
-def group_width(p_a: int, p_b: int, n_groups: int) -> int:
-    "s, columns per group; at least 2."
-    width = min(p_a, p_b) // n_groups
+def group_width(widths: Sequence[int], n_groups: int) -> int:
+    "s, columns per group, the same for all models; at least 2."
+    width = min(widths) // n_groups
     if width < 2:
         raise ValueError(f"n_groups: {n_groups} groups of at least 2 features need {2 * n_groups} of them; "
-                         f"the models have {p_a} and {p_b}.")
+                         f"the models have {' and '.join(map(str, widths))}.")
     return width
 
 
@@ -189,7 +189,7 @@ def feature_test(emb: Any, a: str, b: str, n_groups: int = 4, n_neighbors: int =
     if a == b:
         raise ValueError(f"The two models must differ; got {a!r} twice.")
     arrays, k = (emb[a], emb[b]), min(check_count("n_neighbors", n_neighbors, 1), emb.n - 1)
-    width = group_width(*(Y.shape[1] for Y in arrays), n_groups)
+    width = group_width([Y.shape[1] for Y in arrays], n_groups)
     rotations = n_rotations_for(emb.n) if n_rotations is None else check_count("n_rotations", n_rotations, 1)
     contrasts = relabellings(n_groups, n_groups, 1000, seed)
     local, overall = np.zeros(emb.n), np.zeros(emb.n)

@@ -692,7 +692,7 @@ def model_manifold(D: Any, n_components: int = 2, models: Sequence[str] | None =
         raise ValueError("models: a ModelDistance names its models itself; give `models` only with an array.")
     distances = checked_distances(D)
     m = len(distances)
-    names = D.models if isinstance(D, ModelDistance) else model_names(models, m)
+    names = model_names(D, models, m)
     c = check_count("n_components", n_components, 1)
     isomap = check_option("method", method, ("classical", "isomap")) == "isomap"
     if isomap:
@@ -785,7 +785,10 @@ def checked_distances(D: Any, name: str = "D", m: int | None = None) -> np.ndarr
     return array
 
 
-def model_names(models: Sequence[str] | None, m: int) -> tuple[str, ...]:
+def model_names(D: Any, models: Sequence[str] | None, m: int) -> tuple[str, ...]:
+    "The names that a ModelDistance has; of an array those given, or 'model 0', 'model 1', ..."
+    if isinstance(D, ModelDistance):
+        return D.models
     names = tuple(f"model {index}" for index in range(m)) if models is None else tuple(models)
     if len(names) != m or len(set(names)) != m or not all(isinstance(name, str) for name in names):
         raise ValueError(f"models must be {m} different names, one per row of D; got {names}.")
@@ -868,7 +871,7 @@ def model_tree(D: Any, method: str = "average", models: Sequence[str] | None = N
     joins = linkage(pairs, method, optimal_ordering=True)
     with np.errstate(invalid="ignore"):
         fidelity = float(cophenet(joins, pairs)[0])
-    return ModelTree(joins, D.models if isinstance(D, ModelDistance) else model_names(models, len(np.asarray(D))), method, fidelity)
+    return ModelTree(joins, model_names(D, models, len(joins) + 1), method, fidelity)
 
 # %% ../nbs/50_manifold.ipynb #5963fda0
 def by_model(

@@ -125,8 +125,8 @@ def _groups(values: Sequence, most: int = len(PALETTE)) -> list[tuple[str, np.nd
 
 # %% ../nbs/60_plot.ipynb #45ab03e0
 def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[str] = True,
-                  components: tuple[int,
-                                    int] = (0, 1), color_name: str = "", cmap: str = "cividis", ax: Any = None) -> Any:
+                  components: tuple[int, int] = (0, 1), color_name: str = "", cmap: str = "cividis",
+                  ax: Any = None) -> Any:
     """The map of a population of models.
 
     Parameters
@@ -336,8 +336,7 @@ def plot_query_curve(curve: Any, others: Mapping[str, float] | None = None, ax: 
         ax.axhline(0, color="#444444", linewidth=0.8)
         top = 1.08 * max(high.max(), *(others or {}).values(), 0.1)
         ax.set(xlabel="number of queries", ylabel="variance explained,\nunseen groups",
-               ylim=(max(-1.0,
-                         min(0, low.min()) - 0.05), top))
+               ylim=(max(-1.0, min(0, low.min()) - 0.05), top))
         ax.xaxis.get_major_locator().set_params(integer=True)
         _beside(ax)
     return ax

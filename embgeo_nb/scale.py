@@ -27,7 +27,7 @@ from .datum_test import datum_test
 from .comparison import Comparison, compare
 from .embeddings import Embeddings, as_embeddings
 from .features import n_rotations_for
-from .files import (contents_digest, fresh_token, load_arrays, map_array, own_file, pack_column, read_manifest,
+from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, read_manifest,
                              reading, save_arrays, unpack_column, write_array, write_manifest)
 from .fitted_nulls import drawn_pieces, latent_positions, redrawn_statistics
 from .frame import frame

@@ -5,7 +5,7 @@
 # %% ../nbs/54_taxonomy.ipynb #446032ce
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .common import check_count, html_table, need, progress
-from .manifold import ModelDistance, by_model, checked_distances, model_names
+from .manifold import by_model, checked_distances, model_names
 
 # %% auto #0
 __all__ = ['joins', 'splits_of', 'BranchTree', 'neighbor_joining', 'Drawn', 'rooted', 'newick', 'plot_branches', 'FamilyTest',
@@ -185,7 +185,7 @@ def neighbor_joining(D: Any, models: Sequence[str] | None = None, squared: bool 
     m = len(distances)
     if m < 3:
         raise ValueError(f"D: a tree needs at least three models; got {m}.")
-    names = D.models if isinstance(D, ModelDistance) else model_names(models, m)
+    names = model_names(D, models, m)
     links, lengths = joins(distances)
     draws = getattr(D, "draws", None)
     resampled = (
@@ -208,6 +208,14 @@ class Drawn:
     across: dict[int, float]                  # distance from the root
     up: dict[int, float]                      # place among the leaves
     link: dict[int, int]                      # the link that leads to the node
+
+    def downwards(self) -> list[int]:
+        "All nodes, each before what hangs on it, the children of a node in their order."
+        order, stack = [], [-1]
+        while stack:
+            order.append(stack.pop())
+            stack += self.children[order[-1]][::-1]
+        return order
 
 
 def rooted(T: BranchTree, outgroup: str | None = None) -> Drawn:
@@ -250,20 +258,12 @@ def _root(T: BranchTree, beside: Mapping[int, list[tuple[int, int]]], outgroup: 
 # %% ../nbs/54_taxonomy.ipynb #bf36c4e2
 def _spread_leaves(tree: Drawn) -> None:
     "Heights of all nodes: leaves at 0, 1, 2, ..., inner nodes in the middle of their children; small branches first."
-    order, stack = [], [-1]
-    while stack:
-        order.append(stack.pop())
-        stack += tree.children[order[-1]]
     size = {}
-    for node in reversed(order):
+    for node in reversed(tree.downwards()):
         size[node] = sum(size[child] for child in tree.children[node]) or 1
         tree.children[node].sort(key=lambda child: (size[child], tree.across[child]))
-    order, stack, leaf = [], [-1], 0
-    while stack:
-        order.append(node := stack.pop())
-        stack += tree.children[node][::-1]
-        if not tree.children[node]:
-            tree.up[node], leaf = float(leaf), leaf + 1
+    order = tree.downwards()
+    tree.up |= {node: float(at) for at, node in enumerate(node for node in order if not tree.children[node])}
     for node in reversed(order):
         if below := tree.children[node]:
             tree.up[node] = (tree.up[below[0]] + tree.up[below[-1]]) / 2
@@ -271,14 +271,9 @@ def _spread_leaves(tree: Drawn) -> None:
 # %% ../nbs/54_taxonomy.ipynb #9bf09719
 def newick(T: BranchTree, outgroup: str | None = None) -> str:
     "The rooted tree as text, for other software."
-    tree, m = rooted(T, outgroup), len(T.models)
+    tree, m, text = rooted(T, outgroup), len(T.models), {}
     known = None if T.resampled is None else T.support
-
-    order, stack, text = [], [-1], {}
-    while stack:
-        order.append(stack.pop())
-        stack += tree.children[order[-1]]
-    for node in reversed(order):
+    for node in reversed(tree.downwards()):
         quoted = T.models[node].replace("'", "''") if 0 <= node < m else ""
         label = (
             f"'{quoted}'" if quoted else "" if known is None or node < 0 else f"{100 * known[tree.link[node]]:.0f}"
@@ -318,6 +313,7 @@ def plot_branches(T: BranchTree, color: Any = None, color_name: str = "", outgro
 
     pyplot, tree, m = need("matplotlib.pyplot", "plot"), rooted(T, outgroup), len(T.models)
     known = None if T.resampled is None else T.support
+    above = {child: node for node, children in tree.children.items() for child in children}
     with style():
         ax = pyplot.subplots(figsize=(7, 0.9 + 0.26 * m))[1] if ax is None else ax
         for node, children in tree.children.items():
@@ -325,8 +321,8 @@ def plot_branches(T: BranchTree, color: Any = None, color_name: str = "", outgro
                 heights = [tree.up[child] for child in children]
                 ax.plot([tree.across[node]] * 2, [min(heights), max(heights)], color="#222222", linewidth=1, zorder=1)
             if node >= 0:
-                before = next(other for other, own in tree.children.items() if node in own)
-                _branch(ax, tree, node, before, known if node >= m and before != -1 else None, strong, weak)
+                shown = known if node >= m and above[node] != -1 else None
+                _branch(ax, tree, node, above[node], shown, strong, weak)
         if known is not None:
             _at_root(ax, tree, T, known, m)
         _leaves(ax, T, tree, color, color_name, names)
@@ -467,7 +463,7 @@ def family_test(D: Any, families: Any, lineages: Any = None, n_permutations: int
     Anderson (2001), Austral Ecology 26.
     """
     distances, count = checked_distances(D), check_count("n_permutations", n_permutations, 1)
-    names = D.models if isinstance(D, ModelDistance) else model_names(None, len(distances))
+    names = model_names(D, None, len(distances))
     families = [str(label) for label in by_model(families, names, "families")]
     lineages = list(names) if lineages is None else [str(label) for label in by_model(lineages, names, "lineages")]
     if {len(families), len(lineages)} != {len(names)}:

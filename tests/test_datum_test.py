@@ -15,6 +15,7 @@ from embgeo_nb.multiplicity import storey_qvalues, unmoved_share
 from embgeo_nb.omnibus import as_graphs
 from embgeo_nb.tail import pearson_tail
 from reference import PAIR as OPTIONS, agree, each_device, enumerated_pvalue, random_graph, result, sizes, views
+from surroundings import default_dtype
 
 
 def few_differences(n=40, edges=60, seed=0, weights=None):
@@ -241,11 +242,8 @@ def test_threads_and_global_state():
 
 
 def test_default_dtype():
-    torch.set_default_dtype(torch.float64)
-    try:
+    with default_dtype(torch.float64):
         found = eg.datum_test(views(), "a", "b", **OPTIONS)
-    finally:
-        torch.set_default_dtype(torch.float32)
     assert agree(found, result())
 
 

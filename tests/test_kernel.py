@@ -20,6 +20,7 @@ import embgeo_nb as eg
 from embgeo_nb import kernel as kernel_module
 from embgeo_nb.kernel import METRICS, SYMMETRIZE, edges_as_one, full_float32, told_apart
 from reference import assert_nearest, each_device, nearest, similarity
+from surroundings import default_dtype
 
 each_metric = pytest.mark.parametrize("metric", METRICS)
 DTYPES = {
@@ -250,15 +251,6 @@ def test_read_only_arrays_do_not_warn():
 
 
 # Whatever else the process does ---------------------------------------------------------------------------------------
-
-@contextmanager
-def default_dtype(dtype):
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
-
 
 @contextmanager
 def warnings_are_errors():

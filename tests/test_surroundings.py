@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import embgeo_nb as eg
+from surroundings import default_dtype
 
 NAMES = ("a", "b", "c", "d")
 
@@ -55,15 +56,6 @@ def whole(name):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", QUIET)
         return ANALYSES[name](arrays())
-
-
-@contextmanager
-def default_dtype(dtype):
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 @contextmanager
