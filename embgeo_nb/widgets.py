@@ -27,7 +27,7 @@ import numpy as np
 
 import embgeo_nb as eg
 from .bulk import DEGREES, diagnosis
-from .common import WATCH, check_option, need
+from .common import WATCH, check_option, need, row_of
 from .comparison import QUESTIONS, Comparison
 from .datum_test import NULLS, DatumTest
 from .embeddings import Embeddings, as_embeddings, as_matrix
@@ -1203,7 +1203,7 @@ class DatumExplorer(Explorer):
     Attributes
     ----------
     selected : int or None
-        Row number of the datum that the panels are about. Setting it does what a click does.
+        Row number of the datum that the panels are about. Setting it does what a click does; so does `select`, with an id.
     lassoed : tuple of int
         Data that are listed alone, because they were drawn around; all, where it is empty.
     result : Comparison or DatumTest
@@ -1701,13 +1701,17 @@ class DatumExplorer(Explorer):
         table = self.result.to_frame()
         return table[table["datum"].isin(rows)].reset_index(drop=True)
 
-    def static(self, data: Sequence[int] | None = None, most: int = 6) -> StaticView:
+    def select(self, i_or_id: Any) -> None:
+        "What a click on a datum does, given by row number or id."
+        self.selected = row_of(i_or_id, self._seen.ids)
+
+    def static(self, data: Sequence[Any] | None = None, most: int = 6) -> StaticView:
         """The explorer as a page that needs no kernel.
 
         Parameters
         ----------
-        data : sequence of int, optional
-            Row numbers of the data with a panel; by default the first `most` that the table lists.
+        data : sequence of row numbers or ids, optional
+            The data with a panel; by default the first `most` that the table lists.
         most : int, default 6
 
         Returns
@@ -2302,10 +2306,10 @@ def picture(made: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -
     return view.value
 
 
-def _datum_static(self: DatumExplorer, data: Sequence[int] | None = None, most: int = 6) -> StaticView:
+def _datum_static(self: DatumExplorer, data: Sequence[Any] | None = None, most: int = 6) -> StaticView:
     "The code of `DatumExplorer.static`."
     R, alpha = self._seen, self._level()
-    data = [int(i) for i in (self._order[:most] if data is None else data)]
+    data = self._order[:most] if data is None else [row_of(i, R.ids) for i in data]
     made, _ = test_scene(R, self.color_by, self.show, self.view, alpha, self.colored)
     rows = self._order[:most if len(data) <= most else len(data)]
     overview = (f'{self._head.value}{self._said.value}<div class="eg-two"><div>{picture({**made, "legend": made["legend"][:-3]})}</div><div>{label_image(R, alpha)}</div></div>')

@@ -879,6 +879,21 @@ def test_static_forms(R, M, O):
     assert [f'data-datum="{i}"' in child.value for i, child in zip((9, 2), chosen.panels.children)] == [True, True]
 
 
+def test_a_datum_is_named_by_its_id_too():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 6)).astype("f4")
+    C = eg.compare(eg.Embeddings({"a": X, "b": X + rng.normal(size=X.shape).astype("f4")}, ids=[f"doc {i}" for i in range(60)]), "a", "b", n_neighbors=8)
+    explorer = DatumExplorer(C)
+    explorer.select("doc 41")
+    assert explorer.selected == 41
+    explorer.select(7)
+    assert explorer.selected == 7
+    with pytest.raises(ValueError, match="doc 99"):
+        explorer.select("doc 99")
+    assert explorer.selected == 7
+    assert [f'data-datum="{i}"' in child.value for i, child in zip((9, 2), explorer.static(data=["doc 9", 2]).panels.children)] == [True, True]
+
+
 def test_says_what_to_install(monkeypatch, R):
     monkeypatch.setitem(sys.modules, "anywidget", None)
     module._browser_views.cache_clear()
