@@ -300,6 +300,20 @@ def linear_ours(n, p):
     return took, max(held), {"measured bytes": rss(), "anonymous bytes": max(held)}
 
 
+def job_from(kind, n, p):
+    "Two files to a verdict, a page, a summary and a table: every form as a process of its own, libraries loaded from nothing."
+    import tempfile
+    sys.path.insert(0, str(ROOT / "tests"))
+    import two_files
+    took = {}
+    with tempfile.TemporaryDirectory() as folder:
+        two_files.write(Path(folder), kind, two_files.two_models(n, p, moved=n // 50))
+        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+        for form in two_files.FORMS:
+            _, took[form] = seconds(lambda form=form: two_files.run(Path(folder), kind, form))
+    return took["script"], 0, {"forms": took, "file bytes": size}
+
+
 def sampled(look, every=0.2):
     "Looks again and again until the returned function is called."
     import threading
@@ -361,6 +375,8 @@ NAMES = {
     "vocabulary of 20,000": dict(ours=("vocabulary_ours", dict(n=20_000, p=64, k=32, d=32))),
     "64 models of 10,000": dict(ours=("population_whole", dict(n=10_000, p=256, k=32, d=64, m=64))),
     "vocabulary of 100,000": dict(ours=("vocabulary_ours", dict(n=100_000, p=256, k=64, d=32))),
+    **{f"two files, {kind}": dict(ours=("job_from", dict(kind=kind, n=2000, p=384)))
+       for kind in (".parquet", ".arrow", ".jsonl", ".npz", ".h5ad", ".npy", ".safetensors", ".zarr", ".faiss")},
 }
 
 
