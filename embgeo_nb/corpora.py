@@ -493,8 +493,7 @@ def optional_data(name: str, required: bool = False) -> Path | None:
     """Where an optional data file is, or None where it is not.
 
     Looked for in the folder named by the environment variable ``EMBGEO_DATA`` if it is set, else in ``shared/data`` in
-    the
-    working directory and in the folders around it.
+    the working directory and in the folders around it.
 
     Parameters
     ----------

@@ -77,14 +77,14 @@ def group_graph(
 
 def local_products(graphs: Sequence[sp.csr_array], n_components: int | str | None = None,
                    device: str | torch.device | None = None) -> np.ndarray:
-    "G of every datum, (n, 2G, 2G), in the frame of the mean of all groups' graphs."
+    "Inner products of every datum, (n, 2G, 2G), in the frame of the mean of all groups' graphs."
     # of groups of features the weights are whole numbers, whose sum is exact in single precision
     mean = sum(graphs[1:], graphs[0]).astype(np.float64) / len(graphs)
     return graph_products(graphs, frame(mean, n_components, device=device).loadings)
 
 # %% ../nbs/34_features.ipynb #2cf299a5
 def global_products(views: Sequence[UnitRows], n_components: int = 16, used: np.ndarray | None = None) -> np.ndarray:
-    "G of every datum, (n, 2G, 2G), in the frame of the mean of all groups' linear kernels (of the data `used`)."
+    "Inner products of every datum, (n, 2G, 2G), in the frame of all groups' mean linear kernel (of the data `used`)."
     _, maps, _ = joint_maps(views, n_components, used)
     parts = [inner_products(np.stack([view.block(rows) @ own for view, own in zip(views, maps)], 1) / 2)
              for rows in row_blocks(len(views[0].Y))]

@@ -446,7 +446,7 @@ class DataKernel:
         The k most similar data of each datum, nearest first, the datum itself excluded; ties by index.
     n_neighbors : int
         k.
-    metric : {'cosine', 'euclidean', 'inner_product'}
+    metric : {'cosine', 'euclidean', 'inner_product', 'hamming'}
         What "similar" means.
     symmetrize : {'union', 'intersection', 'mean'}
         How the directed graph became the symmetric one.

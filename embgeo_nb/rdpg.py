@@ -631,8 +631,8 @@ class SpectralEmbedding:
         Returns
         -------
         float
-            If it is below the largest eigenvalue, no copy of that was missed; a complete embedding is a few per cent
-            above its last.
+            If it is below the largest eigenvalue, no copy of that was missed. With 32 steps it is about a tenth above
+            the largest that is missing, with 128 a few per cent.
         """
         return _largest_unseen(self, steps, probes, seed)
 
