@@ -497,7 +497,7 @@ def query_curve(
     responses : dict of model name to responses
         As in `perspective_distance`.
     metric, groups
-        As in `ModelManifold.correlate`.
+        As in `ModelManifold.correlate`, but for a distance matrix, which is refused.
     sizes : sequence of int
         Numbers of queries, each at most as many as there are.
     n_components : int, default 10
@@ -541,11 +541,14 @@ def query_curve(
 
 def _explained(squared: np.ndarray, models: Sequence[str], metric: Any, groups: Any, c: int, unseen: bool) -> float:
     with any_axes():
-        return (
+        explained = (
             model_manifold(_summed(squared, "rms"), c, models)
             .correlate(metric, n_permutations=1, groups=groups, unseen=unseen)
             .variance_explained
         )
+    if explained is None:
+        raise ValueError("metric must be one number per model: a distance matrix has no variance to explain.")
+    return explained
 
 # %% ../nbs/56_perspective.ipynb #9201ea75
 @dataclass(frozen=True, eq=False, repr=False)
