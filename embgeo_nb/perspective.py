@@ -62,7 +62,7 @@ def checked_answers(
     if not rows or odd is not None:
         what = (
             "is empty"
-            if not rows
+            if odd is None
             else f"has at query {odd} an array of shape {rows[odd].shape}"
             + ("" if np.isfinite(rows[odd]).all() else " with NaN or infinite values")
         )
@@ -643,7 +643,7 @@ def _left_out_pairs(
     center, residual = np.full((2, m, m), np.nan)
     groups, new = np.unique(code[graded]), np.flatnonzero(~graded)
     inside = {g: np.flatnonzero(graded & (code == g)) for g in groups}
-    for h in progress(groups, "groups left out"):
+    for h in progress(list(groups), "groups left out"):
         for g in [*groups[groups < h], None]:
             targets = new if g is None else inside[g]
             train = np.flatnonzero(graded & (code != h) & (True if g is None else code != g))
