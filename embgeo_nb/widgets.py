@@ -963,7 +963,8 @@ class Cancelled(BaseException):
 class Job:
     "Work in a thread, and a queue of what it reports."
 
-    def __init__(self, work: Callable[[Job], Any], done: Callable[[Any], None], notify: Callable[[], Any] = lambda: None):
+    def __init__(self, work: Callable[[Job], Any], done: Callable[[Any], None],
+                 notify: Callable[[], Any] = lambda: None):
         self.reports, self.started = queue.SimpleQueue(), time.monotonic()
         self._work, self.done, self._notify = work, done, notify
         self._over, self._lock, self._levels = False, threading.Lock(), []
@@ -2313,12 +2314,12 @@ def picture(made: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -
 def _datum_static(self: DatumExplorer, data: Sequence[Any] | None = None, most: int = 6) -> StaticView:
     "The code of `DatumExplorer.static`."
     R, alpha = self._seen, self._level()
-    data = self._order[:most] if data is None else [row_of(i, R.ids) for i in data]
+    opened = self._order[:most] if data is None else [row_of(i, R.ids) for i in data]
     made, _ = test_scene(R, self.color_by, self.show, self.view, alpha, self.colored)
-    rows = self._order[:most if len(data) <= most else len(data)]
+    rows = self._order[:max(most, len(opened))]
     overview = (f'{self._head.value}{self._said.value}<div class="eg-two"><div>{picture({**made, "legend": made["legend"][:-3]})}</div><div>{label_image(R, alpha)}</div></div>')
     after = table_html(table_columns(R), [table_row(R, i) for i in rows], caption=f"The first {len(rows)} of {len(self._order):,} data") + table_html(*label_table(R, alpha), caption="By label")
-    return StaticView(overview, {f"{R.ids[i]}: {R.measure} {R.strength[i]:.2f}, p = {R.pvalue[i]:.2g}": datum_panel(R, i, alpha) for i in data}, after)
+    return StaticView(overview, {f"{R.ids[i]}: {R.measure} {R.strength[i]:.2f}, p = {R.pvalue[i]:.2g}": datum_panel(R, i, alpha) for i in opened}, after)
 
 # %% ../nbs/62_widgets.ipynb #9a000063
 def map_image(M: ModelManifold, color: Mapping[str, Any] | None, color_name: str, components: tuple[int, int]) -> str:
