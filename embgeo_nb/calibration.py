@@ -255,6 +255,11 @@ class Calibration:
         "Whether the comparisons are between reruns of the user's own."
         return not isinstance(self.subject, Simulation)
 
+    @property
+    def _runs(self) -> tuple[str, ...]:
+        "Names of the user's own reruns."
+        return () if isinstance(self.subject, Simulation) else self.subject
+
     def rates(self, null: str, level: float, moved: bool = False) -> np.ndarray:
         "Share rejected at a level in each comparison, among the unmoved (or the moved) data."
         check_option("null", null, self.nulls)
@@ -315,10 +320,10 @@ class Calibration:
     def _claim(self, null: str) -> SizeClaim:
         level, (low, high), count = self.level, self.interval(null, self.level), len(self.comparisons[null])
         if self.check is not None and null in OF_GROUPS:
-            return self._claim_of_one_kind(null)
+            return self._claim_of_one_kind(null, self.check)
         bottom, top = self.band(level)
         if self.on_reruns:
-            sweep = f"{count} {'splits' if null in OF_GROUPS else 'pairs'} of {len(self.subject)} reruns"
+            sweep = f"{count} {'splits' if null in OF_GROUPS else 'pairs'} of {len(self._runs)} reruns"
         else:
             sweep = f"{count} draws of {self.subject}"
         made = ", ".join(f"{name} {value}" for name, value in self.settings.items())
@@ -331,8 +336,8 @@ class Calibration:
             f"between {bottom:.1%} and {top:.1%}", f"{self.rates(null, level).mean():.2%}{interval}",
             self.verdict(null, level))
 
-    def _claim_of_one_kind(self, null: str) -> SizeClaim:
-        own, g = self.check, len(self.subject)
+    def _claim_of_one_kind(self, null: str, own: RerunCheck) -> SizeClaim:
+        g = len(self._runs)
         made = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         return SizeClaim(f"These {g} reruns are of one kind, so that `{null}` means what it says.",
                          f"all divisions of {g} reruns in two; {made}",
@@ -344,8 +349,10 @@ class Calibration:
     @property
     def sentence(self) -> str:
         "What to do, in a line for each null."
-        where = "on your reruns" if self.on_reruns else f"on {self.subject.kind} simulations" + (
-            ", among the unmoved," if self.moved.any() else "")
+        where = "on your reruns"
+        if isinstance(self.subject, Simulation):
+            where = f"on {self.subject.kind} simulations" + (
+                ", among the unmoved," if self.moved is not None and self.moved.any() else "")
         return "\n".join(self._advice(null, where) for null in self.nulls)
 
     def _advice(self, null: str, where: str) -> str:
@@ -360,7 +367,7 @@ class Calibration:
                 far = ": positions of these reruns are far from normal, use `replicates`"
                 return says + (far if self.on_reruns else ": too often")
             return says + ": use `replicates`" + (", with two reruns or more of each model"
-                                                  if self.on_reruns and len(self.subject) < 4 else "")
+                                                  if self.on_reruns and len(self._runs) < 4 else "")
         return says + {
             "holds": ": its p-values mean what they say", "conservative": ": valid, but it gives away power"
         }.get(verdict, ": too few comparisons to tell it from a test that holds")
@@ -432,7 +439,7 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
         raise ValueError(f"levels must be numbers between 0 and 1; got {levels}.")
     tolerance, seed = check_number("tolerance", tolerance, 0), as_seed(seed)
     options = dict(n_components=n_components, n_resamples=n_resamples, device=device)
-    kernel, about = dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize), {}
+    kernel, about = dict[str, Any](n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize), {}
     subject = Simulation(subject) if isinstance(subject, str) else subject
     if isinstance(subject, Simulation):
         n_pairs = check_count("n_pairs", 20 if n_pairs is None else n_pairs, 1)
@@ -477,8 +484,8 @@ def _simulated(simulation: Simulation, nulls: tuple, n_pairs: int, n_reruns: int
         graphs = as_graphs(models, **kernel)
         groups = graphs.models[:n_reruns], graphs.models[n_reruns:]
         for null in nulls:
-            two = groups if null in OF_GROUPS else (groups[0][0], groups[1][0])
-            used = graphs if null in OF_GROUPS else graphs.select(two)
+            single = groups[0][0], groups[1][0]
+            used, two = (graphs, groups) if null in OF_GROUPS else (graphs.select(single), single)
             yield null, f"draw {seed + pair}", used, two, moved, seed + pair
 
 # %% ../nbs/42_calibration.ipynb #2ac223e3
@@ -516,7 +523,7 @@ def _compared(graphs: Graphs, null: str, groups: tuple, seed: int, options: Mapp
         # what it warns of is measured here
         warnings.filterwarnings("ignore", message="null='single-copy'|With . [+] . runs")
         if null in OF_GROUPS:
-            return replicate_test(graphs, *map(list, groups), seed=seed, method=OF_GROUPS[null], **options)
+            return replicate_test(graphs, groups[0], groups[1], seed=seed, method=OF_GROUPS[null], **options)
         return datum_test(graphs, *groups, null="paired" if null == "tail" else null,
                           method="tail" if null == "tail" else None, seed=seed, **options)
 

@@ -206,7 +206,7 @@ def run_compare(options: argparse.Namespace) -> int:
     names = emb.models[: len(sides[0])], emb.models[len(sides[0]) :]
     C = compare(
         emb,
-        *(side if len(side) > 1 else side[0] for side in names),
+        *(side[0] if len(side) == 1 else side for side in names),
         n_neighbors=options.k,
         seed=options.seed,
         device=options.device,

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,7 +26,10 @@ __all__ = ['WATCH', 'check_option', 'check_count', 'check_number', 'check_level'
            'versions', 'html_table']
 
 # %% ../nbs/90_common.ipynb #5185c647
-def check_option(name: str, value: Any, options: tuple[str, ...]) -> str:
+_Option = TypeVar("_Option")
+
+
+def check_option(name: str, value: Any, options: tuple[_Option, ...]) -> _Option:
     "`value`, if it is one of `options`."
     if value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}; got {value!r}.")

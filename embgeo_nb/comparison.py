@@ -54,7 +54,7 @@ def representatives(
     "For every datum the row that stands for it: the first of those that are equal to it in all models."
     n = len(arrays[0])
     views = [UnitRows(Y, np.zeros(Y.shape[1], np.float32)) for Y in arrays]
-    at = sum(_projected(view, seed) for seed, view in enumerate(views))
+    at = sum((_projected(view, seed) for seed, view in enumerate(views)), np.zeros(n))
     order, stands = np.argsort(at, kind="stable"), np.arange(n)
     for lag in (1, 2, 3):                        # equal data lie side by side along a random direction
         first, second = order[:-lag], order[lag:]
@@ -458,15 +458,15 @@ def save_comparison(C: Comparison, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"path must end in .npz; got {path.name!r}.")
-    texts = C.data is not None and all(isinstance(datum, str) for datum in C.data)
+    texts = C.data if C.data is not None and all(isinstance(datum, str) for datum in C.data) else None
     arrays = {"score": C.score, "stands": C.stands, **test_arrays(C.test)}
     arrays |= {f"p_{name}": values for name, values in C.pvalues.items()}
     arrays |= {f"view_{name}": values for name, values in C.views.items()}
     notes, columns = {}, {"ids": C.ids}
     if C.labels is not None:
         columns["labels"] = _saveable(C.labels)
-    if texts:
-        columns["data"] = object_array(list(C.data))
+    if texts is not None:
+        columns["data"] = object_array(list(texts))
     for name, values in columns.items():
         notes[name], parts = pack_column(values, name)
         arrays |= {f"column_{name}{part}": own for part, own in parts.items()}
@@ -528,10 +528,16 @@ def _before_manifests(path: Path) -> tuple[dict[str, np.ndarray], Any] | None:
         return npz_members(path, lambda name: name != "about"), json.loads(str(known["about"]))
 
 # %% ../nbs/40_comparison.ipynb #862e9f38
+def _two(groups: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    "Both groups of names, from lists of a file."
+    a, b = map(tuple, groups)
+    return a, b
+
+
 def _restored(stored: dict[str, np.ndarray], about: dict[str, Any]) -> Comparison:
     "A comparison from its arrays and settings."
     part = lambda prefix: {name[len(prefix):]: values for name, values in stored.items() if name.startswith(prefix)}
-    stands, groups = stored["stands"], tuple(tuple(group) for group in about["groups"])
+    stands, groups = stored["stands"], _two(about["groups"])
     own, test = np.unique(stands), about["test"]
     graphs = {name: sp.csr_array(tuple(stored[f"graph{at}_{kind}"] for kind in ("data", "indices", "indptr")),
                                  shape=(len(own), len(own))) for at, name in enumerate(test["models"])}
@@ -540,8 +546,8 @@ def _restored(stored: dict[str, np.ndarray], about: dict[str, Any]) -> Compariso
     rebuilt = DatumTest(stored["statistic"], stored["test_pvalue"], benjamini_hochberg(stored["test_pvalue"]),
                         stored["effect"], stored["displacement"], stored["n_differing"], tuple(test["models"]),
                         test["null"], test["method"], test["n_components"], test["n_resamples"], test["seed"],
-                        test["settings"], None, about["versions"], graphs, frame, groups=test["groups"]
-                        and tuple(tuple(group) for group in test["groups"]))
+                        test["settings"], None, about["versions"], graphs, frame,
+                        groups=_two(test["groups"]) if test["groups"] else None)
     still = pvalues["bulk"][own] >= 1
     data = stored["data"].tolist() if "data" in stored else None
     return Comparison(stored["score"], pvalues, about["null"], part("view_"),
@@ -615,10 +621,10 @@ def compare(emb: Any, a: str | Sequence[str], b: str | Sequence[str], n_neighbor
     if len(own) < 20:
         raise ValueError(f"emb must hold at least 20 data that differ from each other; got {len(own)} of {emb.n} rows.")
     distinct = emb if len(own) == emb.n else emb.rows(own)
-    options = dict(n_neighbors=min(check_count("n_neighbors", n_neighbors, 1), len(own) - 1), n_components=n_components,
-                   seed=seed, device=device, n_resamples=n_resamples)
+    options: dict[str, Any] = dict(n_neighbors=min(check_count("n_neighbors", n_neighbors, 1), len(own) - 1),
+                                   n_components=n_components, seed=seed, device=device, n_resamples=n_resamples)
     if len(emb) == 2:
-        views, pvalues, test = _two_models(distinct, *emb.models, n_groups, n_rotations, **options)
+        views, pvalues, test = _two_models(distinct, groups[0][0], groups[1][0], n_groups, n_rotations, **options)
         score, still = score_of(views), unmoved(views, precision)
     else:
         views, pvalues, test = _two_groups(distinct, groups, **options)
@@ -649,8 +655,9 @@ def check_not_graphs(emb: Any) -> None:
 def check_sides(a: Any, b: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Both sides as tuples of names; an error unless there is one model on either, or four runs together, and none is
     on both."""
-    groups = tuple((side,) if isinstance(side, str) else tuple(side) if isinstance(side, (list, tuple)) else side
-                   for side in (a, b))
+    names_of = lambda side: ((side,) if isinstance(side, str) else tuple(side) if isinstance(side, (list, tuple))
+                             else side)
+    groups = names_of(a), names_of(b)
     if not all(isinstance(group, tuple) and all(isinstance(name, str) for name in group) for group in groups):
         raise TypeError(f"a and b must be model names or lists of them; got {a!r} and {b!r}.")
     names = [name for group in groups for name in group]
@@ -683,9 +690,9 @@ def _two_groups(emb: Embeddings, groups: tuple[tuple[str, ...], tuple[str, ...]]
     graphs = as_graphs(emb, n_neighbors, device=device)
     with warnings.catch_warnings():                       # few relabellings: the verdict says so
         warnings.simplefilter("ignore", UserWarning)
-        test = replicate_test(graphs, *map(list, groups), n_components, n_resamples=n_resamples, seed=seed,
+        test = replicate_test(graphs, groups[0], groups[1], n_components, n_resamples=n_resamples, seed=seed,
                               device=device)
-    sizes = [len(group) for group in groups]
+    sizes = len(groups[0]), len(groups[1])
     contrasts = relabellings(*sizes, 1000 if n_resamples is None else n_resamples, seed)
     joint = moderated_ratio(
         joint_products(list(emb.arrays.values()), list(graphs.graphs.values()), n_components, device), contrasts)

@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,6 +60,9 @@ class Corpus:
     ids: tuple[str, ...]
     texts: tuple[str, ...]
     labels: np.ndarray
+
+    if TYPE_CHECKING:                          # any sequences go in, and these come out
+        def __init__(self, ids: Any, texts: Any, labels: Any) -> None: ...
 
     def __post_init__(self) -> None:
         for name in ("ids", "texts", "labels"):
@@ -206,7 +209,8 @@ _SKIPPED = {"test", "tests", "testing", "conftest", "setup", "backends", "distut
 
 def _public_modules(package: str) -> list[str]:
     "Names of the public modules of an installed package, sorted"
-    found, todo = [package], [(package, list(importlib.util.find_spec(package).submodule_search_locations or []))]
+    spec = importlib.util.find_spec(package)
+    found, todo = [package], [(package, list(spec and spec.submodule_search_locations or []))]
     while todo:
         parent, folders = todo.pop()
         for module in pkgutil.iter_modules(folders):
@@ -277,8 +281,8 @@ os._exit(0)  # the work is done; some libraries crash while being unloaded
 
 def _start_reader(package: str, place: Path) -> tuple[Any, subprocess.Popen]:
     "A process that writes what `_read_package` finds to place.json, and its complaints to place.log"
-    source = importlib.util.find_spec("embgeo_nb.corpora").origin
-    order = json.dumps([package, source, f"{place}.json", sys.path])
+    source = importlib.util.find_spec("embgeo_nb.corpora")
+    order = json.dumps([package, source and source.origin, f"{place}.json", sys.path])
     log = open(f"{place}.log", "wb")
     return log, subprocess.Popen([sys.executable, "-c", _CHILD, order], cwd=place.parent,
                                  env={**os.environ, "PYTHONHASHSEED": "0", "MPLBACKEND": "Agg"},

@@ -138,11 +138,11 @@ class DatumTest:
     def smallest_pvalue(self) -> np.ndarray | float | None:
         """The smallest p-value that was attainable: one number, for `paired` one per datum, None for closed forms
         without such a bound."""
+        drawn = None if self.n_resamples is None else 1 / (self.n_resamples + 1)
         if self.null != "paired":
-            return self.smallest if self.smallest or self.n_resamples is None else 1 / (self.n_resamples + 1)
+            return self.smallest or drawn
         patterns = 2.0 ** (1 - np.maximum(self.n_differing, 1))
-        return patterns if self.method == "tail" else np.where(patterns * (self.n_resamples + 1) >= 1, patterns,
-                                                               1 / (self.n_resamples + 1))
+        return patterns if self.method == "tail" or drawn is None else np.maximum(patterns, drawn)
 
     @cached_property
     def local_effect(self) -> np.ndarray:
@@ -398,7 +398,8 @@ def copies_of(graphs: Graphs, a: str, b: str, order: np.ndarray | None) -> np.nd
 
 
 def _paired_pvalues(difference: sp.csr_array, coordinates: Frame, keys: np.ndarray, kinds: np.ndarray | None,
-                    method: str, n_resamples: int, seed: int, device: str | torch.device | None) -> np.ndarray:
+                    method: str | None, n_resamples: int, seed: int,
+                    device: str | torch.device | None) -> np.ndarray:
     "p-values (n,) of the coins, edges to copies of one datum taken as one (`copies_of`)."
     loadings = torch.as_tensor(coordinates.loadings, dtype=torch.float32, device=device)
     flipped, loadings = edges_as_one(difference, loadings, kinds)
@@ -463,7 +464,8 @@ def _detectable_effect(R: DatumTest, alpha: float, power: float) -> np.ndarray:
     from scipy.stats import norm
     if R.null != "paired":
         raise ValueError(f"detectable is known for null='paired' only; this is {R.null!r}.")
-    check_level("alpha", alpha), check_level("power", power)
+    check_level("alpha", alpha)
+    check_level("power", power)
     mean, variance, *_, size = R.cumulants.T
     low, high = mean.copy(), mean + 50 * np.sqrt(variance) + 1e-300
     for _ in range(60):

@@ -387,7 +387,7 @@ def _with_interval(
     models_error = float(np.sqrt((len(left) - 1) / len(left) * ((fisher(left) - fisher(left).mean()) ** 2).sum()))
     again = [] if draws is None else [statistic(drawn, differences) for drawn in draws]
     data_error = float(fisher(again).std()) if again else 0.0
-    if within:
+    if within and units is not None:
         orders = np.tile(np.arange(m), (count, 1))
         for group in np.unique(units):
             orders[:, units == group] = rng.permuted(orders[:, units == group], axis=1)

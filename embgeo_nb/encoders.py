@@ -207,7 +207,8 @@ def _one_thread():
     """One thread for torch and, where threadpoolctl is installed, for the linear algebra, and single precision;
     afterwards all as before"""
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    torch.set_num_threads(1), torch.set_default_dtype(torch.float32)
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float32)
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:
@@ -216,7 +217,8 @@ def _one_thread():
         with threadpool_limits(1, "blas"), torch.autocast("cpu", enabled=False):
             yield
     finally:
-        torch.set_num_threads(threads), torch.set_default_dtype(dtype)
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
 
 # %% ../nbs/14_encoders.ipynb #57eed884
 def _state(parameters: Sequence[torch.Tensor], optimizer: torch.optim.Optimizer,
@@ -379,15 +381,15 @@ def _pairs(counted: _Counted, window: int, subsample: float | None, rng: np.rand
     return torch.from_numpy(rng.permutation(pairs))
 
 # %% ../nbs/14_encoders.ipynb #b9cc6818
-def _set_gradient(both: nn.Parameter, word: torch.Tensor, context: torch.Tensor, drawn: torch.Tensor,
-                  negatives: int) -> None:
+def _set_gradient(both: torch.Tensor, gradient: torch.Tensor, word: torch.Tensor, context: torch.Tensor,
+                  drawn: torch.Tensor, negatives: int) -> None:
     "The gradient of the loss, written out, at words and contexts (2, V, dim), for a batch of pairs and noise words"
-    (words, contexts), (words_grad, contexts_grad) = both, both.grad
+    (words, contexts), (words_grad, contexts_grad) = both, gradient
     x, y, z = words[word], contexts[context], contexts[drawn]
     # derivatives of the loss by x·y and by x·z
     true = (torch.sigmoid((x * y).sum(1, keepdim=True)) - 1) / len(word)
     false = torch.sigmoid(x @ z.T) * (negatives / len(drawn) / len(word))
-    both.grad.zero_()
+    gradient.zero_()
     words_grad.index_add_(0, word, true * y + false @ z)
     contexts_grad.index_add_(0, context, true * x)
     contexts_grad.index_add_(0, drawn, false.T @ x)
@@ -448,7 +450,7 @@ def skipgram(texts: Sequence[str], dim: int = 64, window: int = 10, negatives: i
     size, n_noise = len(counted.words), 64
     noise = np.cumsum(counted.counts**0.75)
     both = nn.Parameter(torch.from_numpy(((rng.random((2, size, dim)) - 0.5) / math.sqrt(dim)).astype(np.float32)))
-    both.grad = torch.zeros_like(both)
+    both.grad = gradient = torch.zeros_like(both)
     optimizer = torch.optim.Adam([both], lr=learning_rate, fused=True)
     pieces = Pieces(resume, "skipgram", recipe,
                     lambda: {"texts": np.frombuffer(json.dumps(texts).encode(), np.uint8)})
@@ -460,7 +462,7 @@ def skipgram(texts: Sequence[str], dim: int = 64, window: int = 10, negatives: i
             batches = _pairs(counted, window, subsample, rng).split(batch_size)
             for i, (word, context) in enumerate(batch.T for batch in batches):
                 drawn = torch.from_numpy(np.searchsorted(noise, rng.random(n_noise) * noise[-1], side="right"))
-                _set_gradient(both, word, context, drawn, negatives)
+                _set_gradient(both, gradient, word, context, drawn, negatives)
                 optimizer.param_groups[0]["lr"] = learning_rate * max(0.02, 1 - (epoch + i / len(batches)) / epochs)
                 optimizer.step()
             if resume is not None:
@@ -561,7 +563,7 @@ class MaskedLM:
     """
 
     tokenizer: Any
-    network: nn.Module
+    network: _Transformer
     counts: np.ndarray
     losses: tuple[float, ...]
     recipe: Mapping[str, Any]
@@ -695,7 +697,7 @@ def _train(network: _Transformer, stream: torch.Tensor, size: int, max_length: i
 
 
 # %% ../nbs/14_encoders.ipynb #87e43a9f
-def _progress(items: Iterable, what: str, show: bool) -> Iterable:
+def _progress(items: Sequence, what: str, show: bool) -> Iterable:
     "The items, with a progress bar where one is wanted and tqdm is installed"
     return with_progress(items, what) if show else items
 
@@ -968,10 +970,10 @@ def store_embeddings(path: str | os.PathLike, corpus: Any, embeddings: Mapping[s
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"path must end in .npz; got {path.name!r}")
-    recipe = json.dumps({**recipe, "versions": _versions()})
+    made = json.dumps({**recipe, "versions": _versions()})
     arrays |= dict(ids=np.array(corpus.ids), hashes=np.array([_text_hash(t) for t in corpus.texts]))
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, recipe=recipe, sha256=contents_digest(recipe, arrays), **arrays)
+        np.savez_compressed(temporary, recipe=made, sha256=contents_digest(made, arrays), **arrays)
     return path
 
 # %% ../nbs/14_encoders.ipynb #1e4140a8

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -79,7 +81,7 @@ def local_products(graphs: Sequence[sp.csr_array], n_components: int | str | Non
                    device: str | torch.device | None = None) -> np.ndarray:
     "Inner products of every datum, (n, 2G, 2G), in the frame of the mean of all groups' graphs."
     # of groups of features the weights are whole numbers, whose sum is exact in single precision
-    mean = sum(graphs[1:], graphs[0]).astype(np.float64) / len(graphs)
+    mean = reduce(add, graphs).astype(np.float64) / len(graphs)
     return graph_products(graphs, frame(mean, n_components, device=device).loadings)
 
 # %% ../nbs/34_features.ipynb #2cf299a5
@@ -192,7 +194,7 @@ def feature_test(emb: Any, a: str, b: str, n_groups: int = 4, n_neighbors: int =
     width = group_width([Y.shape[1] for Y in arrays], n_groups)
     rotations = n_rotations_for(emb.n) if n_rotations is None else check_count("n_rotations", n_rotations, 1)
     contrasts = relabellings(n_groups, n_groups, 1000, seed)
-    local, overall = np.zeros(emb.n), np.zeros(emb.n)
+    local, overall, statistic = np.zeros(emb.n), np.zeros(emb.n), np.zeros((emb.n, 0))
     for at, child in enumerate(progress(np.random.SeedSequence(seed).spawn(rotations), "rotations of features", 10)):
         rng = np.random.default_rng(child)
         views = [view for Y in arrays for view in group_views(Y, n_groups, width, rng)]

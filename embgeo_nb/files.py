@@ -40,7 +40,7 @@ def pack_column(
         return {"kind": "number", **note}, {"": values}
     if values.ndim == 1 and values.dtype.kind in "mM":
         return {"kind": "time", **note}, {"": values.view(np.int64)}
-    rows = values.tolist() if values.ndim == 1 and values.dtype.kind in "OSUT" else [...]
+    rows: list[Any] = values.tolist() if values.ndim == 1 and values.dtype.kind in "OSUT" else [...]
     note["dtype"] = "|O" if values.dtype.kind == "T" else note["dtype"]
     if all(value is None or isinstance(value, str) for value in rows):
         missing = [row for row, value in enumerate(rows) if value is None]
@@ -81,7 +81,7 @@ def unpack_column(
     ends, whole = parts[".ends"], values.tobytes()
     if (np.diff(ends, prepend=0) < 0).any() or (ends[-1] if len(ends) else 0) != len(whole):
         raise ValueError("the rows of a text column do not fill it")
-    rows = [whole[start:stop] for start, stop in zip([0, *ends.tolist()], ends.tolist())]
+    rows: list[Any] = [whole[start:stop] for start, stop in zip([0, *ends.tolist()], ends.tolist())]
     if note["kind"] != "bytes":
         rows = [row.decode("utf-8", "surrogatepass") for row in rows]
     if note["kind"] == "json":
@@ -96,7 +96,7 @@ def text_array(
     dtype: np.dtype | None = None,      # of fixed width; otherwise the width of the longest
 ) -> np.ndarray:                        # (n,)
     "An array of fixed width; or of objects, where that would lose zeros at the end, or be huge for a few long rows."
-    zero = b"\0" if rows and isinstance(rows[0], bytes) else "\0"
+    zero: Any = b"\0" if rows and isinstance(rows[0], bytes) else "\0"
     longest, total = max(map(len, rows), default=0), sum(map(len, rows))
     if len(rows) * longest > max(2 ** 22, 16 * total) or any(row.endswith(zero) for row in rows):
         return object_array(rows)
@@ -236,7 +236,7 @@ def check_growth(
         raise ValueError(f"it has {size:,} bytes and would take {declared:,} in memory")
 
 # %% ../nbs/94_files.ipynb #9f60ab58
-def _write_npz(path: Path, arrays: Mapping[str, np.ndarray], manifest: str) -> None:
+def _write_npz(path: Path, arrays: Mapping[str, Any], manifest: str) -> None:
     np.savez(path, **arrays)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("manifest.json", manifest)
@@ -273,7 +273,7 @@ def _read_npy(file: Any, size: int) -> np.ndarray:
     if size != start + dtype.itemsize * count:
         raise ValueError("an array is not as long as it says")
     array = np.empty(count, dtype)
-    room = memoryview(array.view(np.uint8) if array.nbytes else b"")
+    room = array.view(np.uint8).data if array.nbytes else memoryview(b"")
     while room:
         got = file.readinto(room[:2 ** 20])
         if not got:

@@ -175,7 +175,7 @@ def by_position(
 ) -> list | np.ndarray:           # entries in their order; an array where they were one
     "The entries of a sequence, by position."
     counted = hasattr(values, "__getitem__") and hasattr(values, "__len__") and not hasattr(values, "__iter__")
-    ordered = not isinstance(values, (str, bytes, Mapping, Set)) and getattr(values, "shape", (1,)) != ()
+    ordered = not issubclass(type(values), (str, bytes, Mapping, Set)) and getattr(values, "shape", (1,)) != ()
     if not ordered or not (counted or hasattr(values, "__iter__")):
         raise TypeError(f"{name} must be a sequence with one entry per datum, in their order; "
                         f"got {type(values).__name__}.")

@@ -49,7 +49,7 @@ def pair_similarity(
 _USERS, _LOCK = [], RLock()  # what the user allows, once for everyone inside; the settings are those of all threads
 
 
-def _allow(precision: str, reduced: bool) -> tuple[str, bool]:
+def _allow(precision: str, reduced: bool | str) -> tuple[str, bool | str]:
     "Sets how float32 and bfloat16 products may be rounded; returns what was set."
     matmul = torch.backends.cuda.matmul
     before = torch.get_float32_matmul_precision(), matmul.allow_bf16_reduced_precision_reduction
@@ -181,8 +181,9 @@ def largest_in_rows(scores: torch.Tensor, count: int, group: int = 16) -> tuple[
 def _nominees(data: SearchRows, own: torch.Tensor, count: int, coarse: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """`count` candidates for each of the rows numbered `own`, (rows, count), and a bound that the score of no other
     datum exceeds."""
-    values = places = None
     rows, slack = data.piece("rows", own), data.error
+    values = torch.empty(len(rows), 0, dtype=torch.float32, device=rows.device)
+    places = torch.empty(len(rows), 0, dtype=torch.int64, device=rows.device)
     query = torch.cat([rows, torch.ones(len(rows), 3, device=rows.device)], 1).bfloat16() if coarse else rows
     lost = (rows - query[:, :-3].float()).norm(dim=1).double() if coarse else 0.0
     for first, last in data.pieces:
@@ -195,8 +196,7 @@ def _nominees(data: SearchRows, own: torch.Tensor, count: int, coarse: bool) -> 
         inside = torch.nonzero((own >= first) & (own < last)).flatten()
         scores[inside, own[inside] - first] = -torch.inf
         found, at = largest_in_rows(scores, min(count, last - first))
-        found, at = found.float(), at + first
-        values, places = (found, at) if values is None else (torch.cat([values, found], 1), torch.cat([places, at], 1))
+        values, places = torch.cat([values, found.float()], 1), torch.cat([places, at + first], 1)
         if values.shape[1] > count:
             top = values.topk(min(count, values.shape[1]), dim=1, sorted=False)
             values, places = top.values, places.gather(1, top.indices)
@@ -364,7 +364,7 @@ def _among_all(data: SearchRows, own: torch.Tensor, k: int, floor: torch.Tensor,
     """The k nearest of the rows numbered `own` among all data whose score may reach `floor`: places in `own`, and what
     was found, a few rows at a time."""
     row, column = _reaching(data, own, floor, 8 * room)
-    if row is None:                                     # too many to hold
+    if row is None or column is None:                   # too many to hold
         half = len(own) // 2
         yield from _among_all(data, own[:half], k, floor[:half])
         yield from ((half + place, block) for place, block in _among_all(data, own[half:], k, floor[half:]))
@@ -589,7 +589,7 @@ def check_directions(
     metric: str,
 ) -> None:
     "An error if a row has no direction where the metric needs one."
-    zero = zero_rows(Y) if metric == "cosine" else ()
+    zero = zero_rows(Y) if metric == "cosine" else np.zeros(0, int)
     if len(zero):
         raise ValueError(f"Y has {len(zero)} zero rows (first: {zero[:5].tolist()}), which have no direction and so "
                          "no cosine. Remove these data from every model, or use metric='euclidean'.")
@@ -684,9 +684,10 @@ def _recall(data: SearchRows, neighbors: np.ndarray, sample: int = 256) -> float
 def told_apart(kernels: Sequence[DataKernel]) -> np.ndarray | None:
     """A number for every datum, (n,), the same for data whose rows are equal in all these models; None if every datum
     is told apart."""
-    if not kernels or any(kernel.copy_of is None for kernel in kernels):
+    copies = [kernel.copy_of for kernel in kernels if kernel.copy_of is not None]
+    if not kernels or len(copies) < len(kernels):
         return None
-    kinds, number = np.unique(np.stack([kernel.copy_of for kernel in kernels]), axis=1, return_inverse=True)
+    kinds, number = np.unique(np.stack(copies), axis=1, return_inverse=True)
     return number.ravel() if kinds.shape[1] < len(number.ravel()) else None
 
 

@@ -55,7 +55,7 @@ def row_blocks(n: int, block: int = 8192) -> Iterator[slice]:
 
 def column_means(Y: np.ndarray) -> np.ndarray:
     "Mean of every column, (p,), summed in float64."
-    total = sum(Y[rows].sum(0, dtype=np.float64) for rows in row_blocks(len(Y)))
+    total = sum((Y[rows].sum(0, dtype=np.float64) for rows in row_blocks(len(Y))), np.zeros(Y.shape[1]))
     return (total / len(Y)).astype(np.result_type(Y.dtype, np.float32))
 
 # %% ../nbs/32_linear.ipynb #2e48e3b4
@@ -172,7 +172,7 @@ def linear_frame(Y_a: Any, Y_b: Any, n_components: int = 16) -> LinearFrame:
     if len(Y_a) != len(Y_b):
         raise ValueError(f"Y_a and Y_b must embed the same data; got {len(Y_a)} and {len(Y_b)} rows.")
     d = check_count("n_components", n_components, 1)
-    views = tuple(UnitRows(Y, column_means(Y)) for Y in (Y_a, Y_b))
+    views = UnitRows(Y_a, column_means(Y_a)), UnitRows(Y_b, column_means(Y_b))
     values, maps, scales = joint_maps(views, d)
     if not scales.all():
         raise ValueError(
@@ -182,4 +182,4 @@ def linear_frame(Y_a: Any, Y_b: Any, n_components: int = 16) -> LinearFrame:
     for rows in progress(list(row_blocks(len(Y_a))), "joint positions", 10):
         x_a, x_b = (view.block(rows) @ own for view, own in zip(views, maps))
         center[rows], displacement[rows] = (x_a + x_b) / 2, (x_b - x_a) / 2
-    return LinearFrame(center, displacement, values, tuple(maps), tuple(scales), views)
+    return LinearFrame(center, displacement, values, (maps[0], maps[1]), tuple(scales), views)

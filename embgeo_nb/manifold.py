@@ -107,7 +107,7 @@ def _edges(graphs: Sequence[Any]) -> np.ndarray:
                      for s, r in combinations(range(len(own)), 2)])
 
 
-def _unit(Y: np.ndarray, norm: Callable[[np.ndarray], float]) -> np.ndarray:
+def _unit(Y: np.ndarray, norm: Callable[[np.ndarray], Any]) -> np.ndarray:
     "Centred, and of norm one; zero if all rows are the same."
     Y = Y - Y.mean(0)
     size = norm(Y)
@@ -410,7 +410,7 @@ def random_halves(n: int, count: int, seed: int | np.random.Generator, what: str
 def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
     "The same analysis on some of the data, with a share of the neighbours that is the share of the data: kernels, or an omnibus of them."
     emb = _embeddings(O, "refit=True")
-    settings = dict(O.graphs.settings) if isinstance(O, Omnibus) else dict(n_neighbors=32)
+    settings: dict[str, Any] = dict(O.graphs.settings) if isinstance(O, Omnibus) else dict(n_neighbors=32)
     settings["n_neighbors"] = max(1, round(settings["n_neighbors"] * len(rows) / emb.n))
     kernels = {name: data_kernel(Y[rows], **settings) for name, Y in emb.arrays.items()}
     return kernels if kind in ("knn", "edges") else omnibus(kernels, n_components=min(O.n_components, len(rows)), tol=O.tol)
@@ -423,12 +423,14 @@ def _name_of(rows: slice | np.ndarray) -> str:
 def _pieces(resume: str | os.PathLike | None, O: Any, about: Mapping[str, Any]) -> Pieces:
     "Where distances are kept: they depend on the embeddings, or kernels, or on graphs and positions."
     def inputs() -> dict[str, np.ndarray]:
-        emb = O.graphs.emb if isinstance(O, Omnibus) else O if isinstance(O, Embeddings) else None
+        if not isinstance(O, (Omnibus, Embeddings)):
+            return {f"neighbors.{at}": kernel.neighbors for at, kernel in enumerate(O.values())}
+        emb = O.graphs.emb if isinstance(O, Omnibus) else O
         found = {f"embedding.{at}": Y for at, Y in enumerate([] if emb is None else emb.arrays.values())}
         if isinstance(O, Omnibus):
             graphs = {f"graph.{at}": graph for at, graph in enumerate(O.graphs.graphs.values())}
             found |= {"positions": O.positions, **graph_arrays(graphs)}
-        return found if found else {f"neighbors.{at}": kernel.neighbors for at, kernel in enumerate(O.values())}
+        return found
     made = dict(n_components=O.n_components, tol=O.tol, **O.graphs.settings) if isinstance(O, Omnibus) else {}
     return Pieces(resume, "distances", {**about, **made}, inputs)
 
@@ -1091,26 +1093,25 @@ def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator
         raise ValueError(f"metric must be {m} finite numbers, one per model, or an ({m}, {m}) distance matrix; got shape {values.shape}.")
     else:
         differences = np.abs(values[:, None] - values)
-    if groups is not None:
-        groups = np.asarray(by_model(groups, self.models, "groups"))
-        if groups.shape != (m,) or len(np.unique(groups)) < 2:
-            raise ValueError(f"groups must be {m} labels, one per model, of at least two groups; got shape {groups.shape}.")
+    kinds = None if groups is None else np.asarray(by_model(groups, self.models, "groups"))
+    if kinds is not None and (kinds.shape != (m,) or len(np.unique(kinds)) < 2):
+        raise ValueError(f"groups must be {m} labels, one per model, of at least two groups; got shape {kinds.shape}.")
     seed = int(seed.integers(2 ** 62)) if isinstance(seed, np.random.Generator) else check_count("seed", seed, 0)
-    permutations = grouped_permutations(groups, m, count, np.random.default_rng(seed))
+    permutations = grouped_permutations(kinds, m, count, np.random.default_rng(seed))
     mantel = _mantel(self.distances, differences, method, np.vstack([np.arange(m), permutations]))
     if values.ndim == 2:
         r_squared, predictions = None, None
     else:
         if unseen and self.n_steps:
             raise ValueError("unseen: an Isomap is not made anew for each model left out; use the classical map.")
-        fitted, mean = _left_out(self.coordinates, np.arange(m) if groups is None else groups, self.distances if unseen else None)
+        fitted, mean = _left_out(self.coordinates, np.arange(m) if kinds is None else kinds, self.distances if unseen else None)
         permuted = values[np.vstack([np.arange(m), permutations])].T                              # (m, 1 + B)
         r_squared = 1 - ((permuted - fitted @ permuted) ** 2).sum(0) / ((permuted - mean @ permuted) ** 2).sum(0)
         predictions = fitted @ values
     pvalue = lambda drawn: float((1 + (drawn[1:] >= drawn[0] - 1e-12).sum()) / (count + 1))
     return Association(float(mantel[0]), pvalue(mantel), None if r_squared is None else float(r_squared[0]),
                        None if r_squared is None else pvalue(r_squared), predictions, mantel[1:],
-                       None if r_squared is None else r_squared[1:], values, groups, self.models, method, count, seed)
+                       None if r_squared is None else r_squared[1:], values, kinds, self.models, method, count, seed)
 
 
 def _mantel(distances: np.ndarray, differences: np.ndarray, method: str, permutations: np.ndarray) -> np.ndarray:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from html import escape
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -54,7 +56,7 @@ def neighbor_jaccard(
 def _aligned(differences: Sequence[sp.csr_array]) -> tuple[sp.csr_array, np.ndarray]:
     """All entries at which any scale differs, as a graph of signs, and the weights at every scale in that order,
     (scales, entries)."""
-    union = sum((abs(difference) for difference in differences[1:]), abs(differences[0])).tocsr()
+    union = reduce(add, map(abs, differences)).tocsr()
     union.sort_indices()
     n = union.shape[0]
     key = np.repeat(np.arange(n, dtype=np.int64), np.diff(union.indptr)) * n + union.indices
@@ -72,7 +74,7 @@ def _joint_forms(signs: sp.csr_array, weights: np.ndarray, loadings: Sequence[to
     zeros."""
     inside, at = padded(signs, rows)
     observed = np.where(inside, signs.data[at], 1.0)
-    neighbors, K = torch.as_tensor(signs.indices[at].astype(np.int64)), 0.0
+    neighbors, K = torch.as_tensor(signs.indices[at].astype(np.int64)), torch.zeros(())
     for own, z in zip(weights, loadings):
         # without the common sign
         scale = torch.as_tensor(np.where(inside, own[at] * observed / 2, 0.0), dtype=torch.float32, device=z.device)
@@ -241,8 +243,8 @@ def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 
     n_resamples = check_count("n_resamples", 9999 if n_resamples is None else n_resamples, 19)
     seed = as_seed(seed)
     scales = _scales(emb, frame_of(a, b, frame_models), n_neighbors, metric, symmetrize, device)
-    options = dict(n_components=n_components, n_resamples=n_resamples if method == "cauchy" else 19, seed=seed,
-                   device=device, frame_models=frame_models)
+    options: dict[str, Any] = dict(n_components=n_components, n_resamples=n_resamples if method == "cauchy" else 19,
+                                   seed=seed, device=device, frame_models=frame_models)
     tests = {k: datum_test(graphs, a, b, **options) for k, graphs in progress(list(scales.items()), "scales")}
     if method == "joint":
         differences, loadings, (keys, *_), (order, *_) = zip(*(R.by_id for R in tests.values()))
@@ -263,8 +265,10 @@ def _scales(emb: Any, models: Sequence[str], n_neighbors: Sequence[int], metric:
         if isinstance(n_neighbors, (int, np.integer)):
             raise ValueError(f"n_neighbors must hold two scales or more; got {n_neighbors}. For one, use `datum_test`.")
         ks = sorted({check_count("n_neighbors", k, 1) for k in n_neighbors})
-        widest = as_graphs(as_embeddings(selected(emb, models)), ks[-1], metric, symmetrize, device) if ks else None
-        scales = {k: _narrowed(widest, k) for k in ks}
+        scales = {}
+        if ks:
+            widest = as_graphs(as_embeddings(selected(emb, models)), ks[-1], metric, symmetrize, device)
+            scales = {k: _narrowed(widest, k) for k in ks}
     if len(scales) < 2:
         raise ValueError(f"n_neighbors must hold two scales or more; got {list(scales)}. For one, use `datum_test`.")
     return scales
@@ -277,7 +281,7 @@ def _nearest(kernel: DataKernel, k: int) -> DataKernel:
 
 def _narrowed(graphs: Graphs, k: int) -> Graphs:
     "The graphs of the k nearest, from kernels with more."
-    kernels = {name: _nearest(kernel, k) for name, kernel in graphs.kernels.items()}
+    kernels = {name: _nearest(kernel, k) for name, kernel in (graphs.kernels or {}).items()}
     return Graphs({name: kernel.graph for name, kernel in kernels.items()}, graphs.ids, graphs.emb, kernels,
                   {**graphs.settings, "n_neighbors": k})
 
@@ -373,12 +377,12 @@ def recommend(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64
     usual_d = n_components_for(sp.csr_array((emb.n, emb.n)))
     default = min(ks, key=lambda k: abs(k - 32)), min(ds, key=lambda d: abs(d - usual_d))
     reach = max(2, emb.n // 16)
-    kernels = [data_kernel(emb[name], max(ks[-1], 2 * reach), metric, symmetrize, device) for name in (a, b)]
-    while reach > 2 and _auc_grid(*_exchanged(*kernels, moved, reach, seed), (default[0],),
+    of_a, of_b = (data_kernel(emb[name], max(ks[-1], 2 * reach), metric, symmetrize, device) for name in (a, b))
+    while reach > 2 and _auc_grid(*_exchanged(of_a, of_b, moved, reach, seed), (default[0],),
                                   (default[1],), device)[0, 0] > 0.9:
         reach = max(2, reach // 2)
     auc = np.stack([
-        _auc_grid(*_exchanged(*kernels, moved, reach, seed + 1 + repeat), ks, ds, device)
+        _auc_grid(*_exchanged(of_a, of_b, moved, reach, seed + 1 + repeat), ks, ds, device)
         for repeat in progress(range(n_repeats), "exchanges")
     ], axis=2)
     mean = auc.mean(2)

@@ -288,7 +288,7 @@ class Omnibus:
         The datum by row number or id, as in `common.row_of`.
         """
         return attribute(difference_graph(self.graphs, a, b), row_of(i_or_id, self.ids), self.loadings, self.ids,
-                         self.graphs.emb and self.graphs.emb.data)
+                         None if self.graphs.emb is None else self.graphs.emb.data)
 
     def add_model(self, name: str, model: Any, device: str | torch.device | None = None) -> Omnibus:
         """One more model, placed in the frame that is there (the other models stay where they are).
@@ -397,9 +397,9 @@ def omnibus(emb: Any, n_components: int | str | None = None, n_neighbors: int = 
 def _positions_from_shared(graphs: Iterable[sp.csr_array], mean: sp.csr_array, shared: torch.Tensor,
            factor: np.ndarray) -> Iterable[torch.Tensor]:
     "Equation (2): positions of models from the part that all models share."
-    average, factor = to_torch(mean) @ shared, torch.as_tensor(factor)
+    average, scale = to_torch(mean) @ shared, torch.as_tensor(factor)
     for graph in graphs:
-        yield shared + (to_torch(graph) @ shared - average) * factor
+        yield shared + (to_torch(graph) @ shared - average) * scale
 
 # %% ../nbs/24_omnibus.ipynb #bd6429d6
 @dataclass(frozen=True, eq=False)
@@ -516,12 +516,12 @@ def _rows_of_new(new: np.ndarray, old: np.ndarray, kernel: DataKernel, name: str
     if new.shape[1] != old.shape[1]:
         raise ValueError(f"new[{name!r}] must have {old.shape[1]} columns like the data that are there; got "
                          f"{new.shape[1]}.")
-    new, old = torch.as_tensor(new), torch.as_tensor(np.ascontiguousarray(old))
+    added, there = torch.as_tensor(new), torch.as_tensor(np.ascontiguousarray(old))
     # what it takes to be among j's neighbours
-    kth = pair_similarity(old, old[kernel.neighbors[:, -1]], kernel.metric)
+    kth = pair_similarity(there, there[kernel.neighbors[:, -1]], kernel.metric)
     blocks = []
-    for start in range(0, len(new), 16):
-        sim = pair_similarity(new[start:start + 16, None], old[None], kernel.metric)
+    for start in range(0, len(added), 16):
+        sim = pair_similarity(added[start:start + 16, None], there[None], kernel.metric)
         chosen = torch.zeros(sim.shape).scatter_(1, sim.topk(kernel.n_neighbors, dim=1).indices, 1.0)
         chosen_by = (sim > kth).float()
         row = {"union": torch.maximum, "intersection": torch.minimum,

@@ -62,7 +62,7 @@ def checked_answers(
     if not rows or odd is not None:
         what = (
             "is empty"
-            if not rows
+            if odd is None
             else f"has at query {odd} an array of shape {rows[odd].shape}"
             + ("" if np.isfinite(rows[odd]).all() else " with NaN or infinite values")
         )
@@ -497,7 +497,7 @@ def query_curve(
     responses : dict of model name to responses
         As in `perspective_distance`.
     metric, groups
-        As in `ModelManifold.correlate`.
+        As in `ModelManifold.correlate`, but for a distance matrix, which is refused.
     sizes : sequence of int
         Numbers of queries, each at most as many as there are.
     n_components : int, default 10
@@ -541,11 +541,14 @@ def query_curve(
 
 def _explained(squared: np.ndarray, models: Sequence[str], metric: Any, groups: Any, c: int, unseen: bool) -> float:
     with any_axes():
-        return (
+        explained = (
             model_manifold(_summed(squared, "rms"), c, models)
             .correlate(metric, n_permutations=1, groups=groups, unseen=unseen)
             .variance_explained
         )
+    if explained is None:
+        raise ValueError("metric must be one number per model: a distance matrix has no variance to explain.")
+    return explained
 
 # %% ../nbs/56_perspective.ipynb #9201ea75
 @dataclass(frozen=True, eq=False, repr=False)
@@ -640,7 +643,7 @@ def _left_out_pairs(
     center, residual = np.full((2, m, m), np.nan)
     groups, new = np.unique(code[graded]), np.flatnonzero(~graded)
     inside = {g: np.flatnonzero(graded & (code == g)) for g in groups}
-    for h in progress(groups, "groups left out"):
+    for h in progress(list(groups), "groups left out"):
         for g in [*groups[groups < h], None]:
             targets = new if g is None else inside[g]
             train = np.flatnonzero(graded & (code != h) & (True if g is None else code != g))

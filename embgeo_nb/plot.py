@@ -59,7 +59,7 @@ def _as_written(*texts: Any) -> None:
         text.set_parse_math(False)
 
 
-def _rows(ax: Any, places: Sequence[float], names: Sequence[str]) -> None:
+def _rows(ax: Any, places: Sequence[float] | np.ndarray, names: Sequence[str]) -> None:
     "Names of rows, as they are, on whichever side they will be."
     ax.set_yticks(places, names)
     _as_written(*(label for tick in ax.yaxis.get_major_ticks() for label in (tick.label1, tick.label2)))
@@ -89,7 +89,7 @@ def _place_labels(ax: Any, points: np.ndarray, names: Sequence[str], others: np.
         text.set_in_layout(False)
         x0, y0, x1, y1 = text.get_window_extent().extents
         half = np.array([x1 - x0, y1 - y0]) / 2
-        best = None
+        best: tuple[Any, ...] = ()
         for ring, radius in enumerate((6, 10, 16, 24, 34, 46, 60, 78, 100)):
             for angle in np.deg2rad((0, 180, 90, 270, 45, 135, 225, 315, 22, 158, 202, 338)):
                 way = np.array([np.cos(angle), np.sin(angle)])
@@ -98,7 +98,7 @@ def _place_labels(ax: Any, points: np.ndarray, names: Sequence[str], others: np.
                 overlap = (np.minimum(box[2:], taken[:, 2:]) - np.maximum(box[:2], taken[:, :2])).clip(0)
                 outside = np.maximum(frame[:2] - box[:2], 0).sum() + np.maximum(box[2:] - frame[2:], 0).sum()
                 cost = 10 * overlap.prod(1).sum() + 100 * outside + ring
-                if best is None or cost < best[0]:
+                if not best or cost < best[0]:
                     best = cost, center - half, box, radius
             if best[0] <= ring:
                 break
@@ -114,14 +114,14 @@ def _place_labels(ax: Any, points: np.ndarray, names: Sequence[str], others: np.
 # %% ../nbs/60_plot.ipynb #cc7f5ca4
 def _groups(values: Sequence, most: int = len(PALETTE)) -> list[tuple[str, np.ndarray]]:
     "(name, mask) of each group, the most frequent first; beyond `most` of them the rest together."
-    values = np.asarray([str(value) for value in values])
-    names, first, counts = np.unique(values, return_index=True, return_counts=True)
+    texts = np.asarray([str(value) for value in values])
+    names, first, counts = np.unique(texts, return_index=True, return_counts=True)
     order = np.lexsort((first, -counts))
     names = names[order].tolist()
     if len(names) <= most:
-        return [(name, values == name) for name in names]
+        return [(name, texts == name) for name in names]
     kept = names[:most - 1]
-    return [*((name, values == name) for name in kept), (f"{len(names) - len(kept)} others", ~np.isin(values, kept))]
+    return [*((name, texts == name) for name in kept), (f"{len(names) - len(kept)} others", ~np.isin(texts, kept))]
 
 # %% ../nbs/60_plot.ipynb #45ab03e0
 def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[str] = True,
@@ -409,7 +409,8 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
     Axes
     """
     check_option("scale", scale, ("linear", "log"))
-    check_option("band", band, ("simultaneous", "pointwise", None)), check_level("alpha", alpha)
+    check_option("band", band, ("simultaneous", "pointwise", None))
+    check_level("alpha", alpha)
     curves = _curves(pvalues, labels)
     smallest = min(values.min() for _, values in curves)
     low = 0.0 if scale == "linear" else min(smallest, alpha / 10) * 0.8

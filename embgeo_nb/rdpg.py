@@ -83,8 +83,8 @@ def sample_rdpg(P_or_Z: Any, signature: tuple[int, int] | None = None, n_graphs:
         raise ValueError(f"P_or_Z: {outside / (n * (n - 1) / 2):.1%} of the edge probabilities lie outside [0, 1]. "
                          "Scale the positions, or accept the nearest probabilities with clip=True.")
     none = np.array([], int)
-    graphs = tuple(symmetric_graph(*(np.concatenate(side) for side in zip((none, none), *pairs)), 1, n)
-                   for pairs in edges)
+    ends = (map(np.concatenate, zip((none, none), *pairs)) for pairs in edges)
+    graphs = tuple(symmetric_graph(rows, columns, 1, n) for rows, columns in ends)
     return graphs if n_graphs > 1 else graphs[0]
 
 
@@ -295,22 +295,23 @@ def block_krylov(
 def _may_hide(theta: torch.Tensor, b: int, tol: float) -> bool:
     """Whether copies of an eigenvalue may be missing: b starting vectors found b copies or more, and smaller
     eigenvalues after them."""
-    theta, b = np.sort(theta.double().cpu().numpy()), max(b, 1)
-    if b >= len(theta):
+    values, b = np.sort(theta.double().cpu().numpy()), max(b, 1)
+    if b >= len(values):
         return False
-    near = 10 * tol * np.abs(theta)
-    copies = np.searchsorted(theta, theta + near, "right") - np.searchsorted(theta, theta - near, "left")
-    return bool(np.abs(theta).min() < (np.abs(theta) - 2 * near)[copies >= b].max(initial=0))
+    near = 10 * tol * np.abs(values)
+    copies = np.searchsorted(values, values + near, "right") - np.searchsorted(values, values - near, "left")
+    return bool(np.abs(values).min() < (np.abs(values) - 2 * near)[copies >= b].max(initial=0))
 
 # %% ../nbs/22_rdpg.ipynb #9939d74b
 def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis: int | None, max_iter: int) -> tuple[torch.Tensor, torch.Tensor] | None:
     "`block_krylov` from one starting block: no more copies of an eigenvalue than that has columns are sure to be found."
     (N, b), rng = start.shape, np.random.default_rng(len(start))
     max_basis = max_basis or max(4 * k, k + 12 * b)
-    basis, rest, theta, Y, scale = None, start, None, None, 0.0
+    basis, rest, theta, Y, scale = None, start, torch.zeros(0), torch.zeros(0, 0), 0.0
+    OX = GX = newest = start
     due, history, settled, look, empty = 6 + k // b, [], None, 0, False
 
-    def applied(X: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def applied(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
         "X made G-orthonormal with its O X and G X, and the map from X to it, transposed."
         nonlocal scale
         OX, GX = apply(X)
@@ -332,7 +333,7 @@ def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis:
             gram = (X.T @ GX).double()
         return X, OX, GX, whole
 
-    def fresh(*beside: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def fresh(basis: _Basis, *beside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         "A few random columns outside the span of the basis and of a block (X, G X), and their products."
         Z = torch.from_numpy(rng.standard_normal((N, _FRESH))).to(start)
         for _ in range(2):
@@ -367,14 +368,14 @@ def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis:
                 settled, look, due = found, block + _PROBE, block + _PROBE
                 basis.compress(theta[:k + b], Y[:, :k + b])
                 if not stuck:
-                    X, OX, GX = (torch.cat(pair, 1) for pair in zip((X, OX, GX), fresh(X, GX)))
+                    X, OX, GX = (torch.cat(pair, 1) for pair in zip((X, OX, GX), fresh(basis, X, GX)))
             elif basis.size + X.shape[1] > max_basis:
                 kept = max(k + b, max_basis // 2)
                 basis.compress(theta[:kept], Y[:, :kept])
         if stuck:                                                  # go on from elsewhere
             if empty or basis.size >= N:
                 break
-            X, OX, GX = fresh()
+            X, OX, GX = fresh(basis)
         empty = stuck
         rest = basis.append(X, OX, GX)
     else:
@@ -404,8 +405,9 @@ def to_torch(graph: sp.csr_array, device: str | torch.device | None = None,
     "A scipy CSR graph as a torch CSR tensor on `device`, sharing its memory where types allow."
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support|The given NumPy array is not writ")
-        parts = [torch.as_tensor(part, device=device or "cpu") for part in (*_index(graph), graph.data)]
-        return torch.sparse_csr_tensor(*parts[:2], parts[2].to(dtype), size=graph.shape, device=parts[2].device,
+        starts, columns, weights = (torch.as_tensor(part, device=device or "cpu")
+                                    for part in (*_index(graph), graph.data))
+        return torch.sparse_csr_tensor(starts, columns, weights.to(dtype), size=graph.shape, device=weights.device,
                                        check_invariants=False)
 
 
@@ -462,7 +464,9 @@ def operator_eigenpairs(
             values, vectors, residuals = _rayleigh_ritz(operator(torch.float64), found[1].double())
             if (residuals <= tol * values.abs()).all():
                 return values, vectors
-    return block_krylov(operator(torch.float64), start, k, tol)
+    found = block_krylov(operator(torch.float64), start, k, tol)
+    assert found is not None                       # float64 is never too coarse
+    return found
 
 # %% ../nbs/22_rdpg.ipynb #f4ed6c59
 def _rayleigh_ritz(apply: Callable, V: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -219,7 +219,7 @@ def _plain_names(path: Path) -> list[str]:
         with need("safetensors").safe_open(path, framework="pt") as file:
             parts = {name: file.get_slice(name) for name in file.keys()}
             return [name for name, part in parts.items() if len(part.get_shape()) == 1 and part.get_dtype()[0] in "IU"]
-    opened = need("zarr", "readers").open(str(path), mode="r") if path.suffix == ".zarr" else None
+    opened: Any = need("zarr", "readers").open(str(path), mode="r") if path.suffix == ".zarr" else None
     return [name for name, array in opened.arrays() if array.ndim == 1 and array.dtype.kind in "iuUSTO"] \
         if hasattr(opened, "arrays") else []
 

@@ -9,8 +9,9 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, reduce
 from html import escape
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def _rotation_pvalues(G: np.ndarray, contrast: np.ndarray, n_resamples: int, see
     return pvalues
 
 # %% ../nbs/38_replicates.ipynb #02c1d733
-def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_components: int | str | None = None, n_neighbors: int = 32,
+def replicate_test(emb: Any, group_a: Sequence[str], group_b: Sequence[str], n_components: int | str | None = None, n_neighbors: int = 32,
                    metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None, seed: int | np.random.Generator = 0,
                    device: str | torch.device | None = None, method: str | None = None, tol: float = 1e-4,
                    frame_models: Sequence[str] = (), resume: str | os.PathLike | None = None) -> DatumTest:
@@ -124,7 +125,7 @@ def replicate_test(emb: Any, group_a: list[str], group_b: list[str], n_component
     return _result(F, pvalue, graphs, (group_a, group_b), coordinates, method, drawn, seed, smallest)
 
 
-def _groups(group_a: list[str], group_b: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _groups(group_a: Sequence[str], group_b: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     "Both groups, checked."
     for name, group in (("group_a", group_a), ("group_b", group_b)):
         if isinstance(group, str) or not isinstance(group, Iterable) or not all(isinstance(run, str) for run in group):
@@ -141,7 +142,8 @@ def _groups(group_a: list[str], group_b: list[str]) -> tuple[tuple[str, ...], tu
 
 def _group_names(group_a: tuple[str, ...], group_b: tuple[str, ...]) -> tuple[str, str]:
     "A short name for each group."
-    return tuple(" + ".join(group) if len(group) < 4 else f"{group[0]} + {len(group) - 1} more" for group in (group_a, group_b))
+    short = lambda group: " + ".join(group) if len(group) < 4 else f"{group[0]} + {len(group) - 1} more"
+    return short(group_a), short(group_b)
 
 # %% ../nbs/38_replicates.ipynb #68b1b530
 def _only(emb: Any, models: tuple[str, ...]) -> Any:
@@ -182,7 +184,7 @@ def _result(F: np.ndarray, pvalue: np.ndarray, graphs: Graphs, groups: tuple[tup
             coordinates: Frame, method: str, drawn: int, seed: int, smallest: float) -> DatumTest:
     "The DatumTest of two groups: the difference is the mean graph of the second minus that of the first."
     names = _group_names(*groups)
-    means = [sum(graphs[name].astype(np.float64) for name in group) / len(group) for group in groups]
+    means = [reduce(add, (graphs[name].astype(np.float64) for name in group)) / len(group) for group in groups]
     difference = sp.csr_array(means[1] - means[0])
     difference.data[np.abs(difference.data) < 1e-12 * np.abs(means[0].data).max(initial=0)] = 0        # rounding
     difference.eliminate_zeros()
@@ -372,7 +374,8 @@ def rerun_check(emb: Any, n_components: int | str | None = None, n_neighbors: in
     ValueError
         For fewer than four runs, or anything `datum_test` refuses.
     """
-    check_level("level", level), check_level("alpha", alpha)
+    check_level("level", level)
+    check_level("alpha", alpha)
     graphs = as_graphs(emb.graphs if isinstance(emb, Omnibus) else emb, n_neighbors, metric, symmetrize, device)
     if len(graphs.models) < 4:
         raise ValueError("emb must hold at least four runs, since two directions besides the one that is tested say how much chance "
@@ -391,7 +394,8 @@ def _check(G: np.ndarray, runs: tuple[str, ...], level: float, alpha: float, set
     scatter = 0.0 if same else _scatter_of_rates(G, level)
     two = lambda mask: (tuple(names[mask].tolist()), tuple(names[~mask].tolist()))
     contrasts = _contrasts_of_runs(g)
-    return RerunCheck(runs, tuple(sorted(two(part), key=len)), share, expected,
+    small, large = sorted(two(part), key=len)
+    return RerunCheck(runs, (small, large), share, expected,
                       expected + float(np.quantile(chance, 1 - alpha)) * spread, pvalue,
                       {name: _rates(G, own, level) for name, own in contrasts.items()},
                       {name: tuple(two(c < 0) for c in own) for name, own in contrasts.items()},

@@ -61,7 +61,7 @@ class Pieces:
 
     def __init__(self, resume: str | os.PathLike | None, what: str, about: Mapping[str, Any],
                  arrays: Mapping[str, np.ndarray] | Callable[[], Mapping[str, np.ndarray]]):
-        self.folder = None
+        self.folder: Path | None = None
         if resume is not None:
             folder = as_path("resume", resume)
             if folder.exists() and not folder.is_dir():
@@ -75,6 +75,8 @@ class Pieces:
         "Where a piece is kept."
         if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", name):
             raise ValueError(f"name must be of letters, digits, hyphens and dots; got {name!r}.")
+        if self.folder is None:
+            raise TypeError("Nothing is kept: resume was None.")
         return self.folder / f"{name}.npz"
 
     def get(self, name: str) -> Any:

@@ -171,7 +171,8 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
     d = max(1, min(128, n // 8)) if n_components is None else check_count("n_components", n_components, 1, n)
     for stage in stages:
         check_option("stages", stage, STAGES)
-    check_number("differing", differing, 0, 1), check_device(device)
+    check_number("differing", differing, 0, 1)
+    check_device(device)
     available = free_memory() if memory is None else check_number("memory", memory, 0)
     rates, coarse = machine_rates(device), coarse_pays(n, max(widths), torch.device(device))
     edges, kept = 1.6 * n * k, 8.0 * 1.6 * n * k * m                          # of a union; a graph's index and weight
@@ -290,22 +291,22 @@ def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metr
     folder, settings = as_path("folder", folder), dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"folder {folder.name!r} is a file; give the name of a folder, which is made if it is not there.")
-    given = isinstance(emb, Graphs) or isinstance(emb, Mapping) and any(map(_is_graph, emb.values()))
-    source = as_graphs(emb) if given else as_embeddings(emb)
+    given = isinstance(emb, Mapping) and any(map(_is_graph, emb.values()))
+    source = as_graphs(emb) if given or isinstance(emb, Graphs) else as_embeddings(emb)
     note, ids = pack_column(source.ids, "ids")                                # refused before the work
     folder.mkdir(parents=True, exist_ok=True)
-    old, token = _known_files(folder), fresh_token()
-    how = dict(kernel=engine.kernel) if engine else dict(kernel=data_kernel, device=device)
+    old, token, entries = _known_files(folder), fresh_token(), []
+    how: dict[str, Any] = dict(kernel=engine.kernel) if engine else dict(kernel=data_kernel, device=device)
     try:
-        entries = []
         for at, name in enumerate(source.models):
-            graph = _canonical(source[name] if given else kept_graph(resume, source[name], settings, **how))
+            graph = _canonical(source[name] if isinstance(source, Graphs) else
+                               kept_graph(resume, source[name], settings, **how))
             parts = {part: write_array(folder, f"{token}.{at}.{part}", getattr(graph, part)) for part in _PARTS}
             entries.append({"name": name, **parts})
         columns = {part: write_array(folder, f"{token}.ids{part}", array) for part, array in ids.items()}
         write_manifest(folder / _MANIFEST, {"format": _FORMAT, "n": source.n, "models": entries,
                                             "ids": {"note": note, "parts": columns},
-                                            "settings": source.settings if given else settings})
+                                            "settings": source.settings if isinstance(source, Graphs) else settings})
     except BaseException:
         with suppress(ValueError):
             named = _known_files(folder)                                  # an interrupt may come after the last step
@@ -405,7 +406,7 @@ def _open_store(folder: Path, manifest: Mapping[str, Any], verify: bool) -> Grap
 
 
 def _checked_graph(name: str, n: int, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray,
-                   block: int = 2 ** 24) -> sp.csr_array:
+                   *, block: int = 2 ** 24) -> sp.csr_array:
     "A graph of arrays on disk, if they can be one."
     types = indptr.dtype == indices.dtype in (np.int32, np.int64) and data.dtype in (np.float32, np.float64)
     shapes = indptr.shape == (n + 1,) and indices.ndim == 1 and indices.shape == data.shape
@@ -555,10 +556,11 @@ def _own_files(graph: sp.csr_array, folder: Path) -> tuple[str, ...] | None:
     "The files that a graph is memory-mapped from, if each of its arrays is one whole file in the folder."
     files = []
     for array in (getattr(graph, part) for part in _PARTS):
-        whole = isinstance(array, np.memmap) and array.filename is not None and isinstance(array.base, mmap.mmap)
-        if not whole or not Path(array.filename).is_relative_to(folder.resolve()) or not Path(array.filename).exists():
+        whole = isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
+        file = array.filename if whole else None
+        if file is None or not Path(file).is_relative_to(folder.resolve()) or not Path(file).exists():
             return None
-        files.append(str(array.filename))
+        files.append(str(file))
     return tuple(files)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from .common import need
 from .datum_test import datum_test
 from .kernel import data_kernel
-from .rdpg import sample_rdpg
+from .rdpg import as_graph, sample_rdpg
 
 # %% auto #0
 __all__ = ['LETTERS', 'check_kernel_by_hand', 'check_neighbors', 'check_change', 'check_coins_by_hand', 'check_flips',
@@ -172,7 +172,7 @@ def check_fit(function: Callable) -> str:
     clipped."""
     side = np.arange(60) % 2
     P = np.where(side[:, None] == side, 0.1, 0.6)          # more edges between the halves: a negative eigenvalue
-    A = sample_rdpg(P, seed=0).toarray().astype(float)
+    A = as_graph(sample_rdpg(P, seed=0), "A").toarray().astype(float)
     values, vectors = np.linalg.eigh(A)
     lead = np.argsort(-np.abs(values))[:2]
     truth = (vectors[:, lead] * values[lead]) @ vectors[:, lead].T

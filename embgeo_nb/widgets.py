@@ -579,8 +579,8 @@ def _svg(V: Seen, i: int, values: np.ndarray | None, observed: float, said: str,
          curve: str = "") -> str:
     "A histogram with a line at `observed`; `curve` names the fitted null of the scores, if it is to be drawn."
     alt = f"{axis} of datum {V.ids[i]}: observed {observed:.3g}, p = {V.pvalue[i]:.2g}; {said}."
-    empty = values is None or axis != "score" and not observed > 0
-    least, most = (0.0, 0.0) if empty else (float(min(values.min(), observed, 0)), float(values.max()))
+    drawn = values if axis == "score" or observed > 0 else None
+    least, most = (0.0, 0.0) if drawn is None else (float(min(drawn.min(), observed, 0)), float(drawn.max()))
     top = max(observed, most) + 0.06 * (max(observed, most) - least) or 1.0
     left, right, low, high = 10, width - 10, height - 36, 46
     at = lambda value: left + (right - left) * (value - least) / (top - least)
@@ -589,23 +589,23 @@ def _svg(V: Seen, i: int, values: np.ndarray | None, observed: float, said: str,
     for tick in _ticks(least, top):
         parts.append(f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{low}" y2="{low + 4}" stroke="currentColor"/>' + text(at(tick), low + 16, f"{tick:.4g}"))
     parts.append(text(width / 2, height - 4, axis))
-    if empty:
+    if drawn is None:
         parts.append(text(width / 2, high + 40, "no draws to show: the tail is computed in closed form" if observed > 0 else "no neighbour differs: nothing to test"))
     else:
-        counts, edges = np.histogram(values, 40, (least, top))
+        counts, edges = np.histogram(drawn, 40, (least, top))
         for count, x0, x1 in zip(counts / counts.max(), edges, edges[1:]):
             if count:
                 parts.append(f'<rect x="{at(x0):.1f}" y="{low - (low - high) * count:.1f}" width="{max(at(x1) - at(x0) - 0.6, 0.5):.1f}" height="{(low - high) * count:.1f}" '
                              'fill="currentColor" fill-opacity="0.4"/>')
         if curve and V.fit.spread > 0:
             x = np.linspace(least, top, 80)
-            y = np.minimum(_bulk_density(V.fit, x) * len(values) * (edges[1] - edges[0]) / counts.max(), 1.05)
+            y = np.minimum(_bulk_density(V.fit, x) * len(drawn) * (edges[1] - edges[0]) / counts.max(), 1.05)
             points = " ".join(f"{at(a):.1f},{low - (low - high) * b:.1f}" for a, b in zip(x, y))
             parts.append(f'<polyline points="{points}" fill="none" stroke="{PALETTE[5]}" stroke-width="2"/>')
             said += f"; ─ {curve}"
         parts.append(text(left, 14, f"▮ {said}", "start"))
     parts.append(f'<line x1="{at(observed):.1f}" x2="{at(observed):.1f}" y1="{high - 8}" y2="{low}" stroke="{PALETTE[1]}" stroke-width="3"/>')
-    parts.append(text(right, 28 if not empty else 14, f"┃ observed {observed:.3g}, p = {V.pvalue[i]:.2g}", "end", 'font-weight="600"'))
+    parts.append(text(right, 14 if drawn is None else 28, f"┃ observed {observed:.3g}, p = {V.pvalue[i]:.2g}", "end", 'font-weight="600"'))
     return (f'<svg class="eg-null" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(alt)}" fill="currentColor" font-size="12" '
             f'font-family="system-ui, sans-serif" style="width:100%;max-width:{width}px;height:auto"><title>{escape(alt)}</title>{"".join(parts)}</svg>')
 
@@ -625,7 +625,7 @@ def _ticks(low: float, high: float) -> np.ndarray:
 
 # %% ../nbs/62_widgets.ipynb #9a000027
 @lru_cache(maxsize=4)
-def neighbors_of(V: Seen, i: int) -> dict[str, dict[str, np.ndarray]]:
+def neighbors_of(V: Seen, i: int) -> dict[str, dict[str, Any]]:
     "The neighbours of datum i that are 'gained' (only after has them), 'kept' and 'lost': their rows, shares, and similarities in both models, if known."
     table = V.test.neighbors(V.test.ids[V.place[i]])
     similar = [name for name in table.columns if str(name).startswith("similarity in ")]
@@ -963,7 +963,8 @@ class Cancelled(BaseException):
 class Job:
     "Work in a thread, and a queue of what it reports."
 
-    def __init__(self, work: Callable[[Job], Any], done: Callable[[Any], None], notify: Callable[[], None] = lambda: None):
+    def __init__(self, work: Callable[[Job], Any], done: Callable[[Any], None],
+                 notify: Callable[[], Any] = lambda: None):
         self.reports, self.started = queue.SimpleQueue(), time.monotonic()
         self._work, self.done, self._notify = work, done, notify
         self._over, self._lock, self._levels = False, threading.Lock(), []
@@ -1146,7 +1147,8 @@ class Explorer(widgets.VBox):
             loop.call_later(0.5, self._tick, loop, job)
 
     def _say_stage(self) -> None:
-        self._stage.value = f"{escape(self._doing)}, {time.monotonic() - self._job.started:.0f} s"
+        if self._job is not None:
+            self._stage.value = f"{escape(self._doing)}, {time.monotonic() - self._job.started:.0f} s"
 
     def _drain(self) -> None:
         "Take what the work has reported."
@@ -1259,7 +1261,7 @@ class DatumExplorer(Explorer):
 
     def __init__(self, what: Any, *more: Any, drawing: str = "auto", positions: Any = None, **options: Any):
         result = what if isinstance(what, (DatumTest, Comparison)) else None
-        n = 0 if positions is None else what.n if result is not None else as_embeddings(what).n
+        n = 0 if positions is None else (what if isinstance(what, (DatumTest, Comparison)) else as_embeddings(what)).n
         self._positions = None if positions is None else own_layout(positions, n)
         points, table = make_views(drawing)
         self._emb: Any = _known(result, *more) if result is not None else _to_compare(what, more)
@@ -1433,7 +1435,7 @@ class DatumExplorer(Explorer):
             return "Reruns are compared with reruns: choose one model on each side, or at least four runs together."
         if self._emb is None and compared:
             return "The embeddings behind this comparison are not known: give them as `DatumExplorer(C, emb)`."
-        if self._emb is None and R.groups is not None:
+        if self._emb is None and R is not None and R.groups is not None:
             return "The runs behind this comparison are not known, only their mean graphs: call `replicate_test` anew for another."
         if self._emb is not None and not 1 <= self.n_neighbors < n:
             return f"k must be between 1 and {n - 1}: a datum has {n - 1} others; got {self.n_neighbors}."
@@ -1613,7 +1615,7 @@ class DatumExplorer(Explorer):
     def _show_selected(self) -> None:
         i = self.selected
         self._points.mark(test_overlay(self._seen, i, self._plane), i)
-        where = np.flatnonzero(self._order == i) if i is not None else ()
+        where = np.flatnonzero(self._order == i) if i is not None else np.zeros(0, int)
         page = int(where[0]) // self.page_size if len(where) else self.page
         if page != self.page:
             self.page = page
@@ -1807,7 +1809,8 @@ def manifold_scene(M: ModelManifold, components: tuple[int, int] = (0, 1), color
     "The points of a map of models; those that were added to it are hollow."
     m = len(M.models)
     points = np.column_stack([M.coordinates[:, axis] if axis < M.n_components else np.zeros(m) for axis in components])
-    legend, shade, marker, palette = [], np.zeros(m, int), np.zeros(m, int), list(PALETTE)
+    legend: list[dict[str, Any]] = []
+    shade, marker, palette = np.zeros(m, int), np.zeros(m, int), list(PALETTE)
     known = None if color is None else [color.get(model) for model in M.models]
     if known is not None and _is_number(value for value in known if value is not None):
         values = np.array([np.nan if value is None else value for value in known], float)
@@ -1885,14 +1888,15 @@ def separating_table(O: Omnibus, a: str, b: str, most: int = 10) -> tuple[list[d
     apart = np.linalg.norm(O.displacement(a, b), axis=1)
     rows = np.argsort(-apart, kind="stable")[:most]
     emb = O.graphs.emb
-    columns = [dict(name="apart", title="apart", number=True, width="62px"), *([] if emb is None or emb.labels is None else [dict(name="label", title="label", width="84px")]),
+    labels = None if emb is None else emb.labels
+    columns = [dict(name="apart", title="apart", number=True, width="62px"), *([] if labels is None else [dict(name="label", title="label", width="84px")]),
                dict(name="id", title="datum", html=True)]
     cells = []
     for row in rows:
         datum = None if emb is None or emb.data is None else emb.data[row]
         shown = "" if datum is None else " " + datum_html(datum, O.ids[row], 160, 44)
         brief = f'<div class="eg-brief"><b>{breakable(O.ids[row])}</b>{shown}</div>'
-        cells.append([f"{apart[row]:.3f}", *([str(emb.labels[row])] if len(columns) == 3 else []), brief])
+        cells.append([f"{apart[row]:.3f}", *([] if labels is None else [str(labels[row])]), brief])
     return columns, cells, rows
 
 # %% ../nbs/62_widgets.ipynb #9a000054
@@ -1953,7 +1957,8 @@ class ManifoldExplorer(Explorer):
             raise ValueError(f"emb must hold every model of the map; {missing[0]!r} is missing.")
         self._metadata = as_metadata(metadata, M.models)
         self._points, self._models, self._apart = points(), table(), table(columns=[], empty="")
-        self._halves, self._interval = 0, None
+        self._halves: int = 0
+        self._interval: dict[str, Any] | None = None
         super().__init__(**options)
         self.kind, self.relative, self.n_components = M.settings.get("kind", "frobenius"), bool(M.settings.get("relative", False)), M.n_components
         self._make_controls(M)
@@ -2160,7 +2165,7 @@ class ManifoldExplorer(Explorer):
             else:
                 O, names = self._joint(job), None
                 job.report("distances" + (f", also on {halves} halves of the data" if halves else ""))
-                D = eg.model_distance(O, kind=kind, relative=relative, **(dict(n_resamples=halves) if halves else {}))
+                D = eg.model_distance(O, kind=kind, relative=relative, n_resamples=halves)
             return O, D, halves, *with_warnings(eg.model_manifold, D, n_components=c, models=names)
 
         self._start(work, self._remade)
@@ -2309,12 +2314,12 @@ def picture(made: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -
 def _datum_static(self: DatumExplorer, data: Sequence[Any] | None = None, most: int = 6) -> StaticView:
     "The code of `DatumExplorer.static`."
     R, alpha = self._seen, self._level()
-    data = self._order[:most] if data is None else [row_of(i, R.ids) for i in data]
+    opened = self._order[:most] if data is None else [row_of(i, R.ids) for i in data]
     made, _ = test_scene(R, self.color_by, self.show, self.view, alpha, self.colored)
-    rows = self._order[:most if len(data) <= most else len(data)]
+    rows = self._order[:max(most, len(opened))]
     overview = (f'{self._head.value}{self._said.value}<div class="eg-two"><div>{picture({**made, "legend": made["legend"][:-3]})}</div><div>{label_image(R, alpha)}</div></div>')
     after = table_html(table_columns(R), [table_row(R, i) for i in rows], caption=f"The first {len(rows)} of {len(self._order):,} data") + table_html(*label_table(R, alpha), caption="By label")
-    return StaticView(overview, {f"{R.ids[i]}: {R.measure} {R.strength[i]:.2f}, p = {R.pvalue[i]:.2g}": datum_panel(R, i, alpha) for i in data}, after)
+    return StaticView(overview, {f"{R.ids[i]}: {R.measure} {R.strength[i]:.2f}, p = {R.pvalue[i]:.2g}": datum_panel(R, i, alpha) for i in opened}, after)
 
 # %% ../nbs/62_widgets.ipynb #9a000063
 def map_image(M: ModelManifold, color: Mapping[str, Any] | None, color_name: str, components: tuple[int, int]) -> str:

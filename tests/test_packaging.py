@@ -81,7 +81,7 @@ def run(*command, **options):
 def built(tmp_path_factory):
     "The sdist, and the wheel built from it, of a copy of the sources."
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    for name in ("settings.ini", "setup.py", "README.md", "LICENSE", "MANIFEST.in", "CONTRIBUTING.md", "Makefile", "pytest.ini", "constraints.txt", "_quarto.yml"):
+    for name in ("settings.ini", "setup.py", "README.md", "LICENSE", "MANIFEST.in", "CONTRIBUTING.md", "Makefile", "pytest.ini", "pyrightconfig.json", "constraints.txt", "_quarto.yml"):
         shutil.copy(ROOT / name, source)
     for name in ("embgeo_nb", "nbs", "tests", "tools"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))

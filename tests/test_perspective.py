@@ -88,6 +88,8 @@ def test_refuses_options():
         perspective_distance(answers(q=3), n_resamples=5)
     with pytest.raises(ValueError, match="there are 6 queries"):
         query_curve(answers(), np.arange(8), [7])
+    with pytest.raises(ValueError, match="one number per model"):
+        query_curve(answers(), np.abs(np.subtract.outer(np.arange(8), np.arange(8))), [3], n_components=2)
 
 
 def test_halves_of_the_queries():

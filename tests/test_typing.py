@@ -2,6 +2,7 @@
 import ast
 import importlib
 import inspect
+import json
 import os
 import pickle
 import pydoc
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import types
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,23 @@ def test_client_is_typed(tmp_path):
                           capture_output=True, text=True, cwd=ROOT)
     errors = re.findall(r"^(.*?):(\d+): error", done.stdout, re.M)
     assert {(Path(file).name, int(line)) for file, line in errors} == {("wrong.py", 3), ("wrong.py", 4), ("wrong.py", 5)}, done.stdout + done.stderr
+
+
+def pinned(name):
+    return re.search(rf"^{name}==(\d+\.\d+)", (ROOT / "constraints.txt").read_text(), re.M)[1]
+
+
+def test_the_package_is_typed():
+    "pyright finds nothing in it: no value that may be None taken for one that is there, no argument of another kind."
+    pytest.importorskip("pyright")
+    for name in ("numpy", "torch", "pandas"):
+        if not version(name).startswith(f"{pinned(name)}."):
+            pytest.skip(f"{name} {version(name)} has other types than the {pinned(name)} of constraints.txt, which this is checked with")
+    done = subprocess.run([sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson"],
+                          capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
+    found = json.loads(done.stdout)
+    assert found["summary"]["filesAnalyzed"] == len([*(ROOT / "embgeo_nb").glob("*.py")])      # the client, but not _modidx
+    assert [(Path(row["file"]).name, row["range"]["start"]["line"] + 1, row["message"]) for row in found["generalDiagnostics"]] == []
 
 
 def test_lazy_names_are_told_to_tools():
