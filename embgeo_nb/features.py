@@ -87,7 +87,8 @@ def local_products(graphs: Sequence[sp.csr_array], n_components: int | str | Non
 # %% ../nbs/34_features.ipynb #2cf299a5
 def global_products(views: Sequence[UnitRows], n_components: int = 16, used: np.ndarray | None = None) -> np.ndarray:
     "Inner products of every datum, (n, 2G, 2G), in the frame of all groups' mean linear kernel (of the data `used`)."
-    _, maps, _ = joint_maps(views, n_components, used)
+    most = sum(view.width for view in views) // 2          # a frame of all columns tells no datum from another
+    _, maps, _ = joint_maps(views, min(n_components, most), used)
     parts = [inner_products(np.stack([view.block(rows) @ own for view, own in zip(views, maps)], 1) / 2)
              for rows in row_blocks(len(views[0].Y))]
     return np.concatenate(parts)
@@ -164,7 +165,8 @@ def feature_test(emb: Any, a: str, b: str, n_groups: int = 4, n_neighbors: int =
     n_neighbors : int, default 32
         k of the groups' graphs; lowered to n - 1 for few data.
     n_components : int, optional
-        d of the graphs' frame, min(128, n/8) by default. The linear kernels' frame has 16.
+        d of the graphs' frame, min(128, n/8) by default. The linear kernels' frame has 16, in narrow models half as
+        many as there are columns in all groups.
     n_rotations : int, optional
         For `local` and `overall`: 3 up to 5,000 data, else 1. The p-value is that of the first.
     seed : int or numpy.random.Generator

@@ -1,4 +1,6 @@
 """The definitions, computed the long way: dense, exact where that is possible, and slow."""
+from copy import copy
+from dataclasses import FrozenInstanceError, fields
 from functools import cache
 from itertools import product
 
@@ -120,3 +122,13 @@ def sizes(n, d, correlation, repeats, level=0.05, **options):
         A, B = eg.sample_rdpg(Z, n_graphs=2, correlation=correlation, seed=seed)
         rejected.append(eg.datum_test({"a": A, "b": B}, "a", "b", n_components=d, seed=seed, **options).pvalue <= level)
     return np.mean(rejected, axis=1)
+
+
+# Results --------------------------------------------------------------------------------------------------------------
+
+def assert_a_result(R, *shown):
+    "It cannot be changed, is equal to itself alone, and its repr shows these of its fields and no other."
+    assert [f.name for f in fields(R) if f.repr] == list(shown) and all(f"{name}=" in repr(R) for name in shown)
+    assert R == R and R != copy(R)
+    with pytest.raises(FrozenInstanceError):
+        setattr(R, fields(R)[0].name, None)

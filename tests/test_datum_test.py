@@ -1,12 +1,16 @@
 """The p-values are exact, reproducible, and blind to everything that should not matter."""
 import importlib
+import inspect
+import re
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from scipy.stats import false_discovery_control, kstest
+from scipy.optimize import brentq
+from scipy.stats import false_discovery_control, kstest, norm, poisson
 
 import embgeo_nb as eg
 from embgeo_nb.coins import HITS
@@ -14,8 +18,10 @@ from embgeo_nb.datum_test import NULLS
 from embgeo_nb.multiplicity import storey_qvalues, unmoved_share
 from embgeo_nb.omnibus import as_graphs
 from embgeo_nb.tail import pearson_tail
-from reference import PAIR as OPTIONS, agree, each_device, enumerated_pvalue, random_graph, result, sizes, views
+from reference import PAIR as OPTIONS, agree, assert_a_result, each_device, enumerated_pvalue, random_graph, result, sizes, views
 from surroundings import default_dtype
+
+core = importlib.import_module("embgeo_nb.datum_test")
 
 
 def few_differences(n=40, edges=60, seed=0, weights=None):
@@ -628,3 +634,157 @@ def test_no_edges_is_refused_or_means_no_difference():
         assert "eigenvalues" in str(error)
     else:
         assert (R.pvalue == 1).all() and np.isfinite(R.frame.loadings).all()
+
+
+# By hand, number by number ----------------------------------------------------------------------------------------------
+
+def test_results():
+    assert_a_result(result(), "models", "null", "method", "n_components", "n_resamples", "seed", "settings", "outside", "groups", "frame_models")
+    assert_a_result(result().global_test(19), "statistic", "pvalue", "n_moved", "alpha")
+    default = lambda call: {name: option.default for name, option in inspect.signature(call).parameters.items() if option.default is not option.empty}
+    assert default(eg.datum_test) == dict(null="paired", n_components=None, n_neighbors=32, metric="cosine", symmetrize="union", n_resamples=None, seed=0, device=None,
+                                          tol=1e-4, method=None, frame_models=None, resume=None)
+    T = type(result())
+    assert [default(call) for call in (T.flips, T.rejected, T.detectable, T.global_test)] == [
+        dict(count=999), dict(alpha=0.05, correction="fdr_bh"), dict(alpha=0.05, power=0.8), dict(n_resamples=199, seed=0, alpha=0.05)]
+    assert result().resampled is None and result(null="bootstrap", n_resamples=19).method is None and result().groups is None
+    R = eg.datum_test(views(), "a", "b", "bootstrap", **OPTIONS)
+    assert R.n_resamples == 199 and R.null_distribution is R.resampled and R.resampled.shape == (200, 199)
+
+
+def test_the_smallest_pvalue_that_was_attainable():
+    m = result().n_differing
+    for count in (19, 99, 9999):
+        wanted = [0.5 ** (max(k, 1) - 1) if 0.5 ** (max(k, 1) - 1) * (count + 1) >= 1 else 1 / (count + 1) for k in m]
+        assert np.allclose(result(n_resamples=count).smallest_pvalue, wanted)
+    assert np.allclose(result(method="tail").smallest_pvalue, [0.5 ** (max(k, 1) - 1) for k in m])
+    assert result(null="bootstrap", n_resamples=39).smallest_pvalue == 1 / 40 and result(null="independent").smallest_pvalue is None
+
+
+def test_cumulants_by_enumeration():
+    R = eg.datum_test(few_differences(), "a", "b", n_components=3)
+    for i in np.flatnonzero((R.n_differing > 0) & (R.n_differing < 9)):
+        change = R.difference[[i]]
+        vectors = np.abs(change.data)[:, None] * R.frame.loadings[change.indices] / 2
+        T = ((np.array(list(product((1, -1), repeat=len(vectors)))) @ vectors) ** 2).sum(1)
+        mean, centred = T.mean(), T - T.mean()
+        size = ((vectors @ vectors.T) ** 2).sum()
+        wanted = [mean, (centred ** 2).mean(), (centred ** 3).mean(), (centred ** 4).mean() - 3 * (centred ** 2).mean() ** 2, size]
+        assert np.allclose(R.cumulants[i], wanted, rtol=1e-4, atol=1e-6 * mean ** np.array([1, 2, 3, 4, 2]))
+    assert (R.cumulants[R.n_differing == 0] == 0).all() and R.cumulants.shape == (40, 5)
+
+
+@pytest.mark.parametrize("alpha, power", [(0.05, 0.8), (0.1, 0.3), (0.05, 0.5), (0.2, 0.95)])
+def test_the_detectable_displacement_by_its_equation(alpha, power):
+    "Of length s: s less what is significant is z standard deviations, of the flips and of s along them."
+    R = result()
+    effect, z = R.detectable(alpha, power), norm.ppf(power)
+    for i in np.flatnonzero(np.isfinite(effect) & (effect > 0))[::9]:
+        mean, variance, *_, size = R.cumulants[i]
+        critical = brentq(lambda t: pearson_tail(np.array([t]), R.cumulants[[i]])[0] - alpha, mean, mean + 40 * variance ** 0.5)
+        s = (effect[i] * np.linalg.norm(R.frame.center[i])) ** 2
+        assert s - (critical - mean) == pytest.approx(z * np.sqrt(variance + 4 * s * size / mean), rel=1e-5, abs=1e-6 * mean)
+
+
+def test_the_global_test_by_hand():
+    "Every flip counted datum by datum, every tail by scipy."
+    R = eg.datum_test(few_differences(n=60, edges=200), "a", "b", n_components=4)
+    B, alpha, rng = 39, 0.1, np.random.default_rng(5)
+    D = R.difference.toarray()
+    rows, columns = np.nonzero(np.triu(D))
+    levels = np.r_[np.arange(0.5, 4, 0.5), np.arange(4, 10), np.arange(10, 32, 3)]
+    assert (core._LEVELS == levels).all()
+    counts = []
+    for at in range(B + 1):
+        signs = np.ones(len(rows)) if at == 0 else rng.choice([-1.0, 1.0], len(rows))
+        flipped = np.zeros_like(D)
+        flipped[rows, columns] = flipped[columns, rows] = D[rows, columns] * signs
+        T = ((flipped @ R.frame.loadings / 2) ** 2).sum(1)
+        mean, variance = R.cumulants.T[:2]
+        z = np.divide(T - mean, np.sqrt(variance), out=np.zeros_like(T), where=variance > 1e-12 * mean ** 2)
+        counts.append([(z >= level - 1e-9).sum() for level in levels])
+    counts = np.array(counts)
+    tail = lambda r, x: 1.0 if r == 0 else poisson.sf(r - 1, counts[:, x].mean())
+    surprise = np.array([min(tail(r, x) for x, r in enumerate(row)) for row in counts])
+    critical = np.sort(surprise[1:])[int(alpha * (B + 1)) - 1]                     # the fourth smallest of 39
+    bound = max(counts[0, x] - max(r for r in range(counts.max() + 1) if tail(r, x) >= critical) for x in range(len(levels)))
+    G = R.global_test(B, seed=5, alpha=alpha)
+    assert np.allclose(G.null_distribution, -np.log10(surprise[1:]), atol=1e-6) and G.statistic == pytest.approx(-np.log10(surprise[0]), abs=1e-6)
+    assert G.pvalue == pytest.approx((surprise <= surprise[0] * (1 + 1e-9)).mean()) and G.n_moved == max(bound, 0)
+    for alpha, fewest in ((0.05, 19), (0.01, 99), (0.2, 19)):
+        assert R.global_test(fewest, alpha=alpha).null_distribution.shape == (fewest,)
+    with pytest.raises(ValueError, match="n_resamples must be at least 99 for alpha=0.01; got 98"):
+        R.global_test(98, alpha=0.01)
+    for bad in (dict(n_resamples=18), dict(alpha=1.0), dict(alpha=0.0)):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            R.global_test(**bad)
+
+
+def test_the_global_test_of_models_that_are_equal():
+    G = eg.datum_test({"a": views()["a"], "b": views()["a"]}, "a", "b", **OPTIONS).global_test(19)
+    assert (G.statistic, G.pvalue, G.n_moved) == (0, 1, 0) and not G.null_distribution.any()
+
+
+def test_order_of_neighbours():
+    "Gained and lost by their share, then the kept by similarity in the first model."
+    R = eg.datum_test(eg.Embeddings(views(), data=list(range(200))), "a", "b", **OPTIONS)
+    for i in (5, 77):
+        table = R.neighbors(i)
+        moved, kept = table[table.change != "kept"], table[table.change == "kept"]
+        assert len(moved) and len(kept) and list(table.index) == list(range(len(table))) and set(table.index[:len(moved)]) == set(moved.index)
+        assert (np.diff(moved.share) <= 0).all() and (np.diff(kept["similarity in a"]) <= 0).all() and (kept.share == 0).all()
+        assert list(table) == ["neighbor", "id", "change", "share", "similarity in a", "similarity in b"]              # these data are no texts
+        why = R.explain(i)
+        assert np.allclose(moved.share, why.share) and moved.neighbor.tolist() == why.neighbors.tolist() and why.data == list(why.neighbors)
+
+
+def test_local_effect_of_a_datum_without_neighbours():
+    A = random_graph(40, 0.3).toarray()
+    A[0] = A[:, 0] = 0
+    B = A.copy()
+    B[1, 2] = B[2, 1] = 1 - A[1, 2]
+    R = eg.datum_test({"a": sp.csr_array(A), "b": sp.csr_array(B)}, "a", "b", n_components=3)
+    assert R.local_effect[0] == 0 and np.isfinite(R.local_effect).all() and R.local_effect[1] > 0
+
+
+def test_the_page_of_a_result():
+    emb = eg.Embeddings({"<a>": views()["a"], "b": views()["b"]}, [f"id{i}" for i in range(200)])
+    R = eg.datum_test(emb, "<a>", "b", **OPTIONS, seed=4)
+    page, first = R._repr_html_(), R.to_frame().iloc[:5]
+    assert "&lt;a&gt; against b" in page and "<a>" not in page
+    assert "200 data, null: paired (n_neighbors 10, metric cosine, symmetrize union, n_components 6, seed 4)." in page
+    assert f"At 5 %: {np.mean(R.pvalue <= 0.05):.1%} of the data rejected, {(R.qvalue <= 0.05).sum():,} at a false discovery rate of 0.05." in page
+    rows = [re.findall("<td>(.*?)</td>", row) for row in page.split("<tr>")[2:]]
+    assert rows == [[row.id, f"{row.effect:.3g}", f"{row.pvalue:.2g}", f"{row.qvalue:.2g}"] for row in first.itertuples()] and len(rows) == 5
+
+
+def test_ties_are_sorted_by_pvalue_and_number():
+    table = pd.DataFrame({"datum": [0, 1, 2, 3], "effect": [1.0, 2.0, 2.0, 2.0], "pvalue": [0.1, 0.5, 0.2, 0.2]}).iloc[[3, 0, 1, 2]]
+    assert core.moved_most_first(table).datum.tolist() == [2, 3, 1, 0]
+
+
+def test_copies_are_named_by_their_first():
+    Y = {name: np.vstack([Y, Y[:3], Y[:2]]) for name, Y in views(n=60).items()}
+    graphs = as_graphs({name: eg.data_kernel(own, 10) for name, own in Y.items()})
+    wanted = np.r_[np.arange(60), [0, 1, 2], [0, 1]]
+    assert core.copies_of(graphs, "a", "b", None).tolist() == wanted.tolist()
+    order = np.random.default_rng(0).permutation(65)
+    found = core.copies_of(graphs, "a", "b", order)
+    assert (np.equal.outer(found, found) == np.equal.outer(wanted[order], wanted[order])).all() and (found <= np.arange(65)).all()
+    plain = as_graphs({name: eg.data_kernel(own, 10) for name, own in views(n=60).items()})
+    assert core.copies_of(plain, "a", "b", None) is None
+    assert core.copies_of(as_graphs({name: eg.data_kernel(own, 10).graph for name, own in Y.items()}), "a", "b", None) is None
+
+
+def test_what_resume_keeps(tmp_path):
+    for null in ("paired", "independent"):
+        with pytest.raises(ValueError, match=f"resume keeps the draws.*null='{null}' makes none"):
+            eg.datum_test(views(), "a", "b", null, **OPTIONS, resume=tmp_path)
+    R = eg.datum_test(views(), "a", "b", "bootstrap", **OPTIONS, n_resamples=19, resume=tmp_path)
+    assert agree(R, result(null="bootstrap", n_resamples=19))
+
+
+def test_whose_line_warns_of_the_published_null():
+    with pytest.warns(UserWarning, match="not valid") as caught:
+        core.datum_test(views(), "a", "b", "single-copy", **OPTIONS, n_resamples=19)
+    assert caught[0].filename == __file__

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 import embgeo_nb as eg
 from embgeo_nb.frame import displaced, frame_of, relative_length
 from embgeo_nb.omnibus import as_graphs, difference_graph
-from reference import each_device, eigenpairs, random_graph, up_to_signs, views
+from reference import assert_a_result, each_device, eigenpairs, random_graph, up_to_signs, views
 
 
 def knn(m, n=150, symmetrize="union"):
@@ -24,6 +24,27 @@ def test_frame(device):
     wanted = vectors * np.sqrt(np.abs(values))
     assert np.abs(up_to_signs(F.center, wanted) - wanted).max() < 1e-5
     assert np.abs(F.loadings * F.eigenvalues - F.center).max() < 1e-12
+
+
+def test_negative_eigenvalues():
+    "A graph whose edges lead from one half to the other: half of its eigenvalues are negative, and loadings keep the sign."
+    half = np.repeat([0, 1], 30)
+    A = np.where(np.not_equal.outer(half, half), random_graph(60, 0.5, 3).toarray(), 0)
+    F = eg.frame(sp.csr_array(A), 4, tol=1e-10)
+    values, vectors = eigenpairs(A.astype(float), 4)
+    order = np.argsort(values)[np.argsort(np.argsort(F.eigenvalues))]                            # equal in size, but for the sign
+    values, vectors = values[order], vectors[:, order]
+    assert np.allclose(F.eigenvalues, values) and sorted(np.sign(values)) == [-1, -1, 1, 1] and F.n_components == 4
+    wanted = vectors / np.sqrt(np.abs(values)) * np.sign(values)
+    assert np.allclose(up_to_signs(F.loadings, wanted), wanted, atol=1e-5) and np.allclose(A @ F.loadings, F.center, atol=1e-5)
+
+
+def test_the_frame_as_a_result():
+    A = next(iter(knn(1).values()))
+    assert_a_result(eg.frame(A, 2))
+    for tol in (-0.1, 1.5):
+        with pytest.raises(ValueError, match="tol must be between 0 and 1"):
+            eg.frame(A, 2, tol=tol)
 
 
 def test_frame_does_not_see_signs():
@@ -51,8 +72,9 @@ def test_lengths_relative_to_nothing():
 
 def test_who_makes_the_frame():
     assert frame_of("a", "b") == ("a", "b") and frame_of("b", "a", ["c"]) == ("b", "a", "c")
-    for bad, error in (("c", TypeError), (["a"], ValueError), (["c", "c"], ValueError)):
-        with pytest.raises(error, match="frame_models"):
+    for bad, error, word in (("c", TypeError, "got 'c'"), (["a"], ValueError, "got 'a'"), (["c", "c"], ValueError, "got 'c', 'c'"),
+                             ([["c"], ["d"]], TypeError, r"got \['c'\]")):
+        with pytest.raises(error, match=f"frame_models.*{word}"):
             frame_of("a", "b", bad)
 
 

@@ -1,17 +1,19 @@
 """Groups of reruns: exact under relabelling, exact under rotation, and honest about how few they are."""
 import importlib
+import inspect
+import re
 import warnings
 from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import f as f_distribution, kstest, ttest_ind
+from scipy.stats import f as f_distribution, ks_2samp, kstest, ttest_ind
 
 import embgeo_nb as eg
 from embgeo_nb.contrasts import between_groups, graph_products, moderated_ratio, moderation, pooled_pvalues, relabellings
 from embgeo_nb.frame import frame
 from embgeo_nb.omnibus import as_graphs
-from reference import each_device, views
+from reference import assert_a_result, each_device, views
 
 core = importlib.import_module("embgeo_nb.replicates")
 OPTIONS = dict(n_neighbors=10, n_components=6)
@@ -370,3 +372,196 @@ def test_check_of_equal_runs_and_refusals():
             eg.rerun_check(**wrong, n_neighbors=10)
     escaped = eg.rerun_check({f"<b>{t}": Y for t, Y in enumerate(runs(4).values())}, n_neighbors=10)
     assert "<b>0" not in escaped._repr_html_() and "&lt;b&gt;" in escaped._repr_html_()
+
+
+# Piece by piece ---------------------------------------------------------------------------------------------------------
+
+def some_shares(g, seed=0):
+    return core._shares(normal_gram(60, g, 4, seed))
+
+
+def test_shares_leave_out_what_never_varies():
+    G = normal_gram(20, 5, 3)
+    G[7] = 0
+    wanted = np.mean([gram / np.trace(gram) for at, gram in enumerate(G) if at != 7], axis=0)
+    assert np.allclose(core._shares(G), wanted) and not core._shares(0 * G).any() and core._shares(0 * G).shape == (5, 5)
+
+
+@pytest.mark.parametrize("g", [4, 5, 7])
+def test_the_division_by_hand(g):
+    "The best cut of the runs in the order of the leading direction; what scatters are the eigenvalues behind the first."
+    for seed in range(5):
+        M = some_shares(g, seed)
+        values, vectors = np.linalg.eigh(M)
+        order, cuts = np.argsort(vectors[:, -1]), []
+        for size in range(1, g):
+            one, other = M[np.ix_(order[:size], order[:size])], M[np.ix_(order[size:], order[size:])]
+            across = M[np.ix_(order[:size], order[size:])]
+            between = one.mean() + other.mean() - 2 * across.mean()                   # squared distance of the two means
+            cuts.append((between / (1 / size + 1 / (g - size)), set(order[:size])))
+        best, members = max(cuts, key=lambda cut: cut[0])
+        part, share, spread = core._division(M)
+        rest = values[1:-1]                                                           # values[0] is 0: the mean
+        assert share == pytest.approx(best) and set(np.flatnonzero(part)) in (members, set(range(g)) - members)
+        assert spread == pytest.approx(np.sqrt(((rest - rest.mean()) ** 2).sum()))
+
+
+@pytest.mark.parametrize("g", [4, 6])
+def test_shares_by_chance_are_those_of_symmetric_noise(g):
+    rng, found = np.random.default_rng(1), []
+    centre = np.eye(g) - 1 / g
+    for _ in range(2000):
+        noise = rng.normal(size=(g, g))
+        noise = centre @ (noise + noise.T) @ centre
+        noise -= centre * np.trace(noise) / (g - 1)
+        _, share, spread = core._division(noise)
+        found.append(share / spread)
+    drawn = core._shares_by_chance(g)
+    assert drawn.shape == (1999,) and (np.diff(drawn) >= 0).all() and ks_2samp(found, drawn).pvalue > 1e-3
+
+
+def test_divisions_that_are_looked_at():
+    for g, count in ((4, 3), (5, 10), (6, 10), (7, 35)):
+        found = core._contrasts_of_runs(g)
+        assert list(found) == ["halves", "one against the rest"] and len(found["halves"]) == count and found["one against the rest"].shape == (g, g)
+        sides = {frozenset(np.flatnonzero(c < 0)) for c in found["halves"]}
+        assert len(sides) == count and {len(side) for side in sides} == {g // 2} and np.allclose(found["halves"].sum(1), 0)
+        for own, c in enumerate(found["one against the rest"]):
+            assert np.allclose(c, np.where(np.arange(g) == own, -1, 1 / (g - 1)))
+    assert len(core._contrasts_of_runs(13)["halves"]) == 500
+
+
+def test_rates_and_their_scatter():
+    G = normal_gram(400, 6, 3)
+    contrasts = core._contrasts_of_runs(6)["halves"]
+    p = pooled_pvalues(moderated_ratio(G, contrasts))
+    assert np.allclose(core._rates(G, contrasts, 0.1), [(column <= 0.1).mean() for column in p.T])
+    assert np.allclose(core._rates(G, contrasts, 0.1).mean(), 0.1, atol=1e-3)
+    # four orthogonal contrasts at random, among those orthogonal to the leading one; as those of five runs
+    lead, rng, variances = np.linalg.eigh(core._shares(G))[1][:, -1], np.random.default_rng(7), []
+    of_five = np.linalg.svd(np.eye(5) - 1 / 5)[0][:, :4]
+    for _ in range(200):
+        basis = np.linalg.qr(np.c_[np.ones(6), lead, rng.normal(size=(6, 4))])[0][:, 2:]
+        turned = (of_five @ basis.T) @ G @ (basis @ of_five.T)
+        variances.append(core._rates(turned, of_five.T, 0.05).var(ddof=1))
+    assert core._scatter_of_rates(G, 0.05) == pytest.approx(np.sqrt(np.mean(variances)), rel=0.2)
+
+
+@pytest.mark.parametrize("g, name", [(5, "one against the rest"), (6, "halves")])
+def test_rates_by_chance_by_simulation(g, name):
+    "A rate at a unit contrast c is level + scatter (c'Nc - mean), with noise N whose mean over all contrasts is taken off."
+    contrasts, rng, rates = core._contrasts_of_runs(g)[name], np.random.default_rng(3), []
+    for _ in range(4000):
+        N = rng.normal(size=(g, g))
+        mean = np.mean([c @ N @ c for c in np.linalg.svd(np.eye(g) - 1 / g)[0][:, :g - 1].T])
+        rates.append([0.07 + 0.02 * (c @ N @ c / (c @ c) - mean) for c in contrasts])
+    rates = np.array(rates)
+    worst, high, scatter = core._rates_by_chance(contrasts, 0.07, 0.02)
+    assert worst == pytest.approx(rates.max(1).mean(), abs=1e-3) and scatter == pytest.approx(rates.std(1).mean(), abs=5e-4)
+    assert high == pytest.approx(np.quantile(rates.max(1), 0.95), abs=3e-3)
+
+
+def test_the_check_by_hand():
+    emb = kinds("00100", n=150, noise=0.3, moved=40)
+    check = eg.rerun_check(emb, 6, 10, level=0.1, alpha=0.02)
+    graphs = as_graphs(emb, 10)
+    G = graph_products(list(graphs.graphs.values()), frame(graphs.mean, 6).loadings)
+    part, share, spread = core._division(core._shares(G))
+    chance = core._shares_by_chance(5)
+    assert check.share == pytest.approx(share) and check.expected == 0.25 and check.bound == pytest.approx(0.25 + np.quantile(chance, 0.98) * spread)
+    assert check.pvalue == pytest.approx((1 + ((share - 0.25) / spread <= chance).sum()) / 2000) and check.runs == tuple(emb) and (check.level, check.alpha) == (0.1, 0.02)
+    assert check.kinds == (("run 2",), ("run 0", "run 1", "run 3", "run 4")) and check.settings == {**graphs.settings, "n_components": 6}
+    for name, contrasts in core._contrasts_of_runs(5).items():
+        assert np.allclose(check.rates[name], core._rates(G, contrasts, 0.1))
+        assert check.by_chance[name] == core._rates_by_chance(contrasts, 0.1, core._scatter_of_rates(G, 0.1))
+        for c, (one, other) in zip(contrasts, check.divisions[name]):
+            assert set(one) == {f"run {t}" for t in np.flatnonzero(c < 0)} and set(one) | set(other) == set(emb) and len(one + other) == 5
+    assert_a_result(check, "runs", "kinds", "share", "expected", "bound", "pvalue", "alpha", "level")
+
+
+def made_check(pvalue, kinds):
+    rates = {"halves": np.array([0.031, 0.072, 0.051]), "one against the rest": np.array([0.05, 0.02, 0.04, 0.03])}
+    divisions = {"halves": ((("a", "b"), ("c", "d")), (("a", "c"), ("b", "d")), (("a", "d"), ("b", "c"))), "one against the rest": tuple(((t,), ()) for t in "abcd")}
+    return core.RerunCheck(tuple("abcd"), kinds, 0.456, 1 / 3, 0.5, pvalue, rates, divisions,
+                           {"halves": (0.061, 0.08, 0.01), "one against the rest": (0.062, 0.09, 0.02)}, 0.01, 0.05, {})
+
+
+@pytest.mark.parametrize("pvalue, kinds, one_kind, verdict, begins", [
+    (0.011, (("a",), ("b", "c", "d")), True, "exchangeable as far as 4 runs can tell", "these 4 runs are exchangeable as far as 4 runs can tell: a against the rest holds 45.6%"),
+    (0.01, (("a",), ("b", "c", "d")), False, "one run is of another kind", "a is of another kind than the other 3 runs: a against the rest holds 45.6%"),
+    (0.004, (("a", "c"), ("b", "d")), False, "of two kinds", "these 4 runs are of two kinds: a + c against the rest holds 45.6%"),
+    (0.5, (("a", "c"), ("b", "d")), True, "exchangeable as far as 4 runs can tell", "these 4 runs are exchangeable"),
+])
+def test_what_a_check_says(pvalue, kinds, one_kind, verdict, begins):
+    check = made_check(pvalue, kinds)
+    assert check.one_kind is one_kind and check.verdict == verdict and check.sentence.startswith(begins)
+    assert check.sentence.endswith(f" of the variation among the runs, and 99% of exchangeable sets stay below 50.0% (p = {pvalue:.2g}); at 5% the worst split into halves "
+                                   "rejects 7.2% (exchangeable runs: 6.1%), the worst run against the rest 5.0% (exchangeable runs: 6.2%)")
+    table, page = check.to_frame(), check._repr_html_()
+    assert list(table.index) == ["halves", "one against the rest"] and table.loc["halves"].tolist() == [3, 0.072, 0.061, 0.08, pytest.approx(np.std([0.031, 0.072, 0.051])), 0.01, "a + c"]
+    assert table.loc["one against the rest", ["divisions", "worst", "which"]].tolist() == [4, 0.05, "a"]
+    assert list(table) == ["divisions", "worst", "worst by chance", "95 % of chance below", "standard deviation", "by chance", "which"]
+    assert f"{check.sentence[0].upper()}{check.sentence[1:]}." in page and "rejected at 5%" in page
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", page)
+    assert [cell for cell in cells if "%" in cell or cell.isdigit()] == ["3", "7.2%", "6.1%", "1.7%", "1.0%", "4", "5.0%", "6.2%", "1.1%", "2.0%"]
+
+
+def test_names_and_numbers_of_a_result():
+    emb = runs(6, n=60)
+    for method, n_resamples, drawn, least in (("pooled", None, 10, 1 / 600), ("single", None, 10, 1 / 10), ("rotation", None, 9999, 1 / 10_000), ("rotation", 19, 19, 1 / 20),
+                                              ("single", 19, 10, 1 / 10)):
+        R = test(emb, method=method, n_resamples=n_resamples, seed=3)
+        assert (R.n_resamples, R.smallest_pvalue, R.seed, R.null, R.method) == (drawn, pytest.approx(least), 3, "replicates", method)
+        assert (R.null_distribution is None) == (method == "rotation") and R.outside is None and R.frame_models == () and R.n_components == 6
+    assert R.models == ("r0 + r1 + r2", "r3 + r4 + r5") and test(runs(8, n=60)).models == ("r0 + 3 more", "r4 + 3 more")
+    assert test(emb, n_resamples=None).method == "pooled" and test(runs(14, n=40)).n_resamples == 1000
+    half_still = {name: np.block([[Y, np.zeros((60, 5))], [np.zeros((60, 5)), points]]) for points in [runs(1, n=60)["r0"]] for name, Y in emb.items()}
+    varying = test(half_still, n_neighbors=8, n_components=20)
+    assert (varying.statistic == 0).sum() == 60 and varying.smallest_pvalue == pytest.approx(1 / 600)
+
+
+def test_relabellings_that_are_few():
+    "Nineteen warn, twenty do not; and runs that are all the same have nothing to warn of."
+    graphs = {name: eg.data_kernel(Y, 5).graph for name, Y in runs(20, n=40).items()}
+    names = list(graphs)
+    with pytest.warns(UserWarning, match="With 1 \\+ 18 runs there are 19 relabellings.*at most 19 alpha"):
+        warnings.simplefilter("always")
+        eg.replicate_test(graphs, names[:1], names[1:19], n_components=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert eg.replicate_test(graphs, names[:1], names[1:], n_components=4).n_resamples == 20
+
+
+def test_what_is_no_set_of_runs(tmp_path):
+    emb, graphs = runs(4, n=60), {name: eg.data_kernel(Y, 10).graph for name, Y in runs(4, n=60).items()}
+    for wrong in ([1, 2], runs(4, n=60).values(), 7):
+        with pytest.raises(TypeError, match=f"emb must be Embeddings.*got {type(wrong).__name__}"):
+            eg.replicate_test(wrong, ["r0", "r1"], ["r2", "r3"])
+    with pytest.raises(ValueError, match="There is no model 'x'; the models are r0, r1, r2, r3"):
+        eg.replicate_test(emb, ["r0", "x"], ["r2", "y"])
+    for given in (graphs, {name: eg.data_kernel(Y, 10) for name, Y in emb.items()}, as_graphs(emb, 10)):
+        with pytest.raises(ValueError, match="emb holds graphs already"):
+            eg.replicate_test(given, ["r0", "r1"], ["r2", "r3"], n_components=4, resume=tmp_path / "kept")
+    with pytest.raises(ValueError, match="got 2 \\+ 1"):
+        eg.replicate_test(emb, ["r0", "r1"], ["r2"])
+    with pytest.raises(ValueError, match="got r0, r1 in both"):
+        eg.replicate_test(emb, ["r1", "r0"], ["r0", "r1"])
+    with pytest.raises(ValueError, match=r"group_b must name.*got \['r2', 'r2'\]"):
+        eg.replicate_test(emb, ["r0", "r1"], ["r2", "r2"])
+    with pytest.raises(TypeError, match="frame_models must be a list of model names"):
+        eg.replicate_test(emb, ["r0", "r1"], ["r2", "r3"], frame_models=[1])
+
+
+def test_graphs_that_are_kept_are_the_same(tmp_path):
+    emb = runs(6, n=60)
+    options = dict(n_neighbors=7, n_components=4, metric="euclidean", symmetrize="intersection")
+    first, kept, again = (eg.replicate_test(emb, *halves(emb), **options, **more) for more in ({}, dict(resume=tmp_path), dict(resume=tmp_path)))
+    for R in (kept, again):
+        assert np.array_equal(R.pvalue, first.pvalue) and R.settings == first.settings == dict(n_neighbors=7, metric="euclidean", symmetrize="intersection")
+
+
+def test_defaults():
+    default = lambda call: {name: option.default for name, option in inspect.signature(call).parameters.items() if option.default is not option.empty}
+    assert default(eg.replicate_test) == dict(n_components=None, n_neighbors=32, metric="cosine", symmetrize="union", n_resamples=None, seed=0, device=None, method=None,
+                                              tol=1e-4, frame_models=(), resume=None)
+    assert default(eg.rerun_check) == dict(n_components=None, n_neighbors=32, metric="cosine", symmetrize="union", level=0.05, alpha=0.01, device=None, tol=1e-4)
