@@ -23,7 +23,7 @@ from .contrasts import between_groups, graph_products, moderated_ratio, n_relabe
 from .datum_test import DatumTest
 from .embeddings import Embeddings, as_embeddings
 from .multiplicity import benjamini_hochberg
-from .frame import Frame, frame
+from .frame import Frame, displaced, frame, relative_length
 from .kernel import DataKernel, data_kernel
 from .omnibus import Graphs, Omnibus, as_graphs
 from .resume import kept_graph
@@ -189,9 +189,8 @@ def _result(F: np.ndarray, pvalue: np.ndarray, graphs: Graphs, groups: tuple[tup
     difference.data[np.abs(difference.data) < 1e-12 * np.abs(means[0].data).max(initial=0)] = 0        # rounding
     difference.eliminate_zeros()
     difference.sort_indices()
-    D = (difference @ coordinates.loadings) / 2
-    length, distance = np.linalg.norm(D, axis=1), np.linalg.norm(coordinates.center, axis=1)
-    effect = np.divide(length, distance, out=np.where(length > 0, np.inf, 0.0), where=distance > 0)
+    D = displaced(difference, coordinates)
+    effect = relative_length(np.linalg.norm(D, axis=1), coordinates)
     pair = Graphs(dict(zip(names, means)), graphs.ids, graphs.emb, None, graphs.settings)
     R = DatumTest(F[:, 0], pvalue, benjamini_hochberg(pvalue), effect, D,
                   np.diff(difference.indptr).astype(np.int64), names, "replicates", method, coordinates.n_components,

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from scipy.stats import f as f_distribution, ks_2samp, kstest, ttest_ind
 
 import embgeo_nb as eg
@@ -238,8 +239,8 @@ def test_equal_runs_have_not_moved():
 def test_rounding_is_no_difference(g_a, g_b, method):
     "Means of three or seven equal numbers are not quite that number. And nothing is there to be warned of."
     kernel = eg.data_kernel(runs(2)["r0"], 10)
-    weighted = kernel.graph * np.float32(0.1)
-    for graph in (kernel.graph, weighted):
+    weighted, double = kernel.graph * np.float32(0.1), kernel.graph.astype(float) * 0.3
+    for graph in (kernel.graph, weighted, double):
         names = [f"m{t}" for t in range(g_a + g_b)]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -565,3 +566,11 @@ def test_defaults():
     assert default(eg.replicate_test) == dict(n_components=None, n_neighbors=32, metric="cosine", symmetrize="union", n_resamples=None, seed=0, device=None, method=None,
                                               tol=1e-4, frame_models=(), resume=None)
     assert default(eg.rerun_check) == dict(n_components=None, n_neighbors=32, metric="cosine", symmetrize="union", level=0.05, alpha=0.01, device=None, tol=1e-4)
+
+
+def test_a_datum_without_neighbours_is_nowhere_and_stays_there():
+    graphs = {name: eg.data_kernel(Y, 10).graph.toarray() for name, Y in runs(6, n=60).items()}
+    for A in graphs.values():
+        A[7] = A[:, 7] = 0
+    R = eg.replicate_test({name: sp.csr_array(A) for name, A in graphs.items()}, *halves(graphs), n_components=4)
+    assert R.effect[7] == 0 and R.pvalue[7] == 1 and (np.delete(R.effect, 7) > 0).all()
