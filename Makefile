@@ -15,7 +15,7 @@ export PYTHONUNBUFFERED := 1
 # What the book needs is installed with it; nothing is fetched while it runs.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help tour test test-oldest types bench lab docs readme export clean-notebooks
+.PHONY: help tour test test-oldest types bench mutants lab docs readme export clean-notebooks
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -61,6 +61,15 @@ types: $(READY)  ## Check the types of a client and of the package
 
 bench: $(READY) .venv-peers/.ready  ## Measure against graspologic, scipy, faiss and scikit-learn (BENCH_ARGS= for more options)
 	python tools/bench.py $(BENCH_ARGS)
+
+# cosmic-ray runs beside the tests, not among them, and so in an environment of its own.
+.venv-mutants/.ready: Makefile
+	test -x .venv-mutants/bin/python || $(PYTHON) -m venv .venv-mutants
+	.venv-mutants/bin/python -m pip install -q cosmic-ray==8.7.0
+	touch $@
+
+mutants: $(READY) .venv-mutants/.ready  ## Count the small mistakes that tests of the rooms with p-values notice (MUTANTS_ARGS= for rooms)
+	python tools/mutants.py $(MUTANTS_ARGS)
 
 lab: $(READY)  ## Open the book in JupyterLab
 	jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) nbs/tour.ipynb

@@ -462,21 +462,22 @@ def test_rates_by_chance_by_simulation(g, name):
     assert high == pytest.approx(np.quantile(rates.max(1), 0.95), abs=3e-3)
 
 
-def test_the_check_by_hand():
-    emb = kinds("00100", n=150, noise=0.3, moved=40)
+@pytest.mark.parametrize("g", [5, 6])
+def test_the_check_by_hand(g):
+    emb, expected = kinds("001000"[:g], n=150, noise=0.3, moved=40), 1 / (g - 1)
     check = eg.rerun_check(emb, 6, 10, level=0.1, alpha=0.02)
     graphs = as_graphs(emb, 10)
     G = graph_products(list(graphs.graphs.values()), frame(graphs.mean, 6).loadings)
     part, share, spread = core._division(core._shares(G))
-    chance = core._shares_by_chance(5)
-    assert check.share == pytest.approx(share) and check.expected == 0.25 and check.bound == pytest.approx(0.25 + np.quantile(chance, 0.98) * spread)
-    assert check.pvalue == pytest.approx((1 + ((share - 0.25) / spread <= chance).sum()) / 2000) and check.runs == tuple(emb) and (check.level, check.alpha) == (0.1, 0.02)
-    assert check.kinds == (("run 2",), ("run 0", "run 1", "run 3", "run 4")) and check.settings == {**graphs.settings, "n_components": 6}
-    for name, contrasts in core._contrasts_of_runs(5).items():
+    chance = core._shares_by_chance(g)
+    assert check.share == pytest.approx(share) and check.expected == expected and check.bound == pytest.approx(expected + np.quantile(chance, 0.98) * spread)
+    assert check.pvalue == pytest.approx((1 + ((share - expected) / spread <= chance).sum()) / 2000) and check.runs == tuple(emb) and (check.level, check.alpha) == (0.1, 0.02)
+    assert check.kinds == (("run 2",), tuple(f"run {t}" for t in range(g) if t != 2)) and check.settings == {**graphs.settings, "n_components": 6}
+    for name, contrasts in core._contrasts_of_runs(g).items():
         assert np.allclose(check.rates[name], core._rates(G, contrasts, 0.1))
         assert check.by_chance[name] == core._rates_by_chance(contrasts, 0.1, core._scatter_of_rates(G, 0.1))
         for c, (one, other) in zip(contrasts, check.divisions[name]):
-            assert set(one) == {f"run {t}" for t in np.flatnonzero(c < 0)} and set(one) | set(other) == set(emb) and len(one + other) == 5
+            assert set(one) == {f"run {t}" for t in np.flatnonzero(c < 0)} and set(one) | set(other) == set(emb) and len(one + other) == g
     assert_a_result(check, "runs", "kinds", "share", "expected", "bound", "pvalue", "alpha", "level")
 
 
