@@ -169,13 +169,16 @@ def warn_of_bits(
                       "`data_kernel`, `omnibus` and `datum_test`.", stacklevel=4)
 
 # %% ../nbs/96_inputs.ipynb #375e27f0
+_WITHOUT_ORDER: tuple[type, ...] = (str, bytes, Mapping, Set)          # or that are one thing
+
+
 def by_position(
     values: Any,                  # a sequence of any kind, one entry per datum
     name: str = "values",
 ) -> list | np.ndarray:           # entries in their order; an array where they were one
     "The entries of a sequence, by position."
     counted = hasattr(values, "__getitem__") and hasattr(values, "__len__") and not hasattr(values, "__iter__")
-    ordered = not issubclass(type(values), (str, bytes, Mapping, Set)) and getattr(values, "shape", (1,)) != ()
+    ordered = not isinstance(values, _WITHOUT_ORDER) and getattr(values, "shape", (1,)) != ()
     if not ordered or not (counted or hasattr(values, "__iter__")):
         raise TypeError(f"{name} must be a sequence with one entry per datum, in their order; "
                         f"got {type(values).__name__}.")

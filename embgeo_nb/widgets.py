@@ -1261,10 +1261,10 @@ class DatumExplorer(Explorer):
 
     def __init__(self, what: Any, *more: Any, drawing: str = "auto", positions: Any = None, **options: Any):
         result = what if isinstance(what, (DatumTest, Comparison)) else None
-        n = 0 if positions is None else (what if isinstance(what, (DatumTest, Comparison)) else as_embeddings(what)).n
-        self._positions = None if positions is None else own_layout(positions, n)
         points, table = make_views(drawing)
         self._emb: Any = _known(result, *more) if result is not None else _to_compare(what, more)
+        n = (self._emb if result is None else result).n
+        self._positions = None if positions is None else own_layout(positions, n)
         self._points, self._table = points(), table()
         self._asked, self._settings_shown, self._good_alpha, self._made = None, None, 0.05, False
         self._near = {kind: table(columns=[], empty="none") for kind in ("gained", "lost", "kept")}

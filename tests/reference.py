@@ -2,6 +2,7 @@
 from copy import copy
 from dataclasses import FrozenInstanceError, fields
 from functools import cache
+from inspect import signature
 from itertools import product
 
 import numpy as np
@@ -132,3 +133,8 @@ def assert_a_result(R, *shown):
     assert R == R and R != copy(R)
     with pytest.raises(FrozenInstanceError):
         setattr(R, fields(R)[0].name, None)
+
+
+def defaults(call):
+    "The options of a function or class that may be left out, and what they are then."
+    return {name: option.default for name, option in signature(call).parameters.items() if option.default is not option.empty}

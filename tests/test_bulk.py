@@ -1,5 +1,4 @@
 """The fitted null by hand: from scores whose quantiles are known, and at the edges of what is trusted."""
-import inspect
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +7,7 @@ from matplotlib import pyplot as plt
 from scipy.stats import norm, t as student
 
 from embgeo_nb.bulk import DEGREES, BulkNull, bulk_null, diagnosis, parting, plot_bulk
-from reference import assert_a_result
+from reference import assert_a_result, defaults
 
 LOWER = 0.15865525393145707                       # Phi(-1)
 GOOD = BulkNull(0.0, 1.0, 1.0, np.ones(3), 1.0, 1.0, 0.0, 0.0)
@@ -92,7 +91,7 @@ def test_what_is_trusted():
     assert not any(replace(GOOD, **part).trusted for part in bad)
     assert [replace(GOOD, **part).most_moved for part in bad] == [False] * 4 + [True] * 4 + [False] * 3
     assert_a_result(GOOD, "center", "spread", "margin", "tail", "core", "share", "parted")
-    assert {f.name: f.default for f in inspect.signature(BulkNull).parameters.values() if f.default is not f.empty} == {"parted": 0.0}
+    assert defaults(BulkNull) == {"parted": 0.0}
 
 
 @pytest.mark.parametrize("part, words", [

@@ -1,6 +1,5 @@
 """The p-values are exact, reproducible, and blind to everything that should not matter."""
 import importlib
-import inspect
 import re
 from itertools import product
 
@@ -18,7 +17,7 @@ from embgeo_nb.datum_test import NULLS
 from embgeo_nb.multiplicity import storey_qvalues, unmoved_share
 from embgeo_nb.omnibus import as_graphs
 from embgeo_nb.tail import pearson_tail
-from reference import PAIR as OPTIONS, agree, assert_a_result, each_device, enumerated_pvalue, random_graph, result, sizes, views
+from reference import PAIR as OPTIONS, agree, assert_a_result, defaults, each_device, enumerated_pvalue, random_graph, result, sizes, views
 from surroundings import default_dtype
 
 core = importlib.import_module("embgeo_nb.datum_test")
@@ -641,11 +640,10 @@ def test_no_edges_is_refused_or_means_no_difference():
 def test_results():
     assert_a_result(result(), "models", "null", "method", "n_components", "n_resamples", "seed", "settings", "outside", "groups", "frame_models")
     assert_a_result(result().global_test(19), "statistic", "pvalue", "n_moved", "alpha")
-    default = lambda call: {name: option.default for name, option in inspect.signature(call).parameters.items() if option.default is not option.empty}
-    assert default(eg.datum_test) == dict(null="paired", n_components=None, n_neighbors=32, metric="cosine", symmetrize="union", n_resamples=None, seed=0, device=None,
+    assert defaults(eg.datum_test) == dict(null="paired", n_components=None, n_neighbors=32, metric="cosine", symmetrize="union", n_resamples=None, seed=0, device=None,
                                           tol=1e-4, method=None, frame_models=None, resume=None)
     T = type(result())
-    assert [default(call) for call in (T.flips, T.rejected, T.detectable, T.global_test)] == [
+    assert [defaults(call) for call in (T.flips, T.rejected, T.detectable, T.global_test)] == [
         dict(count=999), dict(alpha=0.05, correction="fdr_bh"), dict(alpha=0.05, power=0.8), dict(n_resamples=199, seed=0, alpha=0.05)]
     assert result().resampled is None and result(null="bootstrap", n_resamples=19).method is None and result().groups is None
     R = eg.datum_test(views(), "a", "b", "bootstrap", **OPTIONS)

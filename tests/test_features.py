@@ -1,6 +1,4 @@
 """Groups of features, piece by piece and then whole: against numpy alone, dense and slow."""
-import inspect
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -10,7 +8,7 @@ from embgeo_nb.features import (bulk_units, feature_test, global_products, group
                                 local_products, log_ratios, n_rotations_for, relabelled_pvalues)
 from embgeo_nb.linear import UnitRows
 from embgeo_nb.multiplicity import benjamini_hochberg
-from reference import assert_a_result, eigenpairs, nearest
+from reference import assert_a_result, defaults, eigenpairs, nearest
 
 
 def unit(X):
@@ -148,7 +146,7 @@ def test_relabelled_pvalues():
 
 def test_rotations_by_default():
     assert [n_rotations_for(n) for n in (1, 4999, 5000, 5001, 10 ** 6)] == [3, 3, 3, 1, 1]
-    assert {name: option.default for name, option in inspect.signature(feature_test).parameters.items() if name not in ("emb", "a", "b")} == dict(
+    assert defaults(feature_test) == dict(
         n_groups=4, n_neighbors=32, n_components=None, n_rotations=None, seed=0, device=None)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from embgeo_nb.embeddings import Embeddings
 from embgeo_nb.readers import read_vectors
+from two_files import write_arrays
 
 N = 6
 Y = np.arange(2. * N).reshape(N, 2).astype("f4")
@@ -38,27 +39,17 @@ def write(path, order=None, vector="embedding"):
     elif kind == ".jsonl":
         rows = [{"doc_id": DOCS[row], vector: Y[row].tolist(), "title": TITLES[row], "topic": TOPICS[row], "more": None} for row in order]
         path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
-    elif kind == ".npz":
-        np.savez(path, **{vector: Y[order], "doc_id": docs, "title": np.array(TITLES)[order], "topic": np.array(TOPICS)[order]})
-    elif kind == ".zarr":
-        group = pytest.importorskip("zarr").open_group(str(path), mode="w")
-        for name, array in {vector: Y[order], "doc_id": order}.items():
-            group.create_array(name, data=array) if hasattr(group, "create_array") else group.create_dataset(name, data=array)
-    elif kind == ".h5ad":
-        anndata = pytest.importorskip("anndata")
-        with pd.option_context("future.infer_string", False):               # anndata 0.12 writes no strings of pandas 3
-            obs = pd.DataFrame({"doc_id": docs, "title": np.array(TITLES)[order], "topic": np.array(TOPICS)[order]}, index=[f"cell {row}" for row in order])
-            var = pd.DataFrame(index=["feature"])
-        anndata.AnnData(np.zeros((len(order), 1), "f4"), obs=obs, var=var, obsm={vector: Y[order]}).write_h5ad(path)
-    elif kind == ".safetensors":
-        pytest.importorskip("safetensors.numpy").save_file({vector: Y[order], "doc_id": order}, path)
+    elif kind in (".npz", ".h5ad"):
+        pytest.importorskip({".npz": "numpy", ".h5ad": "anndata"}[kind])
+        write_arrays(path, Y[order], order, {"doc_id": docs, "title": np.array(TITLES)[order], "topic": np.array(TOPICS)[order]}, vector)
+    elif kind in (".npy", ".zarr", ".safetensors"):
+        pytest.importorskip({".npy": "numpy", ".zarr": "zarr", ".safetensors": "safetensors.numpy"}[kind])
+        write_arrays(path, Y[order], order, {"doc_id": order}, vector)
     elif kind == ".faiss":
         faiss = pytest.importorskip("faiss")
         index = faiss.IndexIDMap(faiss.IndexFlatL2(2))
         index.add_with_ids(Y[order], order)
         faiss.write_index(index, str(path))
-    elif kind == ".npy":
-        np.save(path, Y[order])
     return path
 
 

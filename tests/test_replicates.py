@@ -1,6 +1,5 @@
 """Groups of reruns: exact under relabelling, exact under rotation, and honest about how few they are."""
 import importlib
-import inspect
 import re
 import warnings
 from itertools import combinations
@@ -14,7 +13,7 @@ import embgeo_nb as eg
 from embgeo_nb.contrasts import between_groups, graph_products, moderated_ratio, moderation, pooled_pvalues, relabellings
 from embgeo_nb.frame import frame
 from embgeo_nb.omnibus import as_graphs
-from reference import assert_a_result, each_device, views
+from reference import assert_a_result, defaults, each_device, views
 
 core = importlib.import_module("embgeo_nb.replicates")
 OPTIONS = dict(n_neighbors=10, n_components=6)
@@ -563,10 +562,9 @@ def test_graphs_that_are_kept_are_the_same(tmp_path):
 
 
 def test_defaults():
-    default = lambda call: {name: option.default for name, option in inspect.signature(call).parameters.items() if option.default is not option.empty}
-    assert default(eg.replicate_test) == dict(n_components=None, n_neighbors=32, metric="cosine", symmetrize="union", n_resamples=None, seed=0, device=None, method=None,
+    assert defaults(eg.replicate_test) == dict(n_components=None, n_neighbors=32, metric="cosine", symmetrize="union", n_resamples=None, seed=0, device=None, method=None,
                                               tol=1e-4, frame_models=(), resume=None)
-    assert default(eg.rerun_check) == dict(n_components=None, n_neighbors=32, metric="cosine", symmetrize="union", level=0.05, alpha=0.01, device=None, tol=1e-4)
+    assert defaults(eg.rerun_check) == dict(n_components=None, n_neighbors=32, metric="cosine", symmetrize="union", level=0.05, alpha=0.01, device=None, tol=1e-4)
 
 
 def test_a_datum_without_neighbours_is_nowhere_and_stays_there():

@@ -13,10 +13,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 FORMS = ["notebook", "script", "command line"]
 # What the reader has to say about each kind of file, beside its name.
-KINDS = {".parquet": {"id": "doc_id", "text": "body", "label": "topic"}, ".arrow": {"id": "doc_id", "text": "body", "label": "topic"},
-         ".jsonl": {"id": "doc_id", "text": "body", "label": "topic"}, ".npz": {"id": "doc_id", "text": "body", "label": "topic"},
-         ".h5ad": {"id": "doc_id", "text": "body", "label": "topic"}, ".npy": {"ids": "ids.txt"}, ".safetensors": {"id": "doc_id"},
-         ".zarr": {"id": "doc_id"}, ".faiss": {"ids": "ids.txt"}}
+TABLE = {"id": "doc_id", "text": "body", "label": "topic"}
+KINDS = {".parquet": TABLE, ".arrow": TABLE, ".jsonl": TABLE, ".npz": TABLE, ".h5ad": TABLE, ".npy": {"ids": "ids.txt"},
+         ".safetensors": {"id": "doc_id"}, ".zarr": {"id": "doc_id"}, ".faiss": {"ids": "ids.txt"}}
 
 
 def two_models(n=240, p=24, moved=12):
@@ -51,29 +50,37 @@ def _write_one(path, Y, order):
     elif path.suffix == ".jsonl":
         rows = ({name: value[row].item() for name, value in columns.items()} | {"embedding": Y[row].tolist()} for row in range(len(Y)))
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    elif path.suffix == ".npz":
-        np.savez(path, embedding=Y, **columns)
-    elif path.suffix == ".npy":
-        np.save(path, Y)
-    elif path.suffix == ".safetensors":
-        import safetensors.numpy
-        safetensors.numpy.save_file({"embedding": np.ascontiguousarray(Y), "doc_id": order}, path)
-    elif path.suffix == ".zarr":
-        import zarr
-        group = zarr.open_group(str(path), mode="w")
-        for name, array in {"embedding": Y, "doc_id": order}.items():
-            group.create_array(name, data=array) if hasattr(group, "create_array") else group.create_dataset(name, data=array)
-    elif path.suffix == ".h5ad":
-        import anndata
-        import pandas as pd
-        with pd.option_context("future.infer_string", False):               # anndata 0.12 writes no strings of pandas 3
-            obs, var = pd.DataFrame(columns, index=[f"row {i}" for i in order]), pd.DataFrame(index=["feature"])
-        anndata.AnnData(np.zeros((len(Y), 1), "f4"), obs=obs, var=var, obsm={"embedding": Y}).write_h5ad(path)
+    elif path.suffix in (".npz", ".h5ad"):
+        write_arrays(path, Y, order, columns)
+    elif path.suffix in (".npy", ".safetensors", ".zarr"):
+        write_arrays(path, Y, order, {"doc_id": order})
     else:
         import faiss
         index = faiss.IndexFlatIP(Y.shape[1])
         index.add(np.ascontiguousarray(Y))
         faiss.write_index(index, str(path))
+
+
+def write_arrays(path, Y, order, columns, vector="embedding"):
+    "Vectors, and columns beside them where the format has room."
+    if path.suffix == ".npy":
+        np.save(path, Y)
+    elif path.suffix == ".npz":
+        np.savez(path, **{vector: Y}, **columns)
+    elif path.suffix == ".safetensors":
+        import safetensors.numpy
+        safetensors.numpy.save_file({vector: np.ascontiguousarray(Y), **columns}, path)
+    elif path.suffix == ".zarr":
+        import zarr
+        group = zarr.open_group(str(path), mode="w")
+        for name, array in {vector: Y, **columns}.items():
+            group.create_array(name, data=array) if hasattr(group, "create_array") else group.create_dataset(name, data=array)
+    else:
+        import anndata
+        import pandas as pd
+        with pd.option_context("future.infer_string", False):               # anndata 0.12 writes no strings of pandas 3
+            obs, var = pd.DataFrame(columns, index=[f"cell {row}" for row in order]), pd.DataFrame(index=["feature"])
+        anndata.AnnData(np.zeros((len(Y), 1), "f4"), obs=obs, var=var, obsm={vector: Y}).write_h5ad(path)
 
 
 def lines(kind):
