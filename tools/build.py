@@ -112,14 +112,22 @@ def readable(html):
     return re.sub(r"<img(?![^>]*\balt=)", '<img alt="A picture of the data"', html)
 
 
+BY_NBDEV = r"\[(`[^`]+`)\]\(https?://[^)]*\)"                              # a name, made a link to its documentation
+
+
 def unlinked_code(markdown):
     "Fenced code without the links that nbdev puts around names even there."
-    return re.sub(r"^```.*?^```", lambda code: re.sub(r"\[(`[^`]+`)\]\(https?://[^)]*\)", r"\1", code[0]), markdown, flags=re.M | re.S)
+    return re.sub(r"^```.*?^```", lambda code: re.sub(BY_NBDEV, r"\1", code[0]), markdown, flags=re.M | re.S)
+
+
+def unlinked_links(markdown):
+    "Links without the links that nbdev puts around names inside their words."
+    return re.sub(rf"\[{BY_NBDEV}\](?=\()", r"[\1]", markdown)
 
 
 def cell_markdown(cell, image):
     if cell["cell_type"] != "code":
-        return text(cell["source"]) if cell["cell_type"] == "markdown" else ""
+        return unlinked_links(text(cell["source"])) if cell["cell_type"] == "markdown" else ""
     source, options = text(cell["source"]), {}
     while match := re.match(r"#\| *([\w-]+): *(.*)(\n|$)", source):
         options[match[1]], source = yaml.safe_load(match[2]), source[match.end():]
@@ -311,9 +319,11 @@ class Links(HTMLParser):
 
 
 def broken_links(folder):
-    "Links of the pages in `folder` to files or anchors that are not there."
-    found = {page: Links(page.read_text(encoding="utf-8")) for page in sorted(folder.rglob("*.html"))}
+    "Links of the pages in `folder` to files or anchors that are not there, and those that are still markdown."
+    texts = {page: page.read_text(encoding="utf-8") for page in sorted(folder.rglob("*.html"))}
+    found = {page: Links(text) for page, text in texts.items()}
     for page, links in found.items():
+        yield from (f"{page.relative_to(folder)}: {raw}" for raw in re.findall(r"\]\(https?://[^)\s]*\)", texts[page]))
         for target in links.targets:
             if re.match(r"[a-z]+:|//", target):
                 continue
