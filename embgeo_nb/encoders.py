@@ -1027,7 +1027,7 @@ def _stored_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 # %% ../nbs/14_encoders.ipynb #01b4bd7d
 def stored_embeddings(corpus: Any, path: str | os.PathLike, missing: str = "drop") -> StoredEmbeddings:
-    """Read stored embeddings of the documents of a corpus, matched by identifier *and* text.
+    """Read stored embeddings of the documents of a corpus, matched by both identifier and text.
 
     Parameters
     ----------
