@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import operator
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ from typing import Any, NoReturn
 import torch
 
 from .common import atomic_path, check_level, versions
-from .comparison import compare
+from .comparison import Comparison, compare
 from .embeddings import Embeddings
 from .manifold import DISTANCES, model_distance, model_manifold
 from .omnibus import omnibus
@@ -30,35 +31,44 @@ from .report import finite, map_summary, page_path, write_map, write_report
 __all__ = ['SUMMARY_SCHEMA', 'Threshold', 'threshold', 'names_of', 'parser', 'run_compare', 'run_map', 'main']
 
 # %% ../nbs/65_cli.ipynb #860a30f6
+_SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+_WANTED = "'moved > 1%', 'moved >= 20', 'moved_share > 0.01' or 'shared_neighbors < 70%'"
+
+
 @dataclass(frozen=True)
 class Threshold:
     "What a build must not pass, as `threshold` reads it."
 
-    name: str  # 'moved' or 'moved_share'
-    at_least: bool  # >= rather than >
+    name: str  # 'moved', 'moved_share' or 'shared_neighbors'
+    sign: str  # > or >=; < or <= for the last
     limit: float
+
+    def value(self, summary: dict[str, Any]) -> float:
+        "What the summary of a comparison says of it."
+        return summary[self.name]["share"] if self.name == "shared_neighbors" else summary[self.name]
 
     def passed(self, summary: dict[str, Any]) -> bool:
         "Whether the summary of a comparison is beyond it."
-        value = summary[self.name]
-        return value >= self.limit if self.at_least else value > self.limit
+        return _SIGNS[self.sign](self.value(summary), self.limit)
 
 
 def threshold(text: str) -> Threshold:
     "The threshold that a text like 'moved > 1%' or 'moved_share >= 0.01' stands for."
-    found = re.fullmatch(r"\s*(moved|moved_share)\s*(>=?)\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", text)
+    found = re.fullmatch(
+        r"\s*(?:(moved|moved_share)\s*(>=?)|(shared_neighbors)\s*(<=?))\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", text
+    )
     if not found:
-        raise ValueError(f"--fail-if must read like 'moved > 1%', 'moved >= 20' or 'moved_share > 0.01'; got {text!r}.")
-    name, sign, digits, percent = found.groups()
-    limit = float(digits) / (100 if percent else 1)
-    name = "moved_share" if percent else name
-    if name == "moved_share" and limit > 1:
+        raise ValueError(f"--fail-if must read like {_WANTED}; got {text!r}.")
+    name, sign, digits = found[1] or found[3], found[2] or found[4], found[5]
+    limit = float(digits) / (100 if found[6] else 1)
+    name = "moved_share" if name == "moved" and found[6] else name
+    if name != "moved" and limit > 1:
         raise ValueError(f"--fail-if: a share is at most 1, or 100%; got {text!r}.")
     if name == "moved" and limit != int(limit):
         raise ValueError(
             f"--fail-if: 'moved' counts data. Write a share as 'moved_share > {digits}', or in percent; got {text!r}."
         )
-    return Threshold(name, sign == ">=", limit)
+    return Threshold(name, sign, limit)
 
 # %% ../nbs/65_cli.ipynb #ccc94990
 def names_of(paths: Sequence[str]) -> list[str]:  # one name per file, no two alike
@@ -97,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     whole = _Parser(
         "embgeo",
         description="Compare models by the geometry of their embeddings.",
-        epilog="Exit codes: 0, 1 if the threshold of --fail-if was passed, 2 for wrong input, 3 for a mistake of the program.",
+        epilog="Exit codes: 0, 1 if a threshold of --fail-if was passed, 2 for wrong input, 3 for a mistake of the program.",
     )
     whole.add_argument("--version", action="version", version=f"embgeo_nb {versions()['embgeo_nb']}")
     parts = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -137,8 +147,10 @@ def _compare_arguments(to: argparse.ArgumentParser) -> None:
     )
     to.add_argument(
         "--fail-if",
+        action="append",
+        default=[],
         metavar="THRESHOLD",
-        help="exit with 1 if it is passed: 'moved > 1%%', 'moved >= 20', 'moved_share > 0.01'",
+        help=f"exit with 1 if it is passed: {_WANTED}; may be given several times".replace("%", "%%"),
     )
 
 
@@ -200,7 +212,7 @@ def run_compare(options: argparse.Namespace) -> int:
     _check_outputs(options)
     _check_device(options.device)
     check_level("--alpha", options.alpha)
-    limit = None if options.fail_if is None else threshold(options.fail_if)
+    limits = {text: threshold(text) for text in options.fail_if}
     sides = [options.before, *options.reruns_before], [options.after, *options.reruns_after]
     emb = _embeddings([path for side in sides for path in side], options)
     names = emb.models[: len(sides[0])], emb.models[len(sides[0]) :]
@@ -218,20 +230,21 @@ def run_compare(options: argparse.Namespace) -> int:
     if options.csv is not None:
         _write_csv(C.to_frame(), options.csv)
     print(summary["verdict"], summary["signature"], sep="\n")
-    if limit is None:
-        return 0
-    if not limit.passed(summary):
-        if C.null == "bulk" and (C.fit.most_moved or not C.corresponds):
-            print("embgeo compare: what moved cannot be counted (see above), so --fail-if is taken as passed",
-                  file=sys.stderr)
-            return 1
-        return 0
-    print(
-        f"embgeo compare: {summary['moved']:,} of {summary['n']:,} data moved ({summary['moved_share']:.2%}), which passes "
-        f"--fail-if {options.fail_if!r}",
-        file=sys.stderr,
-    )
-    return 1
+    reasons = [reason for text, limit in limits.items() if (reason := _passed(text, limit, summary, C))]
+    for reason in reasons:
+        print(f"embgeo compare: {reason}", file=sys.stderr)
+    return int(bool(reasons))
+
+
+def _passed(text: str, limit: Threshold, summary: dict[str, Any], C: Comparison) -> str:
+    "Why a threshold is passed; empty if it is not."
+    if limit.passed(summary):
+        moved = f"{summary['moved']:,} of {summary['n']:,} data moved ({summary['moved_share']:.2%})"
+        shared = f"the models share {summary['shared_neighbors']['share']:.2%} of the neighbours"
+        return f"{shared if limit.name == 'shared_neighbors' else moved}, which passes --fail-if {text!r}"
+    if limit.name != "shared_neighbors" and C.null == "bulk" and (C.fit.most_moved or not C.corresponds):
+        return f"what moved cannot be counted (see above), so --fail-if {text!r} is taken as passed"
+    return ""
 
 
 def run_map(options: argparse.Namespace) -> int:
@@ -276,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 if the threshold of --fail-if was passed; 2 for wrong input; 3 for a mistake of the program.
+        0; 1 if a threshold of --fail-if was passed; 2 for wrong input; 3 for a mistake of the program.
     """
     try:
         options = parser().parse_args(arguments)

@@ -5,11 +5,13 @@
 # %% ../nbs/90_common.ipynb #0703910e
 from __future__ import annotations
 
+import inspect
 import os
 import secrets
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -21,7 +23,7 @@ import numpy as np
 import torch
 
 # %% auto #0
-__all__ = ['WATCH', 'check_option', 'check_count', 'check_number', 'check_level', 'as_numbers', 'check_kind', 'as_path',
+__all__ = ['WATCH', 'check_option', 'check_count', 'check_number', 'check_level', 'as_numbers', 'check_kind', 'as_path', 'warn',
            'check_device', 'row_of', 'as_seed', 'as_rng', 'progress', 'atomic_path', 'sync', 'is_abandoned', 'need',
            'versions', 'html_table']
 
@@ -85,6 +87,14 @@ def as_path(name: str, value: Any) -> Path:
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{name} must be a path; got {value!r}.")
     return Path(value)
+
+# %% ../nbs/90_common.ipynb #7e8f90a1
+def warn(message: str) -> None:
+    "A UserWarning at the nearest line outside this package and the decorators of its functions."
+    caller, depth = inspect.currentframe(), 1
+    while caller and caller.f_globals.get("__name__", "").partition(".")[0] in ("embgeo_nb", "contextlib", "torch"):
+        caller, depth = caller.f_back, depth + 1
+    warnings.warn(message, stacklevel=depth)
 
 # %% ../nbs/90_common.ipynb #5d10e002
 def check_device(device: str | torch.device | None) -> torch.device:

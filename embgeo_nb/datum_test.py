@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +19,7 @@ import torch
 from .coins import (FLOATS, SLACK, coin_flips, differing_edges, flip_pvalues, flipped_statistics, id_keys,
                              in_batches, key_order, put_back)
 from .common import (as_seed, check_count, check_level, check_option, html_table, need, progress, row_of,
-                              versions)
+                               versions, warn)
 from .fitted_nulls import independent_pvalues, resampled_statistics
 from .frame import Frame, displaced, frame, frame_of, relative_length
 from .kernel import edges_as_one, full_float32, pair_similarity, told_apart
@@ -412,8 +411,8 @@ def _resampled(graph: sp.csr_array, coordinates: Frame, null: str, n_resamples: 
                device: str | torch.device | None, resume: str | os.PathLike | None = None) -> tuple[np.ndarray, float]:
     "As `resampled_statistics`, with a warning before the null that is not valid."
     if null == "single-copy":
-        warnings.warn("null='single-copy' is the published code's test. It is not valid (it rejects far too often) "
-                      "and is here for comparison only.", stacklevel=4)
+        warn("null='single-copy' is the published code's test. It is not valid (it rejects far too often) "
+                      "and is here for comparison only.")
     return resampled_statistics(graph, coordinates, null, n_resamples, seed, device, resume)
 
 

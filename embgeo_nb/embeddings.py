@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import check_option, html_table
+from .common import check_option, html_table, warn
 from .files import (checked_suffix, load_arrays, npz_members, object_array, pack_column, reading, save_arrays,
                              unpack_column)
 from .inputs import (as_column, as_ids, by_position, frame_column, frame_vectors, index_of, matching_keys,
@@ -314,15 +313,14 @@ def _warn_of_widths(models: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
     widths = {array.shape[1] for array in arrays.values()}
     for name, values in models.items():
         if str(getattr(values, "dtype", "")).endswith("int8") and 8 * arrays[name].shape[1] in widths:
-            warnings.warn(f"models[{name!r}] holds {values.dtype} of an eighth of another model's width: packed bits? "
-                          "Unpack them first, np.unpackbits(codes.view(np.uint8), axis=1).", stacklevel=3)
+            warn(f"models[{name!r}] holds {values.dtype} of an eighth of another model's width: packed bits? "
+                          "Unpack them first, np.unpackbits(codes.view(np.uint8), axis=1).")
 
 
 def _warn_of_collapse(arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if (why := collapse_of(array)) is not None:
-            warnings.warn(f"models[{name!r}] tells its data hardly apart: {why}. Its nearest neighbours mean little.",
-                          stacklevel=3)
+            warn(f"models[{name!r}] tells its data hardly apart: {why}. Its nearest neighbours mean little.")
 
 # %% ../nbs/10_embeddings.ipynb #53f9b3c8
 def _from_indices(models: Mapping[str, Any], ids: Any) -> Any:
@@ -398,9 +396,9 @@ def _good_rows(arrays: dict[str, np.ndarray], ids: np.ndarray, data: Any, labels
         raise ValueError(f"models: no datum is left, since each has a row that is not finite or all zero "
                          f"({next(iter(bad.values()))}, for one).")
     dropped = {ids[[row]].tolist()[0]: why for row, why in sorted(bad.items())}
-    warnings.warn(f"{len(bad)} of {len(ids)} data are left out (first: "
+    warn(f"{len(bad)} of {len(ids)} data are left out (first: "
                   f"{', '.join(f'{name!r}, {why}' for name, why in [*dropped.items()][:3])}); "
-                  "all of them are in `dropped`.", stacklevel=4)
+                  "all of them are in `dropped`.")
     arrays = {name: array[kept] for name, array in arrays.items()}
     return arrays, ids[kept], _part(data, kept), _part(labels, kept), dropped
 
@@ -601,7 +599,7 @@ def _lost(ids: Mapping[str, np.ndarray], orders: Mapping[str, np.ndarray]) -> di
             dropped[value] = "not in " + ", ".join(repr(other) for other in ids if keys[name][row] not in known[other])
     if dropped:
         counts = ", ".join(f"{len(rows)} of the {len(ids[name])} of {name!r}" for name, rows in lost.items())
-        warnings.warn(f"join='inner' keeps {kept} data; left out are {counts}.", stacklevel=3)
+        warn(f"join='inner' keeps {kept} data; left out are {counts}.")
     return dropped
 
 # %% ../nbs/10_embeddings.ipynb #93262a8f

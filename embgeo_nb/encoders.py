@@ -693,6 +693,7 @@ def _train(network: _Transformer, stream: torch.Tensor, size: int, max_length: i
             if kept.folder is not None and (step + 1) % 250 == 0:
                 state = _state(list(network.parameters()), optimizer, generator)
                 kept.put(f"step-{step + 1}", {**state, "losses": losses[:step + 1]})
+                kept.drop(f"step-{step + 1 - 500}")               # the last two states are enough
     return losses
 
 

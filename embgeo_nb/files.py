@@ -10,7 +10,6 @@ import json
 import os
 import re
 import secrets
-import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from .common import as_path, atomic_path, need
+from .common import as_path, atomic_path, need, warn
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'pack_column', 'unpack_column', 'text_array', 'object_array', 'contents_digest', 'save_arrays',
-           'checked_suffix', 'load_arrays', 'DamagedFile', 'reading', 'check_growth', 'npz_members', 'npy_header',
-           'check_parquet_growth', 'list_values', 'kept_arrays', 'fresh_token', 'own_file', 'write_array',
+           'checked_suffix', 'load_arrays', 'DamagedFile', 'MissingColumn', 'reading', 'check_growth', 'npz_members',
+           'npy_header', 'check_parquet_growth', 'list_values', 'kept_arrays', 'fresh_token', 'own_file', 'write_array',
            'file_digest', 'map_array', 'write_manifest', 'read_manifest']
 
 # %% ../nbs/94_files.ipynb #0edd5541
@@ -210,6 +209,10 @@ class DamagedFile(ValueError):
     "A file that is not what it should be."
 
 
+class MissingColumn(ValueError):
+    "A table that has no column of the name that was asked for, or more than one."
+
+
 @contextmanager
 def reading(
     path: Path,               # a file that may be damaged
@@ -219,6 +222,8 @@ def reading(
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(error.errno, "There is no such file", error.filename) from error
+    except MissingColumn as error:
+        raise MissingColumn(f"{path.name!r}: {error}") from error
     except (DamagedFile, PermissionError, IsADirectoryError, ImportError):
         raise
     except Exception as error:
@@ -430,6 +435,10 @@ def check_parquet_growth(
     "An error if the columns, decoded, would take far more than the file."
     metadata = file.metadata
     groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+    check_growth(path, sum(group.total_byte_size for group in groups))
+    for at in range(len(groups)):
+        # what a damaged footer says of a chunk ends the process if it is asked for, and is an error if a row is read
+        next(file.iter_batches(1, row_groups=[at], use_threads=False), None)
     chunks = [group.column(at) for group in groups for at in range(group.num_columns)]
     if any(chunk.num_values < 0 or chunk.total_uncompressed_size < 0 for chunk in chunks):
         raise ValueError("it declares sizes below zero")
@@ -479,7 +488,7 @@ def kept_arrays(
         pass
     except ValueError as error:
         checked_suffix(path)
-        warnings.warn(f"{error} It is made again.", stacklevel=2)
+        warn(f"{error} It is made again.")
     path.parent.mkdir(parents=True, exist_ok=True)
     save_arrays(path, made := dict(make()))
     return made

@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime
 import re
 import unicodedata
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .common import need
-from .files import list_values, object_array, text_array
+from .common import need, warn
+from .files import MissingColumn, list_values, object_array, text_array
 
 # %% auto #0
 __all__ = ['library_of', 'to_array', 'stacked', 'named_like_ids', 'warn_of_bits', 'by_position', 'as_column', 'index_of',
@@ -163,10 +162,10 @@ def warn_of_bits(
                          axis=1)[:, :4]
     agree = (bits[:, 1:] == bits[:, :-1]).mean(0)
     if (np.abs(agree - 0.5) < 0.1).all() and (np.abs(bits.mean(0) - 0.5) < 0.25).all():
-        warnings.warn(f"{name} holds {array.dtype} of width {array.shape[1]} that look like {8 * array.shape[1]} bits "
+        warn(f"{name} holds {array.dtype} of width {array.shape[1]} that look like {8 * array.shape[1]} bits "
                       "packed into bytes. "
                       "Unpack them first: np.unpackbits(codes.view(np.uint8), axis=1); or metric='hamming' in "
-                      "`data_kernel`, `omnibus` and `datum_test`.", stacklevel=4)
+                      "`data_kernel`, `omnibus` and `datum_test`.")
 
 # %% ../nbs/96_inputs.ipynb #375e27f0
 _WITHOUT_ORDER: tuple[type, ...] = (str, bytes, Mapping, Set)          # or that are one thing
@@ -343,9 +342,9 @@ def as_ids(
     if array.dtype.kind == "U" or n and isinstance(array[0], str):
         alike = [group for group, count in Counter(map(_composed, array.tolist())).items() if count > 1]
         if alike:
-            warnings.warn(f"{name} holds texts that look the same and differ in how accents are written (first: "
+            warn(f"{name} holds texts that look the same and differ in how accents are written (first: "
                           f"{', '.join(map(ascii, alike[:3]))}); "
-                          "unicodedata.normalize('NFC', text) makes them one.", stacklevel=2)
+                          "unicodedata.normalize('NFC', text) makes them one.")
     return array
 
 
@@ -384,13 +383,14 @@ def frame_columns(
 def frame_column(
     frame: Any,
     column: str,
-    argument: str,         # which one asks for it
+    argument: str = "",    # which one asks for it
 ) -> Any:
     "One column of a frame, or an error that lists what there is."
     known = frame_columns(frame)
     if known.count(column) != 1:
-        raise ValueError(f"{argument}: there {'is no' if column not in known else 'is more than one'} column "
-                         f"{column!r}; the columns are {', '.join(map(str, known[:20]))}.")
+        raise MissingColumn(f"{argument}{': ' if argument else ''}there "
+                            f"{'is no' if column not in known else 'is more than one'} column "
+                            f"{column!r}; the columns are {', '.join(map(str, known[:20]))}.")
     return frame[column]
 
 # %% ../nbs/96_inputs.ipynb #49ab0ad9

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import check_count, check_device, check_option, need, progress
+from .common import check_count, check_device, check_option, need, progress, warn
 from .embeddings import as_bits, as_matrix, zero_rows
 
 METRICS = ("cosine", "euclidean", "inner_product")
@@ -630,8 +630,7 @@ def _halve(data: SearchRows, rows: int) -> None:
     data.room.clear()
     if data.device.type == "cuda":
         torch.cuda.empty_cache()
-    warnings.warn(f"{data.device} ran out of memory with {rows:,} rows at a time; it goes on with {data.batch:,}.",
-                  stacklevel=3)
+    warn(f"{data.device} ran out of memory with {rows:,} rows at a time; it goes on with {data.batch:,}.")
 
 # %% ../nbs/20_kernel.ipynb #b4b08010
 def _faiss_neighbors(data: SearchRows, k: int, approximate: bool) -> tuple[list[Nearest], float | None]:

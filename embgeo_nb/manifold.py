@@ -16,7 +16,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from .common import as_numbers, as_rng, check_count, check_level, check_option, html_table, need, progress
+from .common import (as_numbers, as_rng, check_count, check_level, check_option, html_table, need, progress,
+                               warn)
 from .embeddings import Embeddings, as_embeddings
 from .files import contents_digest
 from .kernel import DataKernel, data_kernel
@@ -543,7 +544,7 @@ class ModelManifold:
     @property
     def negative_mass(self) -> float:
         "Share of the sum of |eigenvalues| that is negative: what no Euclidean map can show."
-        return float(-self.eigenvalues[self.eigenvalues < 0].sum() / np.abs(self.eigenvalues).sum())
+        return float(np.abs(self.eigenvalues[self.eigenvalues < 0]).sum() / np.abs(self.eigenvalues).sum())
 
     @property
     def explained(self) -> np.ndarray:
@@ -762,8 +763,7 @@ def _warn_of_ties(values: np.ndarray, c: int) -> None:
     for axis in range(min(c, len(values) - 1)):
         if values[axis] - values[axis + 1] < 0.01 * values[axis]:
             what = "the two axes are" if axis + 1 < c else "which of the two directions is shown is"
-            warnings.warn(f"Eigenvalues {axis + 1} and {axis + 2} are within 1 %: {what} arbitrary. Read distances off this map, not axes.",
-                          stacklevel=3)
+            warn(f"Eigenvalues {axis + 1} and {axis + 2} are within 1 %: {what} arbitrary. Read distances off this map, not axes.")
 
 # %% ../nbs/50_manifold.ipynb #e54aa51c
 def checked_distances(D: Any, name: str = "D", m: int | None = None) -> np.ndarray:

@@ -5,7 +5,6 @@
 # %% ../nbs/58_over_time.ipynb #812bb134
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import as_seed, check_count, check_level, check_option, html_table, need, progress
+from .common import as_seed, check_count, check_level, check_option, html_table, need, progress, warn
 from .comparison import Comparison, compare
 from .embeddings import Embeddings, as_embeddings
 from .features import bulk_units
@@ -398,12 +397,10 @@ def _chart(
     found = charted(np.array([step[0] for step in steps]), movement, _pools(names, reference, n_first), alpha, limit)
     most = found["n_reference"].max()
     if limit == "rank" and 2 / (most + 1) > alpha:
-        warnings.warn(
+        warn(
             f"limit='rank': with {most} steps to compare with, no p-value is below {2 / (most + 1):.2g}, and none "
             f"can alarm at "
-            f"alpha={alpha:g}. Use limit='t', or more steps.",
-            stacklevel=3,
-        )
+            f"alpha={alpha:g}. Use limit='t', or more steps.")
     return ModelChart(
         names,
         **found,

@@ -518,6 +518,8 @@ def query_curve(
     if not sizes:
         raise ValueError("sizes must hold at least one number of queries; got none.")
     check_count("repeats", repeats, 1)
+    if not isinstance(metric, Mapping) and np.ndim(metric) > 1:
+        raise ValueError("metric must be one number per model: a distance matrix has no variance to explain.")
     squared, rng = _squared_by_query(X), as_rng(seed)
     subsets = [[rng.permutation(q)[:size] for _ in range(1 if size == q else repeats)] for size in sizes]
     scores = np.array(
@@ -528,7 +530,8 @@ def query_curve(
             ]
             * (repeats if size == q else 1)
             for size, own in zip(sizes, subsets)
-        ]
+        ],
+        dtype=float,
     )
     return QueryCurve(
         sizes,
@@ -539,16 +542,12 @@ def query_curve(
     )
 
 
-def _explained(squared: np.ndarray, models: Sequence[str], metric: Any, groups: Any, c: int, unseen: bool) -> float:
+def _explained(
+    squared: np.ndarray, models: Sequence[str], metric: Any, groups: Any, c: int, unseen: bool
+) -> float | None:
     with any_axes():
-        explained = (
-            model_manifold(_summed(squared, "rms"), c, models)
-            .correlate(metric, n_permutations=1, groups=groups, unseen=unseen)
-            .variance_explained
-        )
-    if explained is None:
-        raise ValueError("metric must be one number per model: a distance matrix has no variance to explain.")
-    return explained
+        M = model_manifold(_summed(squared, "rms"), c, models)
+        return M.correlate(metric, n_permutations=1, groups=groups, unseen=unseen).variance_explained
 
 # %% ../nbs/56_perspective.ipynb #9201ea75
 @dataclass(frozen=True, eq=False, repr=False)

@@ -680,8 +680,8 @@ def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
                           zorder=2)
             every = np.sort(pvalues[~np.isnan(pvalues)])
             share = np.arange(1, len(every) + 1) / len(every)
-            left.step(np.r_[0, every, 1], np.r_[0, share, 1], where="post", color=color, linestyle=line, zorder=3,
-                      label=null)
+            left.step(np.r_[0, every, 1], np.r_[0, share, 1], where="post", color=color, linestyle=line, zorder=3)
+            left.plot([], [], color=color, linestyle=line, marker=marker, label=null)       # the legend is of both
             rates = np.array([C.rates(null, level).mean() for level in C.levels])
             ends = np.array([C.interval(null, level) for level in C.levels])
             if np.isnan(ends).all() and C.on_reruns:

@@ -26,7 +26,7 @@ __all__ = ['read_vectors', 'read_ids', 'shared_columns']
 def _picked(table: Any, vector: str, others: Iterable[str]) -> dict[str, Any]:
     "Columns of a frame, table or mapping: vectors first, then others."
     found = {"": frame_column(table, vector, "vector")}
-    return found | {name: frame_column(table, name, "a column") for name in others}
+    return found | {name: frame_column(table, name) for name in others}
 
 
 def _read_parquet(path: Path, vector: str, others: Sequence[str]) -> dict[str, Any]:

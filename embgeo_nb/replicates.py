@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
@@ -18,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import as_seed, check_count, check_level, check_option, html_table, need, progress, versions
+from .common import as_seed, check_count, check_level, check_option, html_table, need, progress, versions, warn
 from .contrasts import between_groups, graph_products, moderated_ratio, n_relabellings, pooled_pvalues, relabellings
 from .datum_test import DatumTest
 from .embeddings import Embeddings, as_embeddings
@@ -111,8 +110,8 @@ def replicate_test(emb: Any, group_a: Sequence[str], group_b: Sequence[str], n_c
     coordinates = frame(graphs.mean, n_components, tol, device=device)
     G = graph_products([graphs[name] for name in runs], coordinates.loadings)
     if method == "pooled" and every < 20 and G.any():
-        warnings.warn(f"With {g_a} + {g_b} runs there are {every} relabellings, the true one among them, so that the pooled test rejects at most {every} alpha of the data "
-                      "at level alpha, and misses much where many differ. Add runs (4 + 4 have 35 relabellings), or use method='rotation'.", stacklevel=2)
+        warn(f"With {g_a} + {g_b} runs there are {every} relabellings, the true one among them, so that the pooled test rejects at most {every} alpha of the data "
+                      "at level alpha, and misses much where many differ. Add runs (4 + 4 have 35 relabellings), or use method='rotation'.")
     contrasts = relabellings(g_a, g_b, n_resamples if method != "rotation" else 1000, seed)
     F, between = moderated_ratio(G, contrasts), between_groups(G, contrasts)
     if method == "single":

@@ -5,10 +5,10 @@
 # %% ../nbs/97_resume.ipynb #410ae2a9
 from __future__ import annotations
 
+import json
 import os
 import re
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ import numpy as np
 import scipy
 import scipy.sparse as sp
 
-from .common import as_path, versions
+from .common import as_path, versions, warn
 from .files import contents_digest, load_arrays, save_arrays, write_manifest
 
 # %% auto #0
-__all__ = ['work_key', 'graph_arrays', 'Pieces', 'kept_graph']
+__all__ = ['work_key', 'graph_arrays', 'Pieces', 'kept_graph', 'kept_rows']
 
 # %% ../nbs/97_resume.ipynb #d7bd12da
 def work_key(
@@ -89,7 +89,7 @@ class Pieces:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            warnings.warn(f"{error} It is made again.", stacklevel=3)
+            warn(f"{error} It is made again.")
             return None
         return found["piece"] if single else found
 
@@ -99,6 +99,11 @@ class Pieces:
             single = isinstance(made, np.ndarray)
             save_arrays(self.path(name), {"piece": made} if single else made, single)
         return made
+
+    def drop(self, name: str) -> None:
+        "Keep this piece no longer."
+        if self.folder is not None:
+            self.path(name).unlink(missing_ok=True)
 
     def __call__(self, name: str, make: Callable[[], Any]) -> Any:
         "The piece of this name, or what `make` makes, which is then kept."
@@ -119,3 +124,19 @@ def kept_graph(
         return kernel(Y, **settings, **options).graph
     parts = pieces("graph", lambda: graph_arrays({"graph": kernel(Y, **settings, **options).graph}))
     return sp.csr_array(tuple(parts[f"graph.{part}"] for part in ("data", "indices", "indptr")), shape=(len(Y), len(Y)))
+
+# %% ../nbs/97_resume.ipynb #b2c8d3e4
+def kept_rows(
+    resume: str | os.PathLike | None,                   # a folder, or None
+    what: str,                                          # of the work
+    about: Mapping[str, Any],                           # settings, as JSON can hold them
+    arrays: Mapping[str, np.ndarray],                   # what goes in
+    make: Callable[[], Iterable[Mapping[str, Any]]],    # makes rows of numbers, text, truth values and None
+) -> list[dict[str, Any]]:
+    "Rows of a table, kept once they are made."
+    pieces = Pieces(resume, what, about, arrays)
+
+    def written() -> np.ndarray:
+        return np.frombuffer(json.dumps(list(make()), default=lambda value: value.item()).encode(), np.uint8)
+
+    return json.loads(pieces("rows", written).tobytes())

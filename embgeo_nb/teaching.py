@@ -13,11 +13,13 @@ import numpy as np
 from .common import need
 from .datum_test import datum_test
 from .kernel import data_kernel
+from .multiplicity import benjamini_hochberg
 from .rdpg import as_graph, sample_rdpg
 
 # %% auto #0
 __all__ = ['LETTERS', 'check_kernel_by_hand', 'check_neighbors', 'check_change', 'check_coins_by_hand', 'check_flips',
-           'check_which_null', 'check_fit', 'check_frame', 'check_half_variance', 'reruns', 'check_reruns']
+           'check_which_null', 'check_fit', 'check_frame', 'check_half_variance', 'reruns', 'check_reruns',
+           'check_list', 'check_map']
 
 # %% ../nbs/teaching/checkers.ipynb #122f8629
 def _value(function: Callable, arguments: tuple, what: str, shape: tuple[int, ...] | None = None) -> tuple[Any, str]:
@@ -127,7 +129,7 @@ def check_coins_by_hand(pvalue: Any) -> str:
         return "Not yet: the observed pattern is one of the sixteen; no exact p-value is ever zero."
     if abs(float(pvalue) - 2 / 16) > 1e-9:
         return "Not yet: four coins have sixteen patterns, and the length is |number of plus - number of minus|."
-    return "Right: 2/16, the smallest p-value that four edges can have. Below 1/8 this datum cannot get."
+    return "Right: 2/16, the smallest p-value that four edges can have. No four edges can bring it below 1/8."
 
 
 def check_flips(function: Callable) -> str:
@@ -258,3 +260,47 @@ def check_reruns(function: Callable) -> str:
         return f"Not yet: {worst} rejects {found[worst]:.0%}. Are both groups made of reruns, and p-values raw, not q?"
     return (f"Right: on reruns `paired` rejects {found['paired']:.0%} and so answers another question; bulk "
             f"({found['bulk']:.0%}) and replicates ({found['replicates']:.0%}) are the nulls that these reruns obey.")
+
+# %% ../nbs/teaching/checkers.ipynb #9a8b7c03
+def check_list(function: Callable) -> str:
+    "Check function(p, alpha): which of n data the Benjamini-Hochberg procedure lists, (n,) of True and False."
+    rng = np.random.default_rng(4)                         # lines at 0.0005 rank: ranks 10 to 14 lie above their own
+    small = np.r_[0.0004 * np.arange(1, 10), 0.0071 + 1e-5 * np.arange(5), 0.0073, 0.0078 + 0.0004 * np.arange(15)]
+    p = rng.permutation(np.r_[small, rng.uniform(0.05, 1, 170)])
+    truth, n = benjamini_hochberg(p) <= 0.1, len(p)
+    found, complaint = _value(function, (p.copy(), 0.1), "True for every datum on the list", p.shape)
+    if complaint:
+        return complaint
+    rank = np.argsort(np.argsort(p)) + 1
+    if (found == (p <= 0.1)).all():
+        return f"Not yet: {int((p <= 0.1).sum())} p-values are at most 0.1, as a tenth of all true nulls always are."
+    if (found == (p <= 0.1 / n)).all():
+        return "Not yet: alpha / n keeps *any* error off the list, and much else. The rate of errors is wanted."
+    if (found == (p <= 0.1 * rank / n)).all():
+        return "Not yet: find the *largest* p-value below its line; all smaller ones come with it, whatever their line."
+    if (found != truth).any():
+        return f"Not yet: {int(found.sum())} listed, and it should be {int(truth.sum())}. The line is alpha * rank / n."
+    return "Right: of such a list, one in ten is there by chance, in the mean of many lists; a single one may do worse."
+
+# %% ../nbs/teaching/checkers.ipynb #9a8b7c04
+def check_map(function: Callable) -> str:
+    "Check function(D, c): coordinates of m models, (m, c), whose distances are those of D as nearly as they can be."
+    points = np.random.default_rng(6).normal(size=(9, 2)) * [3, 1] + 5
+    apart = lambda X: np.linalg.norm(X[:, None] - X[None], axis=2)
+    D = apart(points)
+    found, complaint = _value(function, (D.copy(), 2), "the coordinates of every model", points.shape)
+    if complaint:
+        return complaint
+    centred = lambda S: S - S.mean(0) - S.mean(1)[:, None] + S.mean()
+    values, vectors = np.linalg.eigh(-centred(D ** 2) / 2)
+    slips = {"the distances are to be squared before they are centred": np.linalg.eigh(-centred(D) / 2),
+             "centre the squared distances, by row *and* by column": np.linalg.eigh(-D ** 2 / 2)}
+    for words, (own, along) in slips.items():
+        if np.allclose(apart(found), apart(along[:, -2:] * np.sqrt(np.abs(own[-2:])))):
+            return f"Not yet: {words}; else it is no matrix of inner products."
+    for words, power in (("its root, the length along it", 0), ("its *root*, not the eigenvalue itself", 1)):
+        if np.allclose(apart(found), apart(vectors[:, -2:] * values[-2:] ** power)):
+            return f"Not yet: an eigenvector has length 1. Multiply each by {words}."
+    if not np.allclose(apart(found), D, atol=1e-6):
+        return f"Not yet: the map's distances are off by up to {np.abs(apart(found) - D).max():.2f}, and should be 0."
+    return "Right: up to a turn, which no distance can see. So read distances off a map, and never its axes."

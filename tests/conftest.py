@@ -19,3 +19,8 @@ def _device(request):
     from devices import pretend_device
     with pretend_device():
         yield
+
+
+def pytest_collection_modifyitems(items):
+    "The longest first, so that no process is left with it at the end: the tour, then the other notebooks."
+    items.sort(key=lambda item: (item.path.name != "test_notebooks.py", "tour" not in item.name))

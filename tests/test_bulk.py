@@ -13,11 +13,14 @@ LOWER = 0.15865525393145707                       # Phi(-1)
 GOOD = BulkNull(0.0, 1.0, 1.0, np.ones(3), 1.0, 1.0, 0.0, 0.0)
 
 
-def scores(low, lower, quarter, center, upper, high=9.0, n=10_000):
-    "n + 1 scores, shuffled, with these quantiles at 5, 15.87, 25, 50, 75 and 95 %, and straight lines between."
-    at = [0, 0.05, LOWER, 0.25, 0.5, 0.75, 0.95, 1]
-    values = np.interp(np.arange(n + 1) / n, at, [low - 1, low, lower, quarter, center, upper, high, high + 1])
+def scores_at(shares, quantiles, n=10_000):
+    "n + 1 scores, shuffled, with these quantiles, straight lines between them, and one unit beyond either end."
+    values = np.interp(np.arange(n + 1) / n, [0, *shares, 1], [quantiles[0] - 1, *quantiles, quantiles[-1] + 1])
     return np.random.default_rng(0).permutation(values)
+
+
+def scores(low, lower, quarter, center, upper, high=9.0):
+    return scores_at([0.05, LOWER, 0.25, 0.5, 0.75, 0.95], [low, lower, quarter, center, upper, high])
 
 
 @pytest.mark.parametrize("upper, margin", [(1.6, 0.6 / 0.6745 + 0.05), (1.7, 0.7 / 0.6745 + 0.05), (1.5, 0.9), (1.9, 1.15), (7, 1.15)])
@@ -60,11 +63,6 @@ def test_scores_without_spread():
     assert tiny.spread == pytest.approx(1e-9 * (50 - 100 * LOWER)) and tiny.pvalue[-1] == pytest.approx(student.sf(0.05 / 0.9, 20), rel=1e-6)
 
 
-def knots(low, lower, center, upper, high, n=10_000):
-    at = [0, 0.05, 0.1587, 0.5, 0.8413, 0.95, 1]
-    return np.random.default_rng(0).permutation(np.interp(np.arange(n + 1) / n, at, [low - 1, low, lower, center, upper, high, high + 1]))
-
-
 @pytest.mark.parametrize("quantiles, wanted", [
     ((-4, -3, 0, 1, 3), 3 / 1.3),                          # the inner part: 3 against 1
     ((-9, -1, 0, 1, 2), 4.5 / 1.45),                       # the outer part: 9 against 2
@@ -73,8 +71,7 @@ def knots(low, lower, center, upper, high, n=10_000):
     ((-1, -0.5, 0, 0.5, 1), 1 / 1.3),                      # symmetric
 ])
 def test_parting_by_hand(quantiles, wanted):
-    low, lower, center, upper, high = quantiles
-    values = knots(low, lower, center, upper, high)
+    values = scores_at([0.05, 0.1587, 0.5, 0.8413, 0.95], quantiles)
     assert parting(values) == pytest.approx(wanted / (1 + 4 / np.sqrt(10_001)), rel=2e-3)
     assert parting(values + 7) == pytest.approx(parting(values)) and isinstance(parting(values), float)
     few = np.sort(values)[::100]                           # 101 values: fewer data scatter more

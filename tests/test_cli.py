@@ -96,16 +96,28 @@ def test_threshold_and_exit_code(folder, compared):
     assert run(folder, *line, f"moved > {moved}")[0] == 0
 
 
+def test_several_thresholds(folder, compared):
+    "One that is passed is enough, and each that is passed is a line; what both models share has its own."
+    shared = json.loads((folder / "out.json").read_text())["shared_neighbors"]["share"]
+    line = ["compare", "before.parquet", "after.parquet", *COLUMNS, "--k", 16, "--fail-if", "moved >= 241", "--fail-if"]
+    code, _, complained = run(folder, *line, f"shared_neighbors <= {shared + 1e-3:.4f}")
+    assert code == 1 and len(complained.splitlines()) == 1 and f"share {shared:.2%} of the neighbours" in complained
+    assert run(folder, *line, f"shared_neighbors < {shared - 1e-3:.4f}")[::2] == (0, "")
+    assert len(run(folder, *line, "moved >= 0", "--fail-if", "shared_neighbors < 100%")[2].splitlines()) == 2
+
+
 @pytest.mark.parametrize("text, meant", [
-    ("moved > 1%", ("moved_share", False, 0.01)), ("moved>=20", ("moved", True, 20)), ("moved_share > 0.01", ("moved_share", False, 0.01)),
-    ("moved_share >= 2.5 %", ("moved_share", True, 0.025)), (" moved > 0 ", ("moved", False, 0)), ("moved_share > .5", ("moved_share", False, 0.5)),
-    ("moved > 100%", ("moved_share", False, 1)), ("moved > 3.", ("moved", False, 3))])
+    ("moved > 1%", ("moved_share", ">", 0.01)), ("moved>=20", ("moved", ">=", 20)), ("moved_share > 0.01", ("moved_share", ">", 0.01)),
+    ("moved_share >= 2.5 %", ("moved_share", ">=", 0.025)), (" moved > 0 ", ("moved", ">", 0)), ("moved_share > .5", ("moved_share", ">", 0.5)),
+    ("moved > 100%", ("moved_share", ">", 1)), ("moved > 3.", ("moved", ">", 3)), ("shared_neighbors < 70%", ("shared_neighbors", "<", 0.7)),
+    ("shared_neighbors<=.5", ("shared_neighbors", "<=", 0.5))])
 def test_grammar(text, meant):
     assert threshold(text) == Threshold(*meant)
 
 
 @pytest.mark.parametrize("text", ["", "moved", "moved 1%", "moved < 1%", "moved == 1", "moved => 1", "moved > 1,5%", "moved > 1e-2", "moved > -1", "moved > nan",
-                                  "moved > 0.5", "moved_share > 2", "moved > 101%", "share > 1%", "moved > 1% and moved < 2", "Moved > 1"])
+                                  "moved > 0.5", "moved_share > 2", "moved > 101%", "share > 1%", "moved > 1% and moved < 2", "Moved > 1",
+                                  "shared_neighbors > 50%", "shared_neighbors < 70", "shared_neighbors"])
 def test_grammar_refuses(text):
     with pytest.raises(ValueError, match="--fail-if"):
         threshold(text)

@@ -352,6 +352,38 @@ def test_a_parquet_file_is_sealed(tmp_path):
     assert alike(Embeddings.load(path), embeddings(n=40))
 
 
+FOOTER = """
+    import sys
+    from pathlib import Path
+    from embgeo_nb.readers import read_vectors
+    path = Path(sys.argv[1])
+    whole = path.read_bytes()
+    start, refused = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little"), 0
+    for at in range(start, len(whole)):
+        for value in (whole[at] ^ 2, 0, 255):
+            path.write_bytes(whole[:at] + bytes([value]) + whole[at + 1:])
+            try:
+                read_vectors(path, "v", text="text")
+            except ValueError as error:
+                assert path.name in str(error)
+                refused += 1
+    print(len(whole) - start, refused)
+"""
+
+
+def test_no_footer_of_a_parquet_file_ends_the_process(tmp_path):
+    "A chunk whose declared statistics do not fit ends the process where it is asked for its size: it is read first, which is an error."
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    rng, path = np.random.default_rng(0), tmp_path / "x.parquet"
+    pandas.DataFrame({"v": list(rng.normal(size=(40, 8)).astype("f4")), "text": [f"text {row}" for row in range(40)], "id": range(40)}).to_parquet(path)
+    process = child(FOOTER, path)
+    out, error = process.communicate(timeout=400)
+    assert process.returncode == 0, f"status {process.returncode}: {error[-2000:]}"
+    size, refused = map(int, out.split())
+    assert size > 1000 and refused > size / 2
+
+
 @pytest.mark.parametrize("kind", ["graphs.json", "indptr.npy", "indices.npy", "data.npy", "ids.npy", "ids.ends.npy"])
 def test_mutations_of_a_store(tmp_path, kind):
     rng = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """Large work in pieces: coarse nominations, data and graphs on disk, estimates, and a cluster that loses a worker."""
 import os
+import shutil
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ from embgeo_nb import scale as scale_module
 from embgeo_nb.kernel import METRICS
 from embgeo_nb.omnibus import Graphs, as_graphs
 from embgeo_nb.rdpg import leading_eigenpairs, near_order, reordered
+from embgeo_nb.resume import Pieces
 from reference import random_graph, views
 
 
@@ -280,6 +282,33 @@ def test_an_engine_takes_no_rows_that_a_single_machine_refuses(tmp_path, value, 
     for kernel in (eg.data_kernel, eg.DaskEngine(None, tmp_path).kernel):
         with pytest.raises(ValueError, match=message):
             kernel(Y)
+
+
+def test_a_cluster_goes_on_after_a_kill(cluster, tmp_path, monkeypatch):
+    "Draws and pairs that came before the program ended are not made again, and the results are those of a run without an end."
+    graphs, engine, kept = as_graphs(population(3), 10), eg.DaskEngine(cluster, tmp_path / "work"), tmp_path / "kept"
+    pairs = [("m0", "m1"), ("m2", "m0"), ("m1", "m2")]
+    work = {"bootstrap": lambda **more: engine.bootstrap(graphs, "m0", "m1", 6, n_resamples=9, seed=5, **more),
+            "pairs": lambda **more: np.stack([np.stack(own) for own in engine.pairs(graphs, pairs, n_components=6, n_resamples=99, seed=3, **more).values()])}
+    put = Pieces.put
+
+    def ended(self, name, made):
+        if self.folder and len(list(kept.rglob("*.npz"))) == 2:
+            raise KeyboardInterrupt
+        return put(self, name, made)
+
+    for name, job in work.items():
+        monkeypatch.setattr(Pieces, "put", ended)
+        with pytest.raises(KeyboardInterrupt):
+            job(resume=kept)
+        made = []
+        monkeypatch.setattr(Pieces, "put", lambda self, name, own: made.append(name) or put(self, name, own))
+        resumed = job(resume=kept)
+        assert len(made) == {"bootstrap": 7, "pairs": 1}[name]
+        made.clear()
+        assert np.array_equal(job(resume=kept), resumed) and not made
+        assert np.allclose(resumed, job(), rtol=1e-6) and not list((tmp_path / "work").iterdir())
+        shutil.rmtree(kept)
 
 
 def test_a_selection_of_a_store_uses_the_files_of_its_models(cluster, tmp_path):

@@ -30,7 +30,7 @@ ALL = [(name, *exercise) for name in ("two_hours", "four_weeks") for exercise in
 
 
 def test_there_are_exercises():
-    assert len(ALL) == 10 and len({heading for _, heading, *_ in ALL}) == 10
+    assert len(ALL) == 12 and len({heading for _, heading, *_ in ALL}) == 12
 
 
 def asked(code, call):
@@ -61,6 +61,13 @@ MISTAKES = [
     ("check_half_variance(lambda n, d, seed: 1 / 0)", "ZeroDivisionError"),
     ("check_reruns(lambda emb: {'paired': 0.5})", "keys"),
     ("check_reruns(lambda emb: {'paired': 0.9, 'bulk': 0.5, 'replicates': 0.05})", "bulk rejects 50%"),
+    ("check_list(lambda p, alpha: p <= alpha)", "true nulls"),
+    ("check_list(lambda p, alpha: p <= alpha / len(p))", "any"),
+    ("check_list(lambda p, alpha: p <= alpha * (np.argsort(np.argsort(p)) + 1) / len(p))", "largest"),
+    ("check_list(lambda p, alpha: p < 2)", "should be"),
+    ("check_map(lambda D, c: np.linalg.eigh(-(D ** 2) / 2)[1][:, -c:] * np.sqrt(np.abs(np.linalg.eigh(-(D ** 2) / 2)[0][-c:])))", "centre"),
+    ("check_map(lambda D, c: D[:, :c])", "off by up to"),
+    ("check_map(lambda D, c: D)", "shape (9, 9)"),
     ("check_reruns(lambda emb: {'paired': 12.0, 'bulk': 0.5, 'replicates': 0.05})", "between 0 and 1"),
 ]
 

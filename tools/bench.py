@@ -251,6 +251,21 @@ def population_whole(n, p, k, d, m):
     return whole, rss() - before, told(expected, took, whole)
 
 
+def taxonomy_whole(n, p, k, d, m, resamples, size):
+    "Distances of m models with intervals, their map and tree, from embeddings in memory to the end; then one more model."
+    import embgeo_nb as eg
+    arrays = {f"m{t}": Y for t, Y in enumerate(views(n, p, m + 1, clusters=100))}
+    more, before, took = arrays.popitem(), fresh_peak(), {}
+    start = time.perf_counter()
+    joint, took["kernels and frame"] = seconds(lambda: eg.omnibus(arrays, d, n_neighbors=k))
+    distance, took["distances and resamples"] = seconds(lambda: eg.model_distance(joint, n_resamples=resamples, resample_size=size))
+    found, took["map, tree, intervals"] = seconds(lambda: (eg.model_manifold(distance), eg.neighbor_joining(distance), distance.interval()))
+    whole = time.perf_counter() - start
+    CPU[:] = [time.process_time()]
+    _, took["one more model"] = seconds(lambda: found[0].add(eg.distances_from(joint, more[1]), more[0]))
+    return whole, rss() - before, {"stages": took, "peak bytes": rss()}
+
+
 def two_models(n, p, file=None):
     "Two noisy views of the same points as Embeddings, or as float16 arrays on disk, made once."
     import numpy as np
@@ -314,6 +329,48 @@ def job_from(kind, n, p):
     return took["script"], 0, {"forms": took, "file bytes": size}
 
 
+CLICK = """
+    const [row, done] = arguments, root = document.querySelector(".eg-datum-explorer"), start = performance.now();
+    const shown = () => root.querySelector(".eg-card").dataset.datum === row.dataset.row;
+    const look = () => shown() ? done(performance.now() - start) : requestAnimationFrame(look);
+    row.click(); look();"""
+
+
+def explorer_clicks(n, p=32, clicks=30):
+    "From the click on a row of the explorer's table to the datum's card, in a real JupyterLab in a real browser."
+    import tempfile
+    import nbformat
+    import numpy as np
+    sys.path.insert(0, str(ROOT / "tests"))
+    from browser import Lab, Page
+    made = ("import sys, numpy as np, embgeo_nb as eg\n"
+            f"sys.path.insert(0, {str(ROOT / 'tools')!r})\nfrom bench import views\n"
+            f"pair = eg.Embeddings(dict(zip('ab', views({n}, {p}, clusters=400))), data=[f'text {{row}}' for row in range({n})], labels=np.arange({n}) % 12)\n"
+            "C = eg.compare(pair, 'a', 'b')")
+    with tempfile.TemporaryDirectory() as folder:
+        cells = [nbformat.v4.new_code_cell(source) for source in (made, "explorer = eg.DatumExplorer(C)\nexplorer")]
+        (Path(folder) / "nbs").mkdir()
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), Path(folder) / "nbs" / "clicks.ipynb")
+        lab = Lab(Path(folder) / "nbs", Path(folder))
+        try:
+            page = Page(Path(folder) / "profile")
+            try:
+                page.open_notebook(lab, "clicks.ipynb")
+                assert page.run_all() is True
+                page.until("document.querySelectorAll('.eg-datum-explorer .eg-card').length", what="the explorer")
+                took = []
+                for at in range(clicks + 1):                                    # two rows by turns; the first click also loads what is shown later
+                    rows = page.driver.find_elements("css selector", ".eg-datum-explorer .eg-table tbody tr[data-row]")
+                    took.append(page.driver.execute_async_script(CLICK, rows[1 + at % 8]) / 1000)
+                    time.sleep(0.3)
+            finally:
+                page.close()
+        finally:
+            lab.stop()
+    CPU[:] = [time.process_time()]
+    return float(np.median(took[1:])), 0, {"clicks": took}
+
+
 def sampled(look, every=0.2):
     "Looks again and again until the returned function is called."
     import threading
@@ -374,7 +431,9 @@ NAMES = {
     "compare 100,000 x 256": dict(ours=("compare_ours", dict(n=100_000, p=256))),
     "vocabulary of 20,000": dict(ours=("vocabulary_ours", dict(n=20_000, p=64, k=32, d=32))),
     "64 models of 10,000": dict(ours=("population_whole", dict(n=10_000, p=256, k=32, d=64, m=64))),
+    "200 models of 10,000": dict(ours=("taxonomy_whole", dict(n=10_000, p=64, k=32, d=128, m=200, resamples=20, size=1000))),
     "vocabulary of 100,000": dict(ours=("vocabulary_ours", dict(n=100_000, p=256, k=64, d=32))),
+    **{f"selection to card, n = {n:,}": dict(ours=("explorer_clicks", dict(n=n, p=32))) for n in (10_000, 100_000)},
     **{f"two files, {kind}": dict(ours=("job_from", dict(kind=kind, n=2000, p=384)))
        for kind in (".parquet", ".arrow", ".jsonl", ".npz", ".h5ad", ".npy", ".safetensors", ".zarr", ".faiss")},
 }

@@ -5,8 +5,9 @@
     python tools/train_models.py versions      # nbs/data/versions.npz: 24 skip-gram models, one after the other; from the 17th on without Plant
 
 The texts are DBpedia abstracts: `dbpedia14_balanced.parquet` in the folder that EMBGEO_DATA names, or in shared/data beside the
-project. They are not stored, only their identifiers, classes and hashes. Every model is kept in --work as soon as it is trained,
-so an interrupted run goes on where it was. On one core: about 25 minutes for the first study, 10 for the second, 3 for the third.
+project. They are not stored, only their identifiers, classes and hashes. --work keeps every model as soon as it is trained, and the
+state of the one under way, under names that say what made them: a run that was killed goes on where it was, to the same models. On
+one core: about 25 minutes for the first study, 10 for the second, 3 for the third.
 """
 import argparse
 import json
@@ -17,7 +18,7 @@ import numpy as np
 from embgeo_nb.common import atomic_path
 from embgeo_nb.corpora import dbpedia, optional_data
 from embgeo_nb.encoders import masked_lm, ppmi, skipgram, store_embeddings
-from embgeo_nb.files import kept_arrays
+from embgeo_nb.resume import Pieces
 
 TARGET = Path(__file__).resolve().parents[1] / "nbs" / "data"
 TOPICS = {"nature": ("Plant", "Animal", "NaturalPlace"), "works": ("Album", "Film", "WrittenWork")}
@@ -34,6 +35,12 @@ def split(corpus, held_out: int):
 def pieces(texts, settings):
     "One set of word pieces for all models of a study, so that their perplexities are about the same pieces."
     return masked_lm(texts, **{**settings, "steps": 1}).tokenizer
+
+
+def trained(work: Path, what: str, recipe: dict, texts, test, make) -> dict:
+    "What `make` makes, kept under a name that depends on the recipe, the texts and the documents to embed."
+    written = {name: np.frombuffer(json.dumps(list(own)).encode(), np.uint8) for name, own in (("texts", texts), ("documents", test.texts))}
+    return Pieces(work, what, recipe, written)("model", make)
 
 
 def mixture(train, share: float, seed: int):
@@ -55,22 +62,23 @@ def population(work: Path) -> None:
     scored = {topic: [test.texts[i] for i in np.flatnonzero(np.isin(test.labels, classes))[::5]] for topic, classes in TOPICS.items()}
     for number, (kind, share, again) in enumerate(plan):
         name = f"{kind} {share:.2f}" + (f" run {again + 1}" if again else "")
+        texts = mixture(train, share, seed=number).texts
 
         def train_one():
             nonlocal tokenizer
-            texts = mixture(train, share, seed=number).texts
             if kind == "lm":
                 tokenizer = tokenizer or pieces(train.texts, POPULATION)
-                model = masked_lm(texts, **POPULATION, seed=number, tokenizer=tokenizer)
+                model = masked_lm(texts, **POPULATION, seed=number, tokenizer=tokenizer, resume=work)
                 perplexity = [model.pseudo_perplexity(scored[topic], 40) for topic in TOPICS]
             else:
-                model = dict(skipgram=skipgram, ppmi=ppmi)[kind](texts, dim=32, min_count=3, seed=number, unknown="mean",
-                                                                   **(dict(epochs=8) if kind == "skipgram" else dict(subsample=1e-3)))
+                own = dict(epochs=8, resume=work) if kind == "skipgram" else dict(subsample=1e-3)
+                model = dict(skipgram=skipgram, ppmi=ppmi)[kind](texts, dim=32, min_count=3, seed=number, unknown="mean", **own)
                 perplexity = [np.nan, np.nan]
             print(name, np.round(perplexity, 1), flush=True)
             return dict(embedding=model(test.texts).astype(np.float16), perplexity=np.array(perplexity))
 
-        file = kept_arrays(work / f"population {name}.npz", train_one)
+        recipe = {"name": name, "number": number, **(POPULATION if kind == "lm" else {})}
+        file = trained(work, "population", recipe, texts, test, train_one)
         found[name], about[name] = file["embedding"], dict(kind=kind, share=round(share, 4), run=again, seed=number,
                                                            perplexity=[round(value, 3) for value in file["perplexity"].tolist()])
     store(TARGET / "population.npz", test, found, dict(masked_lm=POPULATION, topics=TOPICS, scored_pieces=40, models=about))
@@ -88,16 +96,16 @@ def ablation(work: Path) -> None:
             def train_one():
                 nonlocal tokenizer
                 tokenizer = tokenizer or pieces(train.texts, ABLATION)
-                model = masked_lm(corpus.texts, **ABLATION, seed=seed, tokenizer=tokenizer)
+                model = masked_lm(corpus.texts, **ABLATION, seed=seed, tokenizer=tokenizer, resume=work)
                 perplexity = [model.pseudo_perplexity(texts, 40) for texts in scored.values()]
                 print(name, np.round(perplexity, 1), flush=True)
                 return dict(embedding=model(test.texts).astype(np.float16), perplexity=np.array(perplexity))
 
-            file = kept_arrays(work / f"ablation {name}.npz", train_one)
+            file = trained(work, "ablation", {"name": name, **ABLATION}, corpus.texts, test, train_one)
             found[name], about[name] = file["embedding"], dict(n_texts=corpus.n, seed=seed, perplexity=[round(value, 3) for value in file["perplexity"].tolist()])
             name = f"skipgram {name}"
-            vectors = lambda: skipgram(corpus.texts, dim=64, min_count=3, epochs=8, seed=seed, unknown="mean")
-            file = kept_arrays(work / f"ablation {name}.npz", lambda: dict(embedding=vectors()(test.texts).astype(np.float16)))
+            vectors = lambda: skipgram(corpus.texts, dim=64, min_count=3, epochs=8, seed=seed, unknown="mean", resume=work)
+            file = trained(work, "ablation", {"name": name}, corpus.texts, test, lambda: dict(embedding=vectors()(test.texts).astype(np.float16)))
             print(name, flush=True)
             found[name], about[name] = file["embedding"], dict(n_texts=corpus.n, seed=seed)
     store(TARGET / "ablation.npz", test, found, dict(masked_lm=ABLATION, scored=list(scored), models=about))
@@ -110,13 +118,14 @@ def versions(work: Path) -> None:
     for number in range(1, 25):
         name, feed = f"v{number:02d}", "all" if number < 17 else "no Plant"
 
+        corpus = feeds[feed].sample(4000, seed=number)
+
         def train_one():
-            corpus = feeds[feed].sample(4000, seed=number)
-            model = skipgram(corpus.texts, dim=32, min_count=3, epochs=8, seed=number, unknown="mean")
+            model = skipgram(corpus.texts, dim=32, min_count=3, epochs=8, seed=number, unknown="mean", resume=work)
             print(name, flush=True)
             return dict(embedding=model(test.texts).astype(np.float16))
 
-        found[name] = kept_arrays(work / f"versions {name}.npz", train_one)["embedding"]
+        found[name] = trained(work, "versions", {"name": name}, corpus.texts, test, train_one)["embedding"]
         about[name] = dict(feed=feed, n_texts=4000, seed=number)
     store(TARGET / "versions.npz", test, found, dict(models=about))
 
