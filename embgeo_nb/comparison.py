@@ -229,10 +229,13 @@ class Comparison:
 
     @property
     def effect(self) -> np.ndarray:
+        """Length of the displacement in the graphs' frame, relative to the datum's distance from the origin there,
+        (n,): how far, where the score says how surely."""
         return self.test.effect[self.place]
 
     @property
     def displacement(self) -> np.ndarray:
+        "From a to b, in the graphs' frame, (n, d)."
         return self.test.displacement[self.place]
 
     @property

@@ -25,9 +25,9 @@ SYMMETRIZE = ("union", "intersection", "mean")
 BACKENDS = ("torch", "faiss", "faiss-approximate")
 
 # %% auto #0
-__all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'TOLERANCE', 'pair_similarity', 'full_float32', 'SearchRows', 'largest_in_rows',
-           'coarse_pays', 'Nearest', 'DataKernel', 'as_kernel', 'data_kernel', 'check_directions', 'rows_on_cpu',
-           'nearest_between', 'told_apart', 'edges_as_one']
+__all__ = ['METRICS', 'SYMMETRIZE', 'BACKENDS', 'TOLERANCE', 'pair_similarity', 'full_float32', 'times_power', 'SearchRows',
+           'largest_in_rows', 'coarse_pays', 'Nearest', 'DataKernel', 'as_kernel', 'data_kernel', 'check_directions',
+           'rows_on_cpu', 'nearest_between', 'told_apart', 'edges_as_one']
 
 # %% ../nbs/20_kernel.ipynb #316e379e
 def pair_similarity(
@@ -81,6 +81,17 @@ def _squared(rows: torch.Tensor) -> torch.Tensor:
     return torch.cat([(part * part).sum(1) for part in rows.split(1024)])
 
 
+def times_power(
+    Y: torch.Tensor,            # float64
+    exponent: torch.Tensor,     # integers, of a shape that fits
+) -> torch.Tensor:
+    "Y * 2 ** exponent, exactly: older versions of torch.ldexp take the power in float32."
+    half = exponent // 2        # in two steps, since 2 ** exponent itself may leave the range
+    for part in (half, exponent - half):
+        Y = Y * ((part.long() + 1023) << 52).view(torch.float64)        # the bits of a power of two
+    return Y
+
+
 class SearchRows:
     """The data of a kernel in pieces: exact rows in float64, and float32 rows whose `product - offset` ranks neighbours
     to within `error`."""
@@ -122,8 +133,7 @@ class SearchRows:
         if self.exponent is None:
             return Y
         exponent = self.exponent[which] if self.metric == "cosine" else self.exponent
-        half = exponent // 2                            # in two steps, since 2^exponent itself may leave the range
-        return torch.ldexp(torch.ldexp(Y, -half), half - exponent)
+        return times_power(Y, -exponent)
 
     def _unit(self, which: slice | torch.Tensor) -> torch.Tensor:
         Y = self.piece("exact", which)
@@ -249,8 +259,7 @@ def _gathered(data: SearchRows, own: torch.Tensor, nominees: torch.Tensor) -> to
         others = data.Y[part.to(data.Y.device)].to(data.device)
         if data.exponent is not None:
             exponent = data.exponent[part] if data.metric == "cosine" else data.exponent
-            half = exponent // 2
-            others = torch.ldexp(torch.ldexp(others.double(), -half), half - exponent)
+            others = times_power(others.double(), -exponent)
         similarity[at:at + step] = pair_similarity(data.piece("exact", own[at:at + step])[:, None], others, data.metric)
     return similarity
 

@@ -83,74 +83,6 @@ def static_text(name: str) -> str:
 _POINTS_JS, _TABLE_JS = static_text("points.js"), static_text("table.js")
 _STYLE = f"<style>{static_text('explorer.css')}</style>"
 
-# %% ../nbs/62_widgets.ipynb #9a000014
-_TABLE_JS = r"""
-function render({ model, el }) {
-  const root = document.createElement("div"); root.className = "eg-table"; el.append(root);
-  function draw() {
-    const focused = root.contains(document.activeElement) && document.activeElement.tagName === "TR";
-    const table = document.createElement("table"), head = table.createTHead().insertRow(), body = table.createTBody();
-    const caption = model.get("caption"), selected = model.get("selected"), [by, down] = model.get("sort");
-    if (caption) { const c = table.createCaption(); c.textContent = caption; }
-    const columns = model.get("columns"), keys = model.get("numbers"), group = document.createElement("colgroup");
-    for (const column of columns) { const col = document.createElement("col"); if (column.width) col.style.width = column.width; group.append(col); }
-    table.prepend(group); if (caption) table.prepend(table.caption);
-    for (const column of columns) {
-      const th = document.createElement("th"); th.scope = "col"; th.className = column.number ? "eg-number" : "";
-      if (column.sortable) {
-        const button = document.createElement("button");
-        button.textContent = column.title + (by === column.name ? (down ? " ▾" : " ▴") : "");
-        button.title = "sort by " + column.title; button.onclick = () => model.send({ event: "sort", column: column.name });
-        if (by === column.name) th.setAttribute("aria-sort", down ? "descending" : "ascending");
-        th.append(button);
-      } else th.textContent = column.title;
-      head.append(th);
-    }
-    let current = null;
-    model.get("rows").forEach((row, at) => {
-      const tr = body.insertRow(); tr.dataset.row = keys[at]; tr.tabIndex = -1;
-      row.forEach((cell, c) => {
-        const td = tr.insertCell();
-        if (columns[c].html) td.innerHTML = cell; else { td.textContent = cell; if (cell.length > 12) td.title = cell; }
-        if (columns[c].number) td.className = "eg-number";
-      });
-      if (keys[at] === selected) { tr.setAttribute("aria-selected", "true"); current = tr; }
-      tr.onclick = () => model.send({ event: "pick", row: keys[at] });
-      tr.onkeydown = event => {
-        const next = { ArrowDown: tr.nextSibling, ArrowUp: tr.previousSibling }[event.key];
-        if (next) { next.focus(); model.send({ event: "pick", row: Number(next.dataset.row) }); }
-        else if (event.key === "Enter" || event.key === " ") model.send({ event: "pick", row: keys[at] });
-        else return;
-        event.preventDefault(); event.stopPropagation();
-      };
-    });
-    const first = current || body.rows[0];
-    if (first) first.tabIndex = 0;
-    if (!body.rows.length) { const td = body.insertRow().insertCell(); td.colSpan = columns.length; td.className = "eg-none"; td.textContent = model.get("empty"); }
-    root.replaceChildren(table);
-    if (focused && first) first.focus({ preventScroll: true });
-  }
-  model.on("change:version", draw); model.on("change:selected", draw);
-  draw();
-}
-export default { render };
-"""
-_TABLE_CSS = """
-.eg-table table { width: 100%; table-layout: fixed; border-collapse: collapse; font-size: 12.5px; line-height: 1.35; margin: 0; color: inherit; }
-.eg-table caption { text-align: left; font-weight: 600; padding: 2px 4px; white-space: normal; caption-side: top; color: inherit; }
-.eg-table th, .eg-table td { text-align: left; padding: 3px 6px; border: 0; border-bottom: 1px solid rgba(128, 128, 128, .35); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: none; }
-.eg-table th { font-weight: 600; overflow: visible; }
-.eg-table th.eg-number, .eg-table td.eg-number { text-align: right; font-variant-numeric: tabular-nums; }
-.eg-table th button { all: unset; cursor: pointer; font-weight: 600; text-decoration: underline dotted; text-underline-offset: 3px; }
-.eg-table th button:focus-visible, .eg-table tr:focus-visible { outline: 2px solid #56B4E9; outline-offset: -2px; }
-.eg-table tbody tr { cursor: pointer; background: none; }
-.eg-table tbody tr:hover { background: rgba(128, 128, 128, .15); }
-.eg-table tbody tr[aria-selected="true"] { background: rgba(0, 114, 178, .28); box-shadow: inset 3px 0 #0072B2; }
-.eg-table td.eg-none { opacity: .75; cursor: default; white-space: normal; }
-.eg-table .eg-brief { white-space: normal; overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow-wrap: anywhere; }
-.eg-table td img { max-height: 44px; vertical-align: middle; background: #fff; }
-"""
-
 # %% ../nbs/62_widgets.ipynb #9a000015
 def has_anywidget() -> bool:
     "Whether the browser can draw: anywidget is there."
@@ -1071,6 +1003,15 @@ class Explorer(widgets.VBox):
         self._show_busy()
         self.observe(lambda _: self._show_message(), "message")
         self.observe(lambda _: self._show_busy(), "busy")
+
+    def static(self) -> Any:
+        "The explorer as a page that needs no kernel."
+        raise NotImplementedError
+
+    def _display_(self) -> Any:
+        "What marimo shows: it draws no Jupyter widgets."
+        words = "marimo draws no Jupyter widgets. This is the static form; the explorer itself runs in JupyterLab."
+        return need("IPython.display", "widgets").HTML(f"<p><em>{words}</em></p>{self.static().to_html()}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.title()})"

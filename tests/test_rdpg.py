@@ -22,7 +22,7 @@ def knn(symmetrize="union", n=N):
 def bipartite():
     "Spectrum symmetric about zero: every |eigenvalue| twice."
     half = np.random.default_rng(0).random((N // 2, N // 2)) < 0.05
-    return sp.csr_array(sp.block_array([[None, half.astype(float)], [half.T.astype(float), None]]))
+    return sp.csr_array(sp.bmat([[None, half.astype(float)], [half.T.astype(float), None]]))
 
 
 def low_rank():

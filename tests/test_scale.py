@@ -152,7 +152,7 @@ def test_a_spectrum_too_steep_for_float32():
 def test_displacements_against_eigsh(m):
     graphs = {name: eg.data_kernel(Y, 16).graph for name, Y in views("abc"[:m], 1500).items()}
     A = [graph.astype(float) for graph in graphs.values()]
-    M = sp.block_array([[(s + t) / 2 for t in A] for s in A], format="csr")
+    M = sp.csr_array(sp.bmat([[(s + t) / 2 for t in A] for s in A]))
     values, vectors = eigsh(M, 20)
     order = np.argsort(-np.abs(values))
     truth = (vectors[:, order] * np.abs(values[order]) ** 0.5).reshape(m, -1, 20)

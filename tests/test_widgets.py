@@ -5,6 +5,7 @@ import re
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -998,3 +999,24 @@ def test_a_saved_notebook_says_how_to_revive(C, M, drawing, monkeypatch):
         assert "Run the cell again" in saved["text/html"] and ":has(.eg-explorer)" in saved["text/html"] and words in saved["text/html"]
         assert "<script" not in saved["text/html"] and len(saved["text/html"]) < 30_000
     assert str(C.ids[C.order[0]]) in DatumExplorer(C, drawing=drawing).saved()
+
+
+def test_scripts_are_those_of_their_files():
+    "What the browser runs is the file beside the package, and no other copy of it."
+    from embgeo_nb.widgets import _browser_views, static_text
+    pytest.importorskip("anywidget")
+    source = (Path(__file__).resolve().parents[1] / "embgeo_nb" / "widgets.py").read_text(encoding="utf-8")
+    assert "document.createElement" not in source and "border-collapse" not in source
+    for view, name in zip(_browser_views(), ("points.js", "table.js")):
+        assert view._esm == static_text(name)
+
+
+@pytest.mark.parametrize("which", ["explorer", "atlas"])
+def test_marimo_shows_the_static_form(which):
+    "marimo asks `_display_`, and draws no ipywidgets."
+    rng = np.random.default_rng(0)
+    Y = rng.normal(size=(80, 6))
+    models = {name: Y + 0.3 * rng.normal(size=Y.shape) for name in "abc"}
+    own = DatumExplorer(eg.datum_test(models, "a", "b", n_neighbors=8)) if which == "explorer" else ManifoldExplorer(eg.model_manifold(eg.model_distance(eg.omnibus(models, n_neighbors=8))))
+    shown = own._display_()._repr_html_()
+    assert "draws no Jupyter widgets" in shown and own.static().to_html() in shown

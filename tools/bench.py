@@ -350,7 +350,8 @@ def explorer_clicks(n, p=32, clicks=30):
     with tempfile.TemporaryDirectory() as folder:
         cells = [nbformat.v4.new_code_cell(source) for source in (made, "explorer = eg.DatumExplorer(C)\nexplorer")]
         (Path(folder) / "nbs").mkdir()
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), Path(folder) / "nbs" / "clicks.ipynb")
+        about = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=about), Path(folder) / "nbs" / "clicks.ipynb")
         lab = Lab(Path(folder) / "nbs", Path(folder))
         try:
             page = Page(Path(folder) / "profile")
