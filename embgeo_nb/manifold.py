@@ -830,10 +830,17 @@ class ModelTree:
         return tuple(self.models[leaf] for leaf in leaves_list(self.linkage))
 
     def clusters(self, n_clusters: int) -> dict[str, int]:
-        "Model name to cluster number, from 1, after cutting the tree into `n_clusters`."
-        from scipy.cluster.hierarchy import fcluster
-        check_count("n_clusters", n_clusters, 1, len(self.models))
-        return dict(zip(self.models, fcluster(self.linkage, n_clusters, "maxclust").tolist()))
+        "Model name to cluster number, from 1 in the order of the models: exactly `n_clusters` of them."
+        from scipy.cluster.hierarchy import DisjointSet
+        m = len(self.models)
+        check_count("n_clusters", n_clusters, 1, m)
+        joined, one_of = DisjointSet(range(m)), list(range(m))            # a model of every cluster, by its number
+        for a, b in self.linkage[:m - n_clusters, :2].astype(int):
+            joined.merge(one_of[a], one_of[b])
+            one_of.append(one_of[a])
+        roots = [joined[model] for model in range(m)]
+        number = {root: at for at, root in enumerate(dict.fromkeys(roots), 1)}
+        return {model: number[root] for model, root in zip(self.models, roots)}
 
     def plot(self, **options: Any) -> Any:
         "Dendrogram; see `plot_tree` for the options."
