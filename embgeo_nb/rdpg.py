@@ -303,8 +303,9 @@ def _may_hide(theta: torch.Tensor, b: int, tol: float) -> bool:
     return bool(np.abs(values).min() < (np.abs(values) - 2 * near)[copies >= b].max(initial=0))
 
 # %% ../nbs/22_rdpg.ipynb #9939d74b
-def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis: int | None, max_iter: int) -> tuple[torch.Tensor, torch.Tensor] | None:
-    "`block_krylov` from one starting block: no more copies of an eigenvalue than that has columns are sure to be found."
+def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis: int | None,
+            max_iter: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+    "`block_krylov` from one starting block: of an eigenvalue's copies it surely finds only as many as that has columns."
     (N, b), rng = start.shape, np.random.default_rng(len(start))
     max_basis = max_basis or max(4 * k, k + 12 * b)
     basis, rest, theta, Y, scale = None, start, torch.zeros(0), torch.zeros(0, 0), 0.0
@@ -321,7 +322,8 @@ def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis:
         for again in (False, True):
             weights, rotation = torch.linalg.eigh((gram + gram.T) / 2)
             scale = max(scale, float(weights.max()))
-            least = (1e-5 if X.dtype == torch.float32 else 1e-12) * scale               # G may be singular: what has no length is rounding
+            # G may be singular: what has no length is rounding
+            least = (1e-5 if X.dtype == torch.float32 else 1e-12) * scale
             keep = weights > (1e-3 if again else least)
             turn = (rotation[:, keep] / weights[keep].sqrt()).to(X.dtype)
             back = (turn.T.double() @ gram).to(X.dtype)
@@ -344,7 +346,8 @@ def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis:
 
     for block in range(max_iter):
         X, R = _orthonormal(rest)
-        if basis and X.shape[1] and R.norm(dim=1).min() < 1e-3 * basis.longest:      # so short that rounding may have turned it back
+        # so short that rounding may have turned it back
+        if basis and X.shape[1] and R.norm(dim=1).min() < 1e-3 * basis.longest:
             X = basis.outside(X)[0]
             apart = X.norm(dim=0) > 0.5
             X, S = _orthonormal(X[:, apart])
@@ -356,8 +359,10 @@ def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis:
         stuck = not X.shape[1]                                     # the basis spans an invariant subspace
         if basis.size and (stuck or block >= due or basis.size + X.shape[1] > max_basis):
             theta, Y = basis.ritz()
-            excess = _excess(theta, newest @ Y[basis.first:basis.size, :k].to(X.dtype) if not stuck else 0 * Y[:1, :k], tol, k)
-            if start.dtype == torch.float32 and block > 2 + 4 * k // b and (len(theta) < k or tol * theta[k - 1].abs() < 4e-6 * theta[0].abs()):
+            excess = _excess(theta, newest @ Y[basis.first:basis.size, :k].to(X.dtype) if not stuck else 0 * Y[:1, :k],
+                             tol, k)
+            if (start.dtype == torch.float32 and block > 2 + 4 * k // b
+                    and (len(theta) < k or tol * theta[k - 1].abs() < 4e-6 * theta[0].abs())):
                 return None
             history.append((block, np.log(max(excess, 1e-3))))
             due = block + _blocks_to_go(history, basis.size // (4 * b))
@@ -379,7 +384,8 @@ def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis:
         empty = stuck
         rest = basis.append(X, OX, GX)
     else:
-        raise RuntimeError(f"The eigensolver did not reach tol={tol} within {max_iter} blocks. Ask for fewer components or a larger tol.")
+        raise RuntimeError(f"The eigensolver did not reach tol={tol} within {max_iter} blocks. Ask for fewer "
+                           "components or a larger tol.")
     return theta[:k].to(start.dtype), (Y[:, :k].T.to(start.dtype) @ basis.W[:len(Y)]).T.contiguous()
 
 # %% ../nbs/22_rdpg.ipynb #9987cf7f
