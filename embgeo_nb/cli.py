@@ -107,7 +107,8 @@ def parser() -> argparse.ArgumentParser:
     whole = _Parser(
         "embgeo",
         description="Compare models by the geometry of their embeddings.",
-        epilog="Exit codes: 0, 1 if a threshold of --fail-if was passed, 2 for wrong input, 3 for a mistake of the program.",
+        epilog="Exit codes: 0, 1 if a threshold of --fail-if was passed, 2 for wrong input, 3 for a mistake of "
+               "the program.",
     )
     whole.add_argument("--version", action="version", version=f"embgeo_nb {versions()['embgeo_nb']}")
     parts = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
