@@ -115,9 +115,7 @@ def replicate_test(emb: Any, group_a: Sequence[str], group_b: Sequence[str], n_c
     coordinates = frame(graphs.mean, n_components, tol, device=device)
     G = graph_products([graphs[name] for name in runs], coordinates.loadings)
     if method == "pooled" and every < 20 and G.any():
-        warn(f"With {g_a} + {g_b} runs there are {every} relabellings, the true one among them, so that the pooled "
-             f"test rejects at most {every} alpha of the data at level alpha, and misses much where many differ. Add "
-             "runs (4 + 4 have 35 relabellings), or use method='rotation'.")
+        _warn_of_few(g_a, g_b, every)
     contrasts = relabellings(g_a, g_b, n_resamples if method != "rotation" else 1000, seed)
     F, between = moderated_ratio(G, contrasts), between_groups(G, contrasts)
     if method == "single":
@@ -130,7 +128,7 @@ def replicate_test(emb: Any, group_a: Sequence[str], group_b: Sequence[str], n_c
     drawn = n_resamples if method == "rotation" else len(contrasts)
     return _result(F, pvalue, graphs, (group_a, group_b), coordinates, method, drawn, seed, smallest)
 
-
+# %% ../nbs/38_replicates.ipynb #e59419d3
 def _groups(group_a: Sequence[str], group_b: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     "Both groups, checked."
     for name, group in (("group_a", group_a), ("group_b", group_b)):
@@ -145,6 +143,13 @@ def _groups(group_a: Sequence[str], group_b: Sequence[str]) -> tuple[tuple[str, 
     if both := set(group_a) & set(group_b):
         raise ValueError(f"group_a and group_b must have no run in common; got {', '.join(sorted(both))} in both.")
     return tuple(group_a), tuple(group_b)
+
+
+def _warn_of_few(g_a: int, g_b: int, every: int) -> None:
+    "Say what the pooled test cannot do with so few relabellings."
+    warn(f"With {g_a} + {g_b} runs there are {every} relabellings, the true one among them, so that the pooled "
+         f"test rejects at most {every} alpha of the data at level alpha, and misses much where many differ. Add "
+         "runs (4 + 4 have 35 relabellings), or use method='rotation'.")
 
 
 def _group_names(group_a: tuple[str, ...], group_b: tuple[str, ...]) -> tuple[str, str]:
@@ -186,7 +191,7 @@ def _joining(frame_models: Sequence[str], runs: tuple[str, ...]) -> tuple[str, .
         raise TypeError(f"frame_models must be a list of model names; got {frame_models!r}.")
     return tuple(name for name in dict.fromkeys(frame_models) if name not in runs)
 
-
+# %% ../nbs/38_replicates.ipynb #1b5fa4a1
 def _result(F: np.ndarray, pvalue: np.ndarray, graphs: Graphs, groups: tuple[tuple[str, ...], tuple[str, ...]],
             coordinates: Frame, method: str, drawn: int, seed: int, smallest: float) -> DatumTest:
     "The DatumTest of two groups: the difference is the mean graph of the second minus that of the first."
