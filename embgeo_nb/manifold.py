@@ -319,15 +319,7 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
     Kriegeskorte, Mur & Bandettini (2008) for RSA; Williams et al. (2021), arXiv:2110.14739, for Procrustes;
     Politis, Romano & Wolf (1999), Subsampling, for the intervals.
     """
-    check_option("kind", kind, KINDS)
-    check_option("frame", frame, ("joint", "pairwise"))
-    if kind in _NORMS and not isinstance(O, Omnibus):
-        raise TypeError(f"O must be an Omnibus; got {type(O).__name__}. Make one of embeddings, kernels or graphs "
-                        "with `omnibus`.")
-    if not isinstance(relative, (bool, np.bool_)):
-        raise TypeError(f"relative must be True or False; got {relative!r}.")
-    if (kind, bool(relative)) not in DISTANCES:
-        raise ValueError(f"relative: there is no relative {kind!r} distance, it has no unit; leave `relative` out.")
+    _check_distance(O, kind, relative, frame)
     O = O if isinstance(O, (Omnibus, Embeddings)) or _of_kernels(O) else as_embeddings(O)
     count = check_count("n_resamples", n_resamples, 0)
     models, n = (O.models, O.n) if hasattr(O, "models") else (tuple(O), next(iter(O.values())).n)
@@ -353,7 +345,20 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
     return ModelDistance(matrices[0], models, kind, bool(relative), settings, claims,
                          frame if kind in _NORMS else None, matrices[1:] if count else None)
 
+# %% ../nbs/50_manifold.ipynb #88ca94bc
+def _check_distance(O: Any, kind: str, relative: Any, frame: str) -> None:
+    "Refuse a distance that does not exist, or not of such an O."
+    check_option("kind", kind, KINDS)
+    check_option("frame", frame, ("joint", "pairwise"))
+    if kind in _NORMS and not isinstance(O, Omnibus):
+        raise TypeError(f"O must be an Omnibus; got {type(O).__name__}. Make one of embeddings, kernels or graphs "
+                        "with `omnibus`.")
+    if not isinstance(relative, (bool, np.bool_)):
+        raise TypeError(f"relative must be True or False; got {relative!r}.")
+    if (kind, bool(relative)) not in DISTANCES:
+        raise ValueError(f"relative: there is no relative {kind!r} distance, it has no unit; leave `relative` out.")
 
+# %% ../nbs/50_manifold.ipynb #f3b67094
 def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[slice | np.ndarray],
                pieces: Callable = lambda name, make: make()) -> np.ndarray:
     "Distances on each of some subsets of the data, with graphs and frame as they are: (subsets, m, m)."
@@ -387,7 +392,7 @@ def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[
     return np.stack([pieces(f"half-{_name_of(rows)}", lambda: of_half(rows))
                      for rows in progress(subsets, "distances")])
 
-
+# %% ../nbs/50_manifold.ipynb #e3818984
 def _of_kernels(O: Any) -> bool:
     return isinstance(O, Mapping) and bool(O) and all(isinstance(value, DataKernel) for value in O.values())
 
@@ -414,7 +419,7 @@ def _kernels(O: Any) -> Mapping[str, DataKernel]:
                          "`model_distance` the dict of DataKernels.")
     return kernels
 
-
+# %% ../nbs/50_manifold.ipynb #b7dcc98d
 def random_halves(n: int, count: int, seed: int | np.random.Generator, what: str = "data",
                   least: int = 8, size: int | None = None) -> list[np.ndarray]:
     "Random halves of n data (or `size` of them), sorted row numbers."
@@ -742,7 +747,7 @@ def _scaled(distances: np.ndarray, c: int) -> tuple[np.ndarray, np.ndarray]:
     vectors = vectors * np.where(np.take_along_axis(vectors, np.abs(vectors).argmax(0)[None], 0)[0] < 0, -1.0, 1.0)
     return vectors * np.sqrt(values[:c]), values
 
-
+# %% ../nbs/50_manifold.ipynb #2d15f184
 def _spread(draws: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
     "Covariance (m, c, c) of the coordinates over resampled distances, each map rotated onto the one that is drawn."
     from scipy.linalg import orthogonal_procrustes
@@ -774,7 +779,7 @@ def _centred(distances: np.ndarray) -> np.ndarray:
     rows = squared.mean(0)
     return -(squared - rows - rows[:, None] + rows.mean()) / 2
 
-
+# %% ../nbs/50_manifold.ipynb #e9474828
 @contextmanager
 def any_axes() -> Iterator[None]:
     "No warnings of axes that are arbitrary within their plane: a regression does not mind."
@@ -968,7 +973,7 @@ def _distances_to(self: ModelManifold, distances: Any) -> np.ndarray:
         raise ValueError("distances must be finite and nonnegative.")
     return delta
 
-
+# %% ../nbs/50_manifold.ipynb #4ad01288
 def _add(self: ModelManifold, distances: Any, name: Any) -> ModelManifold:
     "The code of `ModelManifold.add`."
     if isinstance(distances, str) and not isinstance(name, str):
@@ -1109,7 +1114,7 @@ def _map_without(distances: np.ndarray, out: np.ndarray, c: int) -> np.ndarray:
     X[~out], X[out] = kept.coordinates, kept.place(distances[np.ix_(out, ~out)])
     return X
 
-
+# %% ../nbs/50_manifold.ipynb #7cee8f64
 def grouped_permutations(groups: np.ndarray | None, m: int, count: int, rng: np.random.Generator) -> np.ndarray:
     "`count` random permutations of m models, (count, m), within groups and between groups of one size."
     if groups is None:
@@ -1148,20 +1153,24 @@ def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator
     seed = int(seed.integers(2 ** 62)) if isinstance(seed, np.random.Generator) else check_count("seed", seed, 0)
     permutations = grouped_permutations(kinds, m, count, np.random.default_rng(seed))
     mantel = _mantel(self.distances, differences, method, np.vstack([np.arange(m), permutations]))
-    if values.ndim == 2:
-        r_squared, predictions = None, None
-    else:
-        if unseen and self.n_steps:
-            raise ValueError("unseen: an Isomap is not made anew for each model left out; use the classical map.")
-        fitted, mean = _left_out(self.coordinates, np.arange(m) if kinds is None else kinds,
-                                 self.distances if unseen else None)
-        permuted = values[np.vstack([np.arange(m), permutations])].T                              # (m, 1 + B)
-        r_squared = 1 - ((permuted - fitted @ permuted) ** 2).sum(0) / ((permuted - mean @ permuted) ** 2).sum(0)
-        predictions = fitted @ values
+    r_squared, predictions = ((None, None) if values.ndim == 2
+                              else _predicted(self, values, kinds, permutations, unseen))
     pvalue = lambda drawn: float((1 + (drawn[1:] >= drawn[0] - 1e-12).sum()) / (count + 1))
     return Association(float(mantel[0]), pvalue(mantel), None if r_squared is None else float(r_squared[0]),
                        None if r_squared is None else pvalue(r_squared), predictions, mantel[1:],
                        None if r_squared is None else r_squared[1:], values, kinds, self.models, method, count, seed)
+
+# %% ../nbs/50_manifold.ipynb #fe3a2196
+def _predicted(M: ModelManifold, values: np.ndarray, kinds: np.ndarray | None, permutations: np.ndarray,
+               unseen: bool) -> tuple[np.ndarray, np.ndarray]:
+    "R squared of the metric, (1 + B,), those of its permutations behind it, and the left-out predictions, (m,)."
+    if unseen and M.n_steps:
+        raise ValueError("unseen: an Isomap is not made anew for each model left out; use the classical map.")
+    m = len(M.models)
+    fitted, mean = _left_out(M.coordinates, np.arange(m) if kinds is None else kinds, M.distances if unseen else None)
+    permuted = values[np.vstack([np.arange(m), permutations])].T                              # (m, 1 + B)
+    r_squared = 1 - ((permuted - fitted @ permuted) ** 2).sum(0) / ((permuted - mean @ permuted) ** 2).sum(0)
+    return r_squared, fitted @ values
 
 
 def _mantel(distances: np.ndarray, differences: np.ndarray, method: str, permutations: np.ndarray) -> np.ndarray:
