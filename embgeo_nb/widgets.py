@@ -25,6 +25,11 @@ from zlib import crc32
 
 import numpy as np
 
+# %% auto #0
+__all__ = ['Result', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'inside', 'DatumExplorer', 'own_layout',
+           'with_warnings', 'dendrogram_image', 'ManifoldExplorer', 'map_image']
+
+# %% ../nbs/62_widgets.ipynb #b30d71d2
 import embgeo_nb as eg
 from .bulk import DEGREES, diagnosis
 from .common import WATCH, check_option, need, row_of
@@ -43,10 +48,6 @@ if TYPE_CHECKING:
     import traitlets
 else:
     widgets, traitlets = need("ipywidgets", "widgets"), need("traitlets", "widgets")
-
-# %% auto #0
-__all__ = ['Result', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'inside', 'DatumExplorer', 'own_layout',
-           'with_warnings', 'dendrogram_image', 'ManifoldExplorer', 'map_image']
 
 # %% ../nbs/62_widgets.ipynb #9a000009
 DRAWN = 4000                 # points drawn at most
@@ -188,12 +189,16 @@ class _Events:
         for function in self._events().get(event, ()):
             function(content[_CARRIED[event]])
 
-
+# %% ../nbs/62_widgets.ipynb #ee87759a
 @lru_cache(maxsize=None)
 def _browser_views() -> tuple[type, type]:
     "The classes of the two views that the browser draws; anywidget is imported when they are first wanted."
     anywidget = need("anywidget", "widgets")
+    return _points_view(anywidget), _table_view(anywidget)
 
+# %% ../nbs/62_widgets.ipynb #6b22583f
+def _points_view(anywidget: Any) -> type:
+    "The class of the points."
     class PointsView(anywidget.AnyWidget, _Events):
         _esm = _POINTS_JS
         points = traitlets.Bytes().tag(sync=True)
@@ -227,6 +232,11 @@ def _browser_views() -> tuple[type, type]:
             with self.hold_sync():
                 self.overlay, self.selected = dict(overlay), -1 if selected is None else selected
 
+    return PointsView
+
+# %% ../nbs/62_widgets.ipynb #361cd0b4
+def _table_view(anywidget: Any) -> type:
+    "The class of the table."
     class TableView(anywidget.AnyWidget, _Events):
         _esm = _TABLE_JS
         columns = traitlets.List().tag(sync=True)
@@ -251,7 +261,7 @@ def _browser_views() -> tuple[type, type]:
                     setattr(self, name, value)
                 self.version += 1
 
-    return PointsView, TableView
+    return TableView
 
 # %% ../nbs/62_widgets.ipynb #9a000018
 def figure(width: float, height: float, dpi: int = 96) -> Any:
@@ -350,7 +360,7 @@ class PicturePoints(widgets.HTML, _Events):
                                        parse_math=False))
         return drawn
 
-
+# %% ../nbs/62_widgets.ipynb #8e4ac698
 class PlainTable(widgets.VBox, _Events):
     "A page of rows as an HTML table, with a menu of the same rows below it."
 
@@ -450,7 +460,7 @@ def is_image(datum: Any) -> bool:
         return str(datum).lower().endswith(_PICTURES) and len(str(datum)) < 1000 and Path(datum).is_file()
     return hasattr(datum, "save") and hasattr(datum, "getbands") or getattr(datum, "ndim", 0) in (2, 3)
 
-
+# %% ../nbs/62_widgets.ipynb #6093ae3b
 def _kind(datum: Any) -> str:
     if isinstance(datum, (str, Path)):
         with open(datum, "rb") as file:
@@ -605,7 +615,7 @@ def null_svg(R: Result, i: int, width: int = 420, height: int = 170) -> str:
     axis = "between reruns over within (F)" if test.null == "replicates" else "squared displacement"
     return _svg(V, i, draws, observed, said, axis, width, height)
 
-
+# %% ../nbs/62_widgets.ipynb #6bd090c8
 def _svg(V: Seen, i: int, values: np.ndarray | None, observed: float, said: str, axis: str, width: int, height: int,
          curve: str = "") -> str:
     "A histogram with a line at `observed`; `curve` names the fitted null of the scores, if it is to be drawn."
@@ -626,18 +636,9 @@ def _svg(V: Seen, i: int, values: np.ndarray | None, observed: float, said: str,
         parts.append(text(width / 2, high + 40, "no draws to show: the tail is computed in closed form" if observed > 0
                           else "no neighbour differs: nothing to test"))
     else:
-        counts, edges = np.histogram(drawn, 40, (least, top))
-        for count, x0, x1 in zip(counts / counts.max(), edges, edges[1:]):
-            if count:
-                parts.append(f'<rect x="{at(x0):.1f}" y="{low - (low - high) * count:.1f}" '
-                             f'width="{max(at(x1) - at(x0) - 0.6, 0.5):.1f}" height="{(low - high) * count:.1f}" '
-                             'fill="currentColor" fill-opacity="0.4"/>')
-        if curve and V.fit.spread > 0:
-            x = np.linspace(least, top, 80)
-            y = np.minimum(_bulk_density(V.fit, x) * len(drawn) * (edges[1] - edges[0]) / counts.max(), 1.05)
-            points = " ".join(f"{at(a):.1f},{low - (low - high) * b:.1f}" for a, b in zip(x, y))
-            parts.append(f'<polyline points="{points}" fill="none" stroke="{PALETTE[5]}" stroke-width="2"/>')
-            said += f"; ─ {curve}"
+        fit = V.fit if curve and V.fit.spread > 0 else None
+        parts += _histogram(drawn, (least, top), at, (low, high), fit)
+        said += "" if fit is None else f"; ─ {curve}"
         parts.append(text(left, 14, f"▮ {said}", "start"))
     parts.append(f'<line x1="{at(observed):.1f}" x2="{at(observed):.1f}" y1="{high - 8}" y2="{low}" '
                  f'stroke="{PALETTE[1]}" stroke-width="3"/>')
@@ -646,6 +647,28 @@ def _svg(V: Seen, i: int, values: np.ndarray | None, observed: float, said: str,
     return (f'<svg class="eg-null" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(alt)}" '
             'fill="currentColor" font-size="12" font-family="system-ui, sans-serif" '
             f'style="width:100%;max-width:{width}px;height:auto"><title>{escape(alt)}</title>{"".join(parts)}</svg>')
+
+# %% ../nbs/62_widgets.ipynb #0ff5400a
+def _histogram(
+    drawn: np.ndarray,
+    ends: tuple[float, float],
+    at: Callable[[float], float],               # where a value is on the x axis
+    rows: tuple[float, float],                  # where the bars stand, and how high the highest is
+    fit: Any = None,                            # a null whose density is drawn over them
+) -> Iterable[str]:
+    "Bars of a histogram, and a curve, as parts of an SVG."
+    low, high = rows
+    counts, edges = np.histogram(drawn, 40, ends)
+    for count, x0, x1 in zip(counts / counts.max(), edges, edges[1:]):
+        if count:
+            yield (f'<rect x="{at(x0):.1f}" y="{low - (low - high) * count:.1f}" '
+                   f'width="{max(at(x1) - at(x0) - 0.6, 0.5):.1f}" height="{(low - high) * count:.1f}" '
+                   'fill="currentColor" fill-opacity="0.4"/>')
+    if fit is not None:
+        x = np.linspace(*ends, 80)
+        y = np.minimum(_bulk_density(fit, x) * len(drawn) * (edges[1] - edges[0]) / counts.max(), 1.05)
+        points = " ".join(f"{at(a):.1f},{low - (low - high) * b:.1f}" for a, b in zip(x, y))
+        yield f'<polyline points="{points}" fill="none" stroke="{PALETTE[5]}" stroke-width="2"/>'
 
 
 def _bulk_density(fit: Any, x: np.ndarray) -> np.ndarray:
@@ -687,7 +710,7 @@ def share_bar(share: float, color: str) -> str:
             f'<span style="width:{width:.0f}%;background:{color if share >= 0 else "none"};border-color:{color}">'
             f'</span></span>{share:.0%}')
 
-
+# %% ../nbs/62_widgets.ipynb #5cb4a88a
 def neighbor_table(R: Result, i: int, kind: str, most: int = 8) -> tuple[list[dict], list[list[str]], np.ndarray, str]:
     """Columns, rows, row numbers and caption of one group of neighbours, those with the largest shares first.
 
@@ -712,7 +735,7 @@ def neighbor_table(R: Result, i: int, kind: str, most: int = 8) -> tuple[list[di
         cells = [[share_bar(share[at], color), *cell] for at, cell in enumerate(cells)]
     return columns, cells, rows[:most], caption
 
-
+# %% ../nbs/62_widgets.ipynb #7c9273f0
 def breakable(name: Any) -> str:
     "An id that may be broken into lines behind its dots and underscores."
     return escape(str(name)).replace(".", ".<wbr>").replace("_", "_<wbr>")
@@ -752,7 +775,7 @@ def card(R: Result, i: int, alpha: float = 0.05) -> str:
             f'{alpha:g}{escape(copies)}</span></div><div class="eg-facts">{items}</div>'
             f'<div class="eg-datum">{shown}</div></div>')
 
-
+# %% ../nbs/62_widgets.ipynb #6b8b37b4
 def _facts(V: Seen, i: int) -> list[tuple[str, str, str, str]]:
     "Key, name, value and a sentence of each number on the card."
     test, at = V.test, int(V.place[i])
@@ -810,7 +833,7 @@ def colored_labels(R: Result, alpha: float = 0.05) -> tuple[str, ...]:
     moved, height = (np.bincount(inverse, values) / counts for values in (V.qvalue <= alpha, rank))
     return tuple(names[np.lexsort((-height, -moved))[:COLORED - 1]].tolist())
 
-
+# %% ../nbs/62_widgets.ipynb #33807aa2
 def classes_of(R: Result, color_by: str, chosen: Sequence[str] = ()) -> list[tuple[str, np.ndarray]]:
     """(name, mask) of the groups of data that get a colour and a marker each, at most seven.
 
@@ -841,7 +864,7 @@ def shades(count: int) -> list[str]:
     to_hex, cividis = need("matplotlib.colors", "widgets").to_hex, need("matplotlib", "widgets").colormaps["cividis"]
     return [to_hex(cividis(value)) for value in np.linspace(0, 0.93, count)]
 
-
+# %% ../nbs/62_widgets.ipynb #5252a5e3
 def test_scene(R: Result, color_by: str = "label", show: str = "both", view: str = "movement", alpha: float = 0.05,
                chosen: Sequence[str] = ()) -> tuple[dict, np.ndarray | None]:
     "The points of a comparison, and the plane they are shown in. What is grey lies behind, what moved most in front."
@@ -869,7 +892,7 @@ def test_scene(R: Result, color_by: str = "label", show: str = "both", view: str
                  axes, alt)
     return _interleaved(made, len(parts)), plane
 
-
+# %% ../nbs/62_widgets.ipynb #176a7c84
 def _palette(V: Seen, color_by: str, groups: Sequence[tuple[str, np.ndarray]]) -> list[str]:
     "A colour for each group; grey for the labels that share the last."
     others = color_by == "label" and V.labels is not None and groups[-1][0] not in set(V.labels.astype(str).tolist())
@@ -897,7 +920,7 @@ def _interleaved(made: dict, parts: int) -> dict:
     order = np.arange(len(made["rows"])).reshape(parts, -1).T.ravel()
     return {**made, **{name: made[name][order] for name in ("points", "rows", "look")}}
 
-
+# %% ../nbs/62_widgets.ipynb #889cdf84
 def test_overlay(R: Result, i: int | None, plane: np.ndarray | None, most: int = 40) -> dict:
     "The selected datum's way from before to after, and lines to its neighbours."
     if i is None:
@@ -965,7 +988,7 @@ def table_order(R: Result, sort_by: str = "score", descending: bool = True, sear
     rows = np.lexsort((np.arange(V.n), V.result.pvalue, -V.strength, -rank if descending else rank))
     return rows[keep[rows]]
 
-
+# %% ../nbs/62_widgets.ipynb #c0f1875f
 def search_texts(R: Result) -> list[str]:
     "What a search looks at: id, label, and the text where there is one."
     parts = [R.ids, *([] if R.labels is None else [R.labels])]
@@ -1005,7 +1028,7 @@ def table_row(R: Result, i: int) -> list[str]:
         cells |= {"effect": f"{V.effect[i]:.3f}", "local effect": f"{V.local_effect[i]:.2f}"}
     return [cells[column["name"]] for column in table_columns(V)]
 
-
+# %% ../nbs/62_widgets.ipynb #bc9f8a3e
 def label_table(R: Result, alpha: float = 0.05) -> tuple[list[dict], list[list[str]]]:
     "Rejection rates by label: columns and rows."
     V = as_seen(R)
@@ -1387,13 +1410,15 @@ class DatumExplorer(Explorer):
 
     # What there is on the page
 
-    def _make_controls(self, R: Result) -> None:
+    def _setting_controls(self) -> dict[str, Any]:
+        "Which question, which models, and how they are compared."
         models = list(self._emb.models if self._emb is not None else self.models_a + self.models_b)
         side = dict(options=models, rows=min(4, max(2, len(models))))
         several = "one model, or reruns (with Ctrl or Shift; at least four together)"
-        self._controls = {
-            "question": _control(widgets.Dropdown, "question", "Which question the p-values answer: what a datum's "
-                                                               "change is compared with.", "630px", "60px"),
+        return {
+            "question": _control(widgets.Dropdown, "question",
+                                 "Which question the p-values answer: what a datum's change is compared with.",
+                                 "630px", "60px"),
             "models_a": _control(widgets.SelectMultiple, "before", f"What is compared from: {several}.", "250px",
                                  "52px", **side),
             "models_b": _control(widgets.SelectMultiple, "after", f"What is compared to: {several}.", "250px",
@@ -1406,11 +1431,16 @@ class DatumExplorer(Explorer):
                                      "Dimension of the frame in which data move; 0 for the default.", "170px", "90px"),
             "null": _control(widgets.Dropdown, "null", "What is random where nothing changed.", "150px", "36px",
                              options=[null for null in NULLS if null != "single-copy"]),
-            "frame_of": _control(widgets.Dropdown, "frame of", "Whose graphs make the frame; with other models the "
-                                                               "null is conditional on them.", "190px", "60px",
-                                 options=[("these models", "pair"), ("all models", "all")]),
+            "frame_of": _control(widgets.Dropdown, "frame of",
+                                 "Whose graphs make the frame; with other models the null is conditional on them.",
+                                 "190px", "60px", options=[("these models", "pair"), ("all models", "all")]),
             "alpha": _control(widgets.FloatText, "α", "The level at which a datum counts as rejected.", "100px",
                               "20px", step=0.01),
+        }
+
+    def _look_controls(self) -> dict[str, Any]:
+        "What the points show, and which data are listed."
+        return {
             "color_by": _control(widgets.Dropdown, "colour", "What the colours and markers of the points stand for.",
                                  "140px", "46px"),
             "colored": _control(widgets.SelectMultiple, "coloured",
@@ -1419,16 +1449,20 @@ class DatumExplorer(Explorer):
             "show": _control(widgets.Dropdown, "show", "Where the points lie: before, after, both, or between.",
                              "170px", "38px"),
             "view": _control(widgets.Dropdown, "plane", "Two directions of the frame: those of most movement, or the "
-                                                        "leading ones; or a layout of your own.", "150px", "42px",
+                             "leading ones; or a layout of your own.", "150px", "42px",
                              options=VIEWS if self._positions is not None else VIEWS[:2]),
             "search": _control(widgets.Text, "search", "Only data with all of these words in id, label or text.",
                                "225px", "46px", placeholder="words in id or text"),
             "label": _control(widgets.Dropdown, "label", "Only data with this label.", "150px", "38px",
                               options=[("all", "")]),
             "only_rejected": _tick("rejected only", "Only data that are rejected at α.", "108px"),
-            "reject_by": _control(widgets.Dropdown, "by", "Rejected by q, which bounds the false discovery rate, or by "
-                                                          "the p-value alone.", "72px", "18px", options=["q", "p"]),
+            "reject_by": _control(widgets.Dropdown, "by",
+                                  "Rejected by q, which bounds the false discovery rate, or by the p-value alone.",
+                                  "72px", "18px", options=["q", "p"]),
         }
+
+    def _make_controls(self, R: Result) -> None:
+        self._controls = {**self._setting_controls(), **self._look_controls()}
         self._run = _button("Run the test", "Compare anew with these settings.", "130px", icon="play",
                             button_style="primary")
         self._run.on_click(lambda _: self.run())
@@ -1859,7 +1893,7 @@ def own_layout(positions: Any, n: int) -> np.ndarray:
         raise ValueError(f"positions must have shape ({n}, 2), a place for each datum; got {array.shape}.")
     return array
 
-
+# %% ../nbs/62_widgets.ipynb #3035cb00
 def _known(result: Result, emb: Any = None) -> Embeddings | None:
     "The embeddings that other comparisons can be made of, on the same data as a result."
     if emb is not None:
@@ -1941,30 +1975,14 @@ def _is_number(values: Iterable[Any]) -> bool:
     return all(isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
                for value in values)
 
-
+# %% ../nbs/62_widgets.ipynb #9824752b
 def manifold_scene(M: ModelManifold, components: tuple[int, int] = (0, 1), color: Mapping[str, Any] | None = None,
                    color_name: str = "", size: Mapping[str, Any] | None = None, size_name: str = "") -> dict:
     "The points of a map of models; those that were added to it are hollow."
     m = len(M.models)
     points = np.column_stack([M.coordinates[:, axis] if axis < M.n_components else np.zeros(m) for axis in components])
-    legend: list[dict[str, Any]] = []
-    shade, marker, palette = np.zeros(m, int), np.zeros(m, int), list(PALETTE)
     known = None if color is None else [color.get(model) for model in M.models]
-    if known is not None and _is_number(value for value in known if value is not None):
-        values = np.array([np.nan if value is None else value for value in known], float)
-        edges = np.unique(np.nanquantile(values, np.linspace(0, 1, 6)))
-        shade = np.clip(np.searchsorted(edges, np.nan_to_num(values, nan=edges[0]), side="right") - 1, 0,
-                        max(len(edges) - 2, 0))
-        palette = shades(max(len(edges) - 1, 1))
-        legend = [dict(name=f"{color_name} {low:.3g} to {high:.3g}", color=palette[at])
-                  for at, (low, high) in enumerate(zip(edges, edges[1:]))]
-    elif known is not None:
-        names = list(dict.fromkeys(map(str, known)))
-        names.sort(key=lambda name: -sum(name == str(value) for value in known))
-        shade = np.array([min(names.index(str(value)), 6) for value in known])
-        marker = shade
-        legend = [dict(name=name if at < 6 or len(names) <= 7 else f"{len(names) - 6} others", color=PALETTE[at],
-                       marker=at) for at, name in enumerate(names[:7])]
+    shade, marker, palette, legend = _model_colors(m, known, color_name)
     radius = np.full(m, 6.0)
     if size is not None:
         values = np.array([size.get(model, np.nan) for model in M.models], float)
@@ -1980,7 +1998,29 @@ def manifold_scene(M: ModelManifold, components: tuple[int, int] = (0, 1), color
     alt = f"Map of {m} models. Arrow keys move from model to model."
     return scene(points, range(m), M.models, shade, marker, radius, filled, palette, legend, axes, alt)
 
+# %% ../nbs/62_widgets.ipynb #dc0c05b4
+def _model_colors(m: int, known: Sequence[Any] | None,
+                  name: str) -> tuple[np.ndarray, np.ndarray, list[str], list[dict]]:
+    "Of m models: number of colour and marker, the colours, and entries of the legend; by numbers, by classes or not."
+    if known is None:
+        return np.zeros(m, int), np.zeros(m, int), list(PALETTE), []
+    if _is_number(value for value in known if value is not None):
+        values = np.array([np.nan if value is None else value for value in known], float)
+        edges = np.unique(np.nanquantile(values, np.linspace(0, 1, 6)))
+        shade = np.clip(np.searchsorted(edges, np.nan_to_num(values, nan=edges[0]), side="right") - 1, 0,
+                        max(len(edges) - 2, 0))
+        palette = shades(max(len(edges) - 1, 1))
+        legend = [dict(name=f"{name} {low:.3g} to {high:.3g}", color=palette[at])
+                  for at, (low, high) in enumerate(zip(edges, edges[1:]))]
+        return shade, np.zeros(m, int), palette, legend
+    names = list(dict.fromkeys(map(str, known)))
+    names.sort(key=lambda name: -sum(name == str(value) for value in known))
+    shade = np.array([min(names.index(str(value)), 6) for value in known])
+    legend = [dict(name=name if at < 6 or len(names) <= 7 else f"{len(names) - 6} others", color=PALETTE[at], marker=at)
+              for at, name in enumerate(names[:7])]
+    return shade, shade, list(PALETTE), legend
 
+# %% ../nbs/62_widgets.ipynb #c3c4ba7a
 def manifold_overlay(M: ModelManifold, pair: Sequence[str], components: tuple[int, int] = (0, 1),
                      ellipses: Sequence[Mapping] = (), most: int = 40) -> dict:
     "Names, and the two chosen models joined by a line."
@@ -2010,7 +2050,7 @@ def ellipses_of(M: ModelManifold, components: tuple[int, int] = (0, 1), level: f
                               angle=float(np.arctan2(*vectors[::-1, 1])), color=GREY))
     return found
 
-
+# %% ../nbs/62_widgets.ipynb #8e806e2d
 def pair_card(M: ModelManifold, a: str, b: str, interval: Mapping[str, np.ndarray] | None = None) -> str:
     "What the map says of two models; `interval` are confidence limits of all distances, 'low' and 'high', if known."
     m = len(M.models)
@@ -2032,7 +2072,7 @@ def pair_card(M: ModelManifold, a: str, b: str, interval: Mapping[str, np.ndarra
             f'<b>{on_map:.4g}</b></span><span class="eg-name">{rank} smallest of {len(known):,} pairs</span>'
             '</div></div>')
 
-
+# %% ../nbs/62_widgets.ipynb #e91d6e4c
 def separating_table(O: Omnibus, a: str, b: str, most: int = 10) -> tuple[list[dict], list[list[str]], np.ndarray]:
     "The data that lie farthest apart in two models: columns, rows and row numbers."
     apart = np.linalg.norm(O.displacement(a, b), axis=1)
@@ -2152,8 +2192,11 @@ class ManifoldExplorer(Explorer):
             self._controls[name].disabled = self._emb is None and self._omnibus is None
         self._resamples = "n_resamples" in inspect.signature(eg.model_distance).parameters
         self._controls["n_resamples"].layout.display = None if self._resamples else "none"
-        self._open_button = _button("Open in DatumExplorer", "Compare the chosen models datum by datum, below.", "190px",
-                                    icon="external-link", button_style="primary")
+        self._make_buttons()
+
+    def _make_buttons(self) -> None:
+        self._open_button = _button("Open in DatumExplorer", "Compare the chosen models datum by datum, below.",
+                                    "190px", icon="external-link", button_style="primary")
         self._find_button = _button("Find what separates them",
                                     "List the data that lie farthest apart in the chosen models.", "190px")
         self._clear = _button("Choose anew", "Choose no model.", "110px")
