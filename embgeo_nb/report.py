@@ -106,7 +106,7 @@ def table(
     )
 
 # %% ../nbs/64_report.ipynb #b19cfb24
-CSS = """
+_LOOK_CSS = """
 :root { color-scheme: light dark; --ground: #fff; --ink: #1b1f23; --soft: #57606a; --line: #d0d7de; \
 --panel: #f6f8fa; --accent: #0b57a4; --mark: #fff3c4; }
 @media (prefers-color-scheme: dark) {
@@ -126,6 +126,10 @@ border-left: .3rem solid var(--accent); margin: 0 0 1rem; max-width: none; }
 .soft, figcaption, caption { color: var(--soft); }
 code { font: .9em ui-monospace, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
+"""
+
+# %% ../nbs/64_report.ipynb #d80fcbd3
+_TABLE_CSS = """\
 .scroll { overflow-x: auto; margin: .5rem 0; border: 1px solid var(--line); border-radius: .3rem; }
 table { border-collapse: collapse; width: 100%; font-size: .93rem; }
 caption { text-align: left; padding: .4rem .6rem; }
@@ -151,9 +155,10 @@ dt { font-weight: 600; margin-top: .6rem; } dd { margin: 0; }
 .tag { background: var(--mark); border-radius: .3rem; padding: 0 .35rem; font-weight: 600; }
 @media print { .tools { display: none; } .scroll { overflow: visible; } }
 """
+CSS = _LOOK_CSS + _TABLE_CSS
 
 # %% ../nbs/64_report.ipynb #1a33008c
-SCRIPT = """
+_SORTING = """
 "use strict";
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
@@ -180,6 +185,10 @@ field = tools && tools.querySelector("input");
       if (live) live.textContent = "Sorted by " + button.textContent + ", " + next + ".";
     });
   }
+"""
+
+# %% ../nbs/64_report.ipynb #50f89659
+_SEARCHING = """\
   if (!field) continue;
   tools.hidden = false;
   const texts = new Map([...body.rows].map(row => {           // of the row itself, without its neighbours
@@ -198,6 +207,7 @@ field = tools && tools.querySelector("input");
   });
 }
 """
+SCRIPT = _SORTING + _SEARCHING                  # the two halves of one loop over the tables
 
 # %% ../nbs/64_report.ipynb #11a7d9da
 _PAGE = """<!doctype html>
@@ -222,7 +232,7 @@ style-src 'sha256-{css_hash}'; script-src 'sha256-{script_hash}'">
 </html>
 """
 
-
+# %% ../nbs/64_report.ipynb #c37cce49
 def page(
     title: str,
     body: str,          # HTML, its values escaped
@@ -372,28 +382,12 @@ def moved_most(C: Comparison, top: int, alpha: float) -> str:
         label = [] if C.labels is None else [words(C.labels[i], 80)]
         text = f'<p dir="auto">{plain(texts[i], 300)}</p>' if texts else ""
         pvalues = [number(values[i], ".2g") for values in C.pvalues.values()]
-        rows.append(
-            [
-                words(C.ids[i], 120),
-                number(rank, "d"),
-                *label,
-                f'<td class="text">{text}{neighbor_lists(C, i)}</td>',
-                number(C.score[i], ".2f"),
-                words("yes" if moved[i] else "no"),
-                number(C.qvalue[i], ".2g"),
-                *pvalues,
-            ]
-        )
-    header = {
-        "id": "up",
-        "rank": "up",
-        **({} if C.labels is None else {"label": "up"}),
-        "text and neighbours" if texts else "neighbours": "",
-        "score": "down",
-        "moved": "down",
-        "q": "up",
-        **{f"p {name}": "up" for name in C.pvalues},
-    }
+        rows.append([words(C.ids[i], 120), number(rank, "d"), *label,
+                     f'<td class="text">{text}{neighbor_lists(C, i)}</td>', number(C.score[i], ".2f"),
+                     words("yes" if moved[i] else "no"), number(C.qvalue[i], ".2g"), *pvalues])
+    header = {"id": "up", "rank": "up", **({} if C.labels is None else {"label": "up"}),
+              "text and neighbours" if texts else "neighbours": "", "score": "down", "moved": "down", "q": "up",
+              **{f"p {name}": "up" for name in C.pvalues}}
     caption = (f"{'All' if top >= C.n else f'The {top:,} of'} {C.n:,} "
                f"data{'' if top >= C.n else ' with the highest score'}, ranked by score")
     return "<h2>Moved most</h2>" + search_field("search", "Search in this table") + table(header, rows, caption, "rank")
@@ -423,7 +417,7 @@ def glossary() -> str:
         + "</dl>"
     )
 
-
+# %% ../nbs/64_report.ipynb #769af40b
 def yardstick(C: Comparison) -> str:
     "What was fitted, and whether it can be trusted."
     fit = C.fit
@@ -498,7 +492,7 @@ def write_report(C: Comparison, path: str | Path, top: int = 50, alpha: float = 
     )
     return _write(path, page(title or f"From {C.models[0]} to {C.models[1]}", body, summary))
 
-
+# %% ../nbs/64_report.ipynb #750444cf
 def page_path(path: str | Path) -> Path:
     "`path`, if a page can be written there."
     path = Path(path)
@@ -547,7 +541,7 @@ def write_map(M: ModelManifold, D: ModelDistance, path: str | Path, title: str |
     )
     return _write(path, page(title or f"A map of {len(D.models)} models", body, found))
 
-
+# %% ../nbs/64_report.ipynb #3f43364c
 def map_summary(M: ModelManifold, D: ModelDistance) -> dict[str, Any]:
     "Distances and places as a dict for JSON, and a sentence."
     m = len(D.models)
@@ -576,7 +570,7 @@ def map_summary(M: ModelManifold, D: ModelDistance) -> dict[str, Any]:
         "versions": versions(),
     }
 
-
+# %% ../nbs/64_report.ipynb #f28bfebf
 def _map_figure(M: ModelManifold, found: Mapping[str, Any]) -> str:
     drawn = replace(
         M, models=tuple("".join(letter if letter.isprintable() else "\ufffd" for letter in name) for name in M.models)
@@ -589,7 +583,7 @@ def _map_figure(M: ModelManifold, found: Mapping[str, Any]) -> str:
     return (f"<figure>{shown}<figcaption>Models that represent the data alike are close to each "
             "other.</figcaption></figure>")
 
-
+# %% ../nbs/64_report.ipynb #089e6d49
 def _map_table(M: ModelManifold, D: ModelDistance, found: Mapping[str, Any]) -> str:
     axes = [f"coordinate {at + 1}" for at in range(M.n_components)]
     rows = [
