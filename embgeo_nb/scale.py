@@ -32,8 +32,7 @@ from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, 
 from .fitted_nulls import drawn_pieces, latent_positions, redrawn_statistics
 from .frame import frame
 from .kernel import (METRICS, SYMMETRIZE, DataKernel, Nearest, SearchRows, as_kernel, check_directions,
-                              coarse_pays, data_kernel, largest_in_rows, rows_on_cpu,
-                              nearest_between)
+                              coarse_pays, data_kernel, largest_in_rows, nearest_between, rows_on_cpu)
 from .omnibus import Graphs, Omnibus, as_graphs, omnibus
 from .rdpg import to_torch
 from .resume import Pieces, graph_arrays, kept_graph
@@ -187,30 +186,8 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
     check_device(device)
     available = free_memory() if memory is None else check_number("memory", memory, 0)
     rates, coarse = machine_rates(device), coarse_pays(n, max(widths), torch.device(device))
-    edges, kept = 1.6 * n * k, 8.0 * 1.6 * n * k * m                          # of a union; a graph's index and weight
-    vectors, both = 200 + 7 * d, 1.6 * n * k * (1 + differing * (m - 1) ** 0.5)
-    embeddings = 4.0 * n * sum(widths)
-    costs: dict[str, tuple[float, float, float, float]] = {}                  # operations, seconds, bytes, floor
-    if "kernel" in stages:
-        costs["kernel"] = _kernel_cost(n, m, widths, k, coarse, rates, embeddings + kept)
-    if "omnibus" in stages:
-        passes = both + 2 * edges * (differing if m == 2 else m)
-        costs["omnibus"] = _eigen_cost(passes, 2 * n, d, vectors, rates, 1e-7 * both + 5e-8 * m * edges,
-                                       embeddings + kept + 16.0 * both + 16.0 * m * n * d)
-    if "frame" in stages:
-        costs["frame"] = _eigen_cost(both, n, d, vectors, rates, 1e-7 * both,
-                                     embeddings + kept + 16.0 * both + 16.0 * n * d)
-    if "paired" in stages:
-        # all flips for the fifth that moved, some for the others
-        r, draws = differing * 1.6 * k, min(n_resamples, n_resamples / 5 + 1000)
-        work = 2.0 * n * draws * r * min(r, d)
-        signs = n * draws * max(r, 64) / rates["signs"]
-        costs["paired"] = (work, 2 * (signs + work / rates["thin"]),
-                           embeddings + kept + 24.0 * n * r + 3e8 + 24.0 * n * d, signs + work / rates["dense"])
-    if "features" in stages:
-        costs["features"] = _features_cost(n, min(widths), k, d, rates, embeddings + kept)
-    if "linear" in stages:
-        costs["linear"] = _linear_cost(n, widths, rates, embeddings + kept)
+    embeddings, kept = 4.0 * n * sum(widths), 8.0 * 1.6 * n * k * m           # of a graph its index and weight
+    costs = _stage_costs(stages, n, m, k, d, widths, differing, n_resamples, rates, coarse, embeddings + kept)
     seconds, operations, floors = ({s: c[part] for s, c in costs.items()} for part in (1, 0, 3))
     found = CostEstimate(seconds, operations, floors, {s: c[2] + 3e8 for s, c in costs.items()}, available,
                          _advice(costs, embeddings, kept))
@@ -218,6 +195,40 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
         raise MemoryError(f"This needs about {found.peak_bytes / 1e9:.1f} GB and {found.available / 1e9:.1f} GB may be "
                           "used. " + " ".join(found.advice))
     return found
+
+# %% ../nbs/66_scale.ipynb #1b86d700
+def _stage_costs(stages: Sequence[str], n: int, m: int, k: int, d: int, widths: Sequence[int], differing: float,
+                 n_resamples: int, rates: dict[str, float], coarse: bool,
+                 held: float) -> dict[str, tuple[float, float, float, float]]:
+    "Operations, seconds, bytes and floor of each stage, where `held` bytes are in memory all the time."
+    edges = 1.6 * n * k                                                       # of a union
+    vectors, both = 200 + 7 * d, 1.6 * n * k * (1 + differing * (m - 1) ** 0.5)
+    costs = {}
+    if "kernel" in stages:
+        costs["kernel"] = _kernel_cost(n, m, widths, k, coarse, rates, held)
+    if "omnibus" in stages:
+        passes = both + 2 * edges * (differing if m == 2 else m)
+        costs["omnibus"] = _eigen_cost(passes, 2 * n, d, vectors, rates, 1e-7 * both + 5e-8 * m * edges,
+                                       held + 16.0 * both + 16.0 * m * n * d)
+    if "frame" in stages:
+        costs["frame"] = _eigen_cost(both, n, d, vectors, rates, 1e-7 * both, held + 16.0 * both + 16.0 * n * d)
+    if "paired" in stages:
+        costs["paired"] = _paired_cost(n, k, d, differing, n_resamples, rates, held)
+    if "features" in stages:
+        costs["features"] = _features_cost(n, min(widths), k, d, rates, held)
+    if "linear" in stages:
+        costs["linear"] = _linear_cost(n, widths, rates, held)
+    return costs
+
+
+def _paired_cost(n: int, k: int, d: int, differing: float, n_resamples: int, rates: dict[str, float],
+                 held: float) -> tuple[float, float, float, float]:
+    "Operations, seconds, bytes and floor of the flips: all for the fifth of the data that moved, some for the others."
+    r, draws = differing * 1.6 * k, min(n_resamples, n_resamples / 5 + 1000)
+    work = 2.0 * n * draws * r * min(r, d)
+    signs = n * draws * max(r, 64) / rates["signs"]
+    return (work, 2 * (signs + work / rates["thin"]), held + 24.0 * n * r + 3e8 + 24.0 * n * d,
+            signs + work / rates["dense"])
 
 # %% ../nbs/66_scale.ipynb #c6f4c819
 def _kernel_cost(n: int, m: int, widths: Sequence[int], k: int, coarse: bool, rates: dict[str, float],
@@ -267,7 +278,7 @@ def _eigen_cost(passes: float, length: int, d: int, vectors: float, rates: dict[
     floor = (products + finish) / rates["sparse"] + orthogonal / rates["dense"]
     return products + orthogonal + finish, seconds, held + length * (4.0 * (4 * d + 200) + 40.0 * d), floor
 
-
+# %% ../nbs/66_scale.ipynb #c2615108
 def _advice(costs: dict[str, tuple[float, float, float, float]], embeddings: float, kept: float) -> tuple[str, ...]:
     "What takes most of the memory, and what to do about it."
     most = max(cost[2] for cost in costs.values())
@@ -312,10 +323,7 @@ def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metr
     ValueError
         If the ids cannot be stored, or the folder holds something else under the same name. Nothing is written then.
     """
-    folder, settings = as_path("folder", folder), dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"folder {folder.name!r} is a file; give the name of a folder, which is made if it "
-                                 "is not there.")
+    folder, settings = _folder(folder), dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)
     given = isinstance(emb, Mapping) and any(map(_is_graph, emb.values()))
     source = as_graphs(emb) if given or isinstance(emb, Graphs) else as_embeddings(emb)
     note, ids = pack_column(source.ids, "ids")                                # refused before the work
@@ -340,6 +348,15 @@ def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metr
     new = _known_files(folder)
     _remove(folder, lambda file: file not in new and (file in old or is_abandoned(folder / file)))
     return open_graphs(folder, verify=False)
+
+# %% ../nbs/66_scale.ipynb #f7e6ec41
+def _folder(folder: str | os.PathLike) -> Path:
+    "A folder to be written to, there or to be made."
+    folder = as_path("folder", folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"folder {folder.name!r} is a file; give the name of a folder, which is made if it "
+                                 "is not there.")
+    return folder
 
 # %% ../nbs/66_scale.ipynb #94ed6bbb
 def _is_graph(value: Any) -> bool:
