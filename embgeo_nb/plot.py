@@ -187,8 +187,7 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
     return ax
 
 # %% ../nbs/60_plot.ipynb #7ba4ad03
-def _draw_models(ax: Any, points: np.ndarray, fitted: np.ndarray, color: np.ndarray | None, color_name: str,
-                 cmap: str) -> None:
+def _draw_models(ax: Any, points: np.ndarray, fitted: np.ndarray, color: Any, color_name: str, cmap: str) -> None:
     "The points of a map: in shades of a number with its scale, in colours of groups with their legend, or in one."
     if color is not None and color.dtype.kind in "biuf":
         colors = need("matplotlib", "plot").colormaps[cmap](_unit(color.astype(float)))
