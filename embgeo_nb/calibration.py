@@ -431,12 +431,7 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
     >>> calibrate(Simulation(n=200), n_pairs=5, n_resamples=199).verdict('paired', 0.05) != 'rejects too often'
     True
     """
-    nulls = (null,) if isinstance(null, str) else tuple(null)
-    for name in nulls:
-        check_option("null", name, (*NULLS, "tail", *OF_GROUPS))
-    levels = tuple(float(level) for level in levels)
-    if not levels or not all(0 < level < 1 for level in levels):
-        raise ValueError(f"levels must be numbers between 0 and 1; got {levels}.")
+    nulls, levels = _nulls_and_levels(null, levels)
     tolerance, seed = check_number("tolerance", tolerance, 0), as_seed(seed)
     options = dict(n_components=n_components, n_resamples=n_resamples, device=device)
     kernel, about = dict[str, Any](n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize), {}
@@ -451,13 +446,7 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
         kernel = graphs.settings
         runs, subject = (lambda: _reruns(graphs, nulls, n_pairs, seed)), graphs.models
     pieces = _pieces(resume, graphs or subject, {**about, **options, "device": str(device), **kernel})
-    found, d = {name: [] for name in nulls}, set()
-    for name, compared, graphs_of_pair, groups, moved, own_seed in runs():
-        made = _measured(pieces, graphs_of_pair, name, groups, own_seed, options)
-        found[name].append((made["pvalue"], compared, made["n_differing"], moved))
-        d.add(int(made["n_components"][0]))
-    pvalue, compared, differing, moved = ({name: [row[at] for row in rows] for name, rows in found.items()}
-                                          for at in range(4))
+    (pvalue, compared, differing, moved), d = _counted(runs(), nulls, pieces, options)
     settings = {**kernel, "n_components": d.pop() if len(d) == 1 else n_components, "n_resamples": n_resamples}
     return Calibration(
         {name: np.array(values) for name, values in pvalue.items()},
@@ -466,6 +455,28 @@ def calibrate(subject: Any, null: str | Sequence[str] = "paired", levels: Sequen
         {name: np.array(values) for name, values in differing.items()}, subject, levels, tolerance,
         {**settings, "seed": seed},
         _checked(graphs, levels, n_components, device) if graphs and set(nulls) & set(OF_GROUPS) else None)
+
+# %% ../nbs/42_calibration.ipynb #737661a3
+def _nulls_and_levels(null: str | Sequence[str], levels: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    "The nulls to be calibrated and the levels, as tuples."
+    nulls = (null,) if isinstance(null, str) else tuple(null)
+    for name in nulls:
+        check_option("null", name, (*NULLS, "tail", *OF_GROUPS))
+    levels = tuple(float(level) for level in levels)
+    if not levels or not all(0 < level < 1 for level in levels):
+        raise ValueError(f"levels must be numbers between 0 and 1; got {levels}.")
+    return nulls, levels
+
+
+def _counted(runs: Iterable[tuple], nulls: tuple[str, ...], pieces: Pieces,
+             options: Mapping) -> tuple[list[dict[str, list]], set[int]]:
+    "Of each null its p-values, names, differing edges and moved data, one for each comparison; and the dimensions."
+    found, d = {name: [] for name in nulls}, set()
+    for name, compared, graphs_of_pair, groups, moved, own_seed in runs:
+        made = _measured(pieces, graphs_of_pair, name, groups, own_seed, options)
+        found[name].append((made["pvalue"], compared, made["n_differing"], moved))
+        d.add(int(made["n_components"][0]))
+    return [{name: [row[at] for row in rows] for name, rows in found.items()} for at in range(4)], d
 
 # %% ../nbs/42_calibration.ipynb #328d1607
 def _checked(graphs: Graphs, levels: tuple[float, ...], n_components: int | str | None,

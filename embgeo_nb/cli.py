@@ -107,7 +107,8 @@ def parser() -> argparse.ArgumentParser:
     whole = _Parser(
         "embgeo",
         description="Compare models by the geometry of their embeddings.",
-        epilog="Exit codes: 0, 1 if a threshold of --fail-if was passed, 2 for wrong input, 3 for a mistake of the program.",
+        epilog="Exit codes: 0, 1 if a threshold of --fail-if was passed, 2 for wrong input, 3 for a mistake of "
+               "the program.",
     )
     whole.add_argument("--version", action="version", version=f"embgeo_nb {versions()['embgeo_nb']}")
     parts = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -127,7 +128,7 @@ def parser() -> argparse.ArgumentParser:
     )
     return whole
 
-
+# %% ../nbs/65_cli.ipynb #204a49a3
 def _compare_arguments(to: argparse.ArgumentParser) -> None:
     to.add_argument("before", help="file of vectors: .npy, .npz, .parquet, .jsonl, .safetensors and others")
     to.add_argument("after", help="file of vectors of the same data")
@@ -153,7 +154,7 @@ def _compare_arguments(to: argparse.ArgumentParser) -> None:
         help=f"exit with 1 if it is passed: {_WANTED}; may be given several times".replace("%", "%%"),
     )
 
-
+# %% ../nbs/65_cli.ipynb #ae813632
 def _map_arguments(to: argparse.ArgumentParser) -> None:
     to.add_argument("models", nargs="+", help="files of vectors, one for each model, at least three")
     _shared_arguments(to)
@@ -166,7 +167,7 @@ def _map_arguments(to: argparse.ArgumentParser) -> None:
     )
     to.add_argument("--title", help="title of the page")
 
-
+# %% ../nbs/65_cli.ipynb #c7b0803b
 def _shared_arguments(to: argparse.ArgumentParser) -> None:
     to.add_argument(
         "--vector", default="embedding", metavar="COLUMN", help="column or array of vectors (default embedding)"
@@ -206,7 +207,7 @@ def _check_device(device: str | None) -> None:
     except (RuntimeError, AssertionError) as error:  # torch's own ways of saying so
         raise ValueError(f"--device: {device!r} is not there ({str(error).splitlines()[0]}).") from error
 
-
+# %% ../nbs/65_cli.ipynb #70c42259
 def run_compare(options: argparse.Namespace) -> int:
     "Compare, write what was asked for, say what was found; the exit code."
     _check_outputs(options)
@@ -235,7 +236,7 @@ def run_compare(options: argparse.Namespace) -> int:
         print(f"embgeo compare: {reason}", file=sys.stderr)
     return int(bool(reasons))
 
-
+# %% ../nbs/65_cli.ipynb #88ed9ba9
 def _passed(text: str, limit: Threshold, summary: dict[str, Any], C: Comparison) -> str:
     "Why a threshold is passed; empty if it is not."
     if limit.passed(summary):
@@ -266,7 +267,7 @@ def run_map(options: argparse.Namespace) -> int:
     print(found["verdict"], found["signature"], sep="\n")
     return 0
 
-
+# %% ../nbs/65_cli.ipynb #cca9fadc
 def _write_json(summary: dict[str, Any], path: str | None) -> None:
     if path is not None:
         with atomic_path(path) as temporary:
@@ -333,42 +334,22 @@ def _record(fields: dict[str, Any]) -> dict[str, Any]:
 SUMMARY_SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "Summary of a comparison by embgeo_nb",
-    **_record(
-        {
-            "schema": {"const": 1},
-            "verdict": _TEXT,
-            "signature": {"type": "string", "pattern": r"^embgeo_nb\|null:"},
-            "before": _NAMES,
-            "after": _NAMES,
-            "n": _COUNT,
-            "n_copies": _COUNT,
-            "null": {"enum": ["bulk", "replicates"]},
-            "question": _TEXT,
-            "alpha": _SHARE,
-            "moved": _COUNT,
-            "moved_share": _SHARE,
-            "rejected": {
-                "type": "object",
-                "minProperties": 1,
-                "propertyNames": {"enum": ["bulk", "features", "paired", "replicates"]},
-                "additionalProperties": _record({"0.01": _SHARE, "0.05": _SHARE, "0.1": _SHARE}),
-            },
-            "bulk": _record(
-                {
-                    "center": _NUMBER,
-                    "spread": _NUMBER,
-                    "margin": _NUMBER,
-                    "trusted": {"type": "boolean"},
-                    "diagnosis": _TEXT,
-                }
-            ),
-            "shared_neighbors": _record({"share": _SHARE, "by_chance": _SHARE}),
-            "by_label": {
-                "type": "object",
-                "additionalProperties": _record({"n": _COUNT, "moved": _COUNT, "median_score": _NUMBER}),
-            },
-            "settings": {"type": "object"},
-            "versions": {"type": "object", "additionalProperties": {"type": "string"}},
-        }
-    ),
+    **_record({
+        "schema": {"const": 1}, "verdict": _TEXT, "signature": {"type": "string", "pattern": r"^embgeo_nb\|null:"},
+        "before": _NAMES, "after": _NAMES, "n": _COUNT, "n_copies": _COUNT,
+        "null": {"enum": ["bulk", "replicates"]}, "question": _TEXT,
+        "alpha": _SHARE, "moved": _COUNT, "moved_share": _SHARE,
+        "rejected": {
+            "type": "object", "minProperties": 1,
+            "propertyNames": {"enum": ["bulk", "features", "paired", "replicates"]},
+            "additionalProperties": _record({"0.01": _SHARE, "0.05": _SHARE, "0.1": _SHARE}),
+        },
+        "bulk": _record({"center": _NUMBER, "spread": _NUMBER, "margin": _NUMBER, "trusted": {"type": "boolean"},
+                         "diagnosis": _TEXT}),
+        "shared_neighbors": _record({"share": _SHARE, "by_chance": _SHARE}),
+        "by_label": {"type": "object",
+                     "additionalProperties": _record({"n": _COUNT, "moved": _COUNT, "median_score": _NUMBER})},
+        "settings": {"type": "object"},
+        "versions": {"type": "object", "additionalProperties": {"type": "string"}},
+    }),
 }

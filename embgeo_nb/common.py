@@ -76,7 +76,7 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
 
 # %% ../nbs/90_common.ipynb #3c13d69e
 def check_kind(name: str, value: Any, *kinds: str) -> Any:
-    "`value`, if its class, or one that it descends from, has one of these names: so that nothing need be imported to ask."
+    "`value`, if its class, or one that it descends from, has one of these names: nothing need be imported to ask."
     if not {base.__name__ for base in type(value).__mro__} & set(kinds):
         raise TypeError(f"{name} must be a {' or a '.join(kinds)}; got {type(value).__name__}.")
     return value
@@ -104,7 +104,8 @@ def check_device(device: str | torch.device | None) -> torch.device:
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"device must be 'cpu', 'cuda' or another device of torch; got {device!r}.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={str(device)!r}: this torch finds no CUDA device. Use device='cpu' (or None), or a torch built for CUDA.")
+        raise ValueError(f"device={str(device)!r}: this torch finds no CUDA device. Use device='cpu' (or None), or a "
+                         "torch built for CUDA.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device={str(device)!r}: there are {torch.cuda.device_count()} CUDA devices, counted from 0.")
     if device.type == "mps" and not torch.backends.mps.is_available():
@@ -117,8 +118,8 @@ def check_device(device: str | torch.device | None) -> torch.device:
 def row_of(i_or_id: Any, ids: np.ndarray) -> int:
     """The row number of a datum that is named by its row or by its id.
 
-    An integer is a row number, unless the ids are integers themselves, and not just 0, 1, …, n-1: then it is an id, and no
-    row number is taken. Anything else is an id.
+    An integer is a row number, unless the ids are integers themselves, and not just 0, 1, …, n-1: then it is an id, and
+    no row number is taken. Anything else is an id.
 
     Raises
     ------
@@ -137,13 +138,16 @@ def row_of(i_or_id: Any, ids: np.ndarray) -> int:
         for row, value in enumerate(values):
             if type(value) is not bool and not isinstance(i_or_id, bool) and value == i_or_id:
                 return row
-    remedy = "the ids are integers, so a row number must be given as ids[row]" if own else f"give one of them, or a row number between 0 and {n - 1}"
-    raise ValueError(f"i must be an id or a row number; {i_or_id!r} is not among the ids ({', '.join(map(repr, ids[:3].tolist()))}, …): {remedy}.")
+    remedy = ("the ids are integers, so a row number must be given as ids[row]" if own
+              else f"give one of them, or a row number between 0 and {n - 1}")
+    raise ValueError(f"i must be an id or a row number; {i_or_id!r} is not among the ids "
+                     f"({', '.join(map(repr, ids[:3].tolist()))}, …): {remedy}.")
 
 
 def _integers(ids: np.ndarray) -> bool:
     "Whether all ids are integers."
-    return ids.dtype.kind in "iu" or (ids.dtype.kind == "O" and all(isinstance(value, (int, np.integer)) for value in ids))
+    return ids.dtype.kind in "iu" or (ids.dtype.kind == "O"
+                                      and all(isinstance(value, (int, np.integer)) for value in ids))
 
 # %% ../nbs/90_common.ipynb #d68db4b4
 def as_seed(seed: int | np.random.Generator) -> int:
@@ -160,7 +164,11 @@ WATCH: ContextVar[Callable[[Sequence, str], Iterable] | None] = ContextVar("WATC
 
 
 def progress(items: Sequence, what: str, delay: float = 3) -> Iterable:
-    "`items` with a progress bar once they take longer than a few seconds, where tqdm is installed and somebody looks (a terminal or a notebook); or with what `WATCH` makes of them, for whoever shows progress otherwise."
+    """`items` with a progress bar once they take longer than a few seconds.
+
+    There is a bar where tqdm is installed and somebody looks (a terminal or a notebook); or what `WATCH` makes of the
+    items, for whoever shows progress otherwise.
+    """
     if (watch := WATCH.get()) is not None:
         return watch(items, what)
     try:

@@ -45,7 +45,8 @@ def as_matrix(
     bad = nonfinite_rows(array) if finite else np.array([], int)
     if len(bad):
         raise ValueError(f"{name} has NaN or infinite values in {len(bad)} of {len(array)} rows "
-                         f"(first: {bad[:5].tolist()}). Remove these data from every model (on_bad='drop' does), or embed them again.")
+                         f"(first: {bad[:5].tolist()}). Remove these data from every model (on_bad='drop' does), or "
+                         "embed them again.")
     return array
 
 # %% ../nbs/10_embeddings.ipynb #bcf39660
@@ -98,7 +99,7 @@ def as_bits(
     values: Any,            # (..., p) whole numbers of one byte, signed or not, in whatever `as_matrix` takes
     name: str = "Y",
 ) -> np.ndarray:            # (..., 8 p) uint8, each 0 or 1
-    "The bits that are packed into bytes; of bits that never were, each with seven zeros before it, at the same distances."
+    "The bits that are packed into bytes; bits that never were get seven zeros before each, at the same distances."
     array = to_array(values, name)
     whole = array.dtype.kind in "biuf" and (array.dtype.kind == "b" or np.array_equal(array, np.rint(array)))
     if not whole or array.size and (array.min() < -128 or array.max() > 255):

@@ -37,7 +37,8 @@ def to_array(
     "What a container of vectors holds, as a numpy array; without a copy where none is needed."
     if isinstance(values, torch.Tensor):
         if values.layout != torch.strided or values.is_meta:
-            what = "on the device 'meta', which holds no numbers" if values.is_meta else "sparse: give tensor.to_dense()"
+            what = ("on the device 'meta', which holds no numbers" if values.is_meta
+                    else "sparse: give tensor.to_dense()")
             raise TypeError(f"{name} is a tensor {what}.")
         values = values.detach()
         unknown = values.is_floating_point() and values.dtype not in (torch.float16, torch.float32, torch.float64)

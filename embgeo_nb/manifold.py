@@ -45,17 +45,24 @@ class DistanceKind:
 
 DISTANCES = {   # (kind, relative)
     ("frobenius", False): DistanceKind("|Z_s - Z_r|_F / sqrt(n)", metric=True, euclidean=True),
-    ("frobenius", True): DistanceKind("2 |Z_s - Z_r|_F / (|Z_s|_F + |Z_r|_F)", metric=True, euclidean=True, upper_bound=2.0),
+    ("frobenius", True): DistanceKind("2 |Z_s - Z_r|_F / (|Z_s|_F + |Z_r|_F)", metric=True, euclidean=True,
+                                      upper_bound=2.0),
     ("spectral", False): DistanceKind("|Z_s - Z_r|_2 / sqrt(n)", metric=True, euclidean=False),
-    ("spectral", True): DistanceKind("2 |Z_s - Z_r|_2 / (|Z_s|_2 + |Z_r|_2)", metric=False, euclidean=False, upper_bound=2.0),
-    ("edges", False): DistanceKind("|A_s - A_r|_F / sqrt(n), of the graphs", metric=True, euclidean=True, compares="neighbors"),
-    ("linear", False): DistanceKind("|K_s - K_r|_F, of linear kernels, |K|_F = 1", metric=True, euclidean=True, upper_bound=2 ** 0.5,
+    ("spectral", True): DistanceKind("2 |Z_s - Z_r|_2 / (|Z_s|_2 + |Z_r|_2)", metric=False, euclidean=False,
+                                     upper_bound=2.0),
+    ("edges", False): DistanceKind("|A_s - A_r|_F / sqrt(n), of the graphs", metric=True, euclidean=True,
+                                   compares="neighbors"),
+    ("linear", False): DistanceKind("|K_s - K_r|_F, of linear kernels, |K|_F = 1", metric=True, euclidean=True,
+                                    upper_bound=2 ** 0.5,
                                     invariances=("rotation", "scaling", "translation"), compares="embeddings"),
-    ("knn", False): DistanceKind("1 - mean share of common neighbours", metric=True, euclidean=False, upper_bound=1.0, compares="neighbors"),
+    ("knn", False): DistanceKind("1 - mean share of common neighbours", metric=True, euclidean=False, upper_bound=1.0,
+                                 compares="neighbors"),
     ("cka", False): DistanceKind("sqrt(2 - 2 CKA), linear", metric=True, euclidean=True, upper_bound=2 ** 0.5,
                                  invariances=("rotation", "scaling", "translation"), compares="embeddings"),
-    ("rsa", False): DistanceKind("sqrt(2 - 2 rank correlation of the cosine dissimilarities)", metric=True, euclidean=True, upper_bound=2.0, compares="embeddings"),
-    ("procrustes", False): DistanceKind("min_Q |X_s - X_r Q|_F, centred, |X|_F = 1", metric=True, euclidean=False, upper_bound=2 ** 0.5,
+    ("rsa", False): DistanceKind("sqrt(2 - 2 rank correlation of the cosine dissimilarities)", metric=True,
+                                 euclidean=True, upper_bound=2.0, compares="embeddings"),
+    ("procrustes", False): DistanceKind("min_Q |X_s - X_r Q|_F, centred, |X|_F = 1", metric=True, euclidean=False,
+                                        upper_bound=2 ** 0.5,
                                         invariances=("rotation", "scaling", "translation"), compares="embeddings"),
 }
 KINDS = tuple(dict.fromkeys(kind for kind, _ in DISTANCES))
@@ -67,7 +74,8 @@ def _frobenius(positions: np.ndarray) -> np.ndarray:
 
     m, n, d = positions.shape
     block = max(1, 2 ** 17 // (m * d))
-    squared = sum(pdist(positions[:, start:start + block].reshape(m, -1), "sqeuclidean") for start in range(0, n, block))
+    squared = sum(pdist(positions[:, start:start + block].reshape(m, -1), "sqeuclidean")
+                  for start in range(0, n, block))
     return squareform(np.sqrt(squared))
 
 
@@ -84,7 +92,8 @@ def _spectral_norm(X: np.ndarray) -> float:
     return float(np.sqrt(max(np.linalg.eigvalsh(X.T @ X)[-1], 0.0)))
 
 
-_NORMS = {"frobenius": (_frobenius, np.linalg.norm), "spectral": (_spectral, _spectral_norm)}   # kind: all pairs, one model
+# kind: all pairs, one model
+_NORMS = {"frobenius": (_frobenius, np.linalg.norm), "spectral": (_spectral, _spectral_norm)}
 
 
 def _of_positions(positions: np.ndarray, kind: str, relative: bool) -> np.ndarray:
@@ -237,7 +246,8 @@ class ModelDistance:
 
     def _drawn(self) -> np.ndarray:
         if self.draws is None:
-            raise ValueError("These distances were not resampled; ask for it with n_resamples, e.g. model_distance(O, n_resamples=200).")
+            raise ValueError("These distances were not resampled; ask for it with n_resamples, e.g. model_distance(O, "
+                             "n_resamples=200).")
         return self.draws
 
     def to_frame(self) -> Any:
@@ -245,9 +255,11 @@ class ModelDistance:
         return need("pandas", "plot").DataFrame(self.matrix, index=list(self.models), columns=list(self.models))
 
     def _repr_html_(self) -> str:
-        unit = "relative to the size of the models" if self.relative else self.properties.definition if self.properties else "as given"
+        unit = ("relative to the size of the models" if self.relative else self.properties.definition if self.properties
+                else "as given")
         rows = [(name, *(f"{value:.3g}" for value in row)) for name, row in zip(self.models, self.matrix)]
-        return f"<p><b>{escape(self.kind.capitalize())} distances</b> of {len(self.models)} models, {escape(unit)}</p>" + html_table(("", *self.models), rows)
+        return (f"<p><b>{escape(self.kind.capitalize())} distances</b> of {len(self.models)} models, {escape(unit)}</p>"
+                + html_table(("", *self.models), rows))
 
 
 def _index(model: str, models: Sequence[str]) -> int:
@@ -303,18 +315,11 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
 
     References
     ----------
-    Duderstadt, Helm & Priebe (2023), arXiv:2305.05126; Kornblith et al. (2019), arXiv:1905.00414, for CKA; Kriegeskorte,
-    Mur & Bandettini (2008) for RSA; Williams et al. (2021), arXiv:2110.14739, for Procrustes; Politis, Romano & Wolf
-    (1999), Subsampling, for the intervals.
+    Duderstadt, Helm & Priebe (2023), arXiv:2305.05126; Kornblith et al. (2019), arXiv:1905.00414, for CKA;
+    Kriegeskorte, Mur & Bandettini (2008) for RSA; Williams et al. (2021), arXiv:2110.14739, for Procrustes;
+    Politis, Romano & Wolf (1999), Subsampling, for the intervals.
     """
-    check_option("kind", kind, KINDS)
-    check_option("frame", frame, ("joint", "pairwise"))
-    if kind in _NORMS and not isinstance(O, Omnibus):
-        raise TypeError(f"O must be an Omnibus; got {type(O).__name__}. Make one of embeddings, kernels or graphs with `omnibus`.")
-    if not isinstance(relative, (bool, np.bool_)):
-        raise TypeError(f"relative must be True or False; got {relative!r}.")
-    if (kind, bool(relative)) not in DISTANCES:
-        raise ValueError(f"relative: there is no relative {kind!r} distance, it has no unit; leave `relative` out.")
+    _check_distance(O, kind, relative, frame)
     O = O if isinstance(O, (Omnibus, Embeddings)) or _of_kernels(O) else as_embeddings(O)
     count = check_count("n_resamples", n_resamples, 0)
     models, n = (O.models, O.n) if hasattr(O, "models") else (tuple(O), next(iter(O.values())).n)
@@ -340,12 +345,26 @@ def model_distance(O: Any, kind: str = "frobenius", relative: bool = False, fram
     return ModelDistance(matrices[0], models, kind, bool(relative), settings, claims,
                          frame if kind in _NORMS else None, matrices[1:] if count else None)
 
+# %% ../nbs/50_manifold.ipynb #88ca94bc
+def _check_distance(O: Any, kind: str, relative: Any, frame: str) -> None:
+    "Refuse a distance that does not exist, or not of such an O."
+    check_option("kind", kind, KINDS)
+    check_option("frame", frame, ("joint", "pairwise"))
+    if kind in _NORMS and not isinstance(O, Omnibus):
+        raise TypeError(f"O must be an Omnibus; got {type(O).__name__}. Make one of embeddings, kernels or graphs "
+                        "with `omnibus`.")
+    if not isinstance(relative, (bool, np.bool_)):
+        raise TypeError(f"relative must be True or False; got {relative!r}.")
+    if (kind, bool(relative)) not in DISTANCES:
+        raise ValueError(f"relative: there is no relative {kind!r} distance, it has no unit; leave `relative` out.")
 
+# %% ../nbs/50_manifold.ipynb #f3b67094
 def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[slice | np.ndarray],
                pieces: Callable = lambda name, make: make()) -> np.ndarray:
     "Distances on each of some subsets of the data, with graphs and frame as they are: (subsets, m, m)."
     if kind in _NORMS and frame == "joint":
-        return np.stack([_of_positions(O.positions[:, rows], kind, relative) for rows in progress(subsets, "distances")])
+        return np.stack([_of_positions(O.positions[:, rows], kind, relative)
+                         for rows in progress(subsets, "distances")])
     if kind in _NORMS:
         matrices = np.zeros((len(subsets), len(O.models), len(O.models)))
         which = contents_digest([_name_of(rows) for rows in subsets], {})[:24]
@@ -373,7 +392,7 @@ def _distances(O: Any, kind: str, relative: bool, frame: str, subsets: Sequence[
     return np.stack([pieces(f"half-{_name_of(rows)}", lambda: of_half(rows))
                      for rows in progress(subsets, "distances")])
 
-
+# %% ../nbs/50_manifold.ipynb #e3818984
 def _of_kernels(O: Any) -> bool:
     return isinstance(O, Mapping) and bool(O) and all(isinstance(value, DataKernel) for value in O.values())
 
@@ -381,7 +400,8 @@ def _of_kernels(O: Any) -> bool:
 def _embeddings(O: Any, kind: str) -> Embeddings:
     emb = O.graphs.emb if isinstance(O, Omnibus) else O if isinstance(O, Embeddings) else None
     if emb is None:
-        raise ValueError(f"{kind} needs embeddings, but this was made from graphs." + (" Use refit=False." if "refit" in kind else " Give `model_distance` the embeddings."))
+        raise ValueError(f"{kind} needs embeddings, but this was made from graphs."
+                         + (" Use refit=False." if "refit" in kind else " Give `model_distance` the embeddings."))
     return emb
 
 
@@ -395,10 +415,11 @@ def _kernels(O: Any) -> Mapping[str, DataKernel]:
         return O
     kernels = O.graphs.kernels if isinstance(O, Omnibus) else as_graphs(O).kernels
     if kernels is None:
-        raise ValueError("kind='knn' compares lists of neighbours, but this omnibus was made from graphs. Give `model_distance` the dict of DataKernels.")
+        raise ValueError("kind='knn' compares lists of neighbours, but this omnibus was made from graphs. Give "
+                         "`model_distance` the dict of DataKernels.")
     return kernels
 
-
+# %% ../nbs/50_manifold.ipynb #b7dcc98d
 def random_halves(n: int, count: int, seed: int | np.random.Generator, what: str = "data",
                   least: int = 8, size: int | None = None) -> list[np.ndarray]:
     "Random halves of n data (or `size` of them), sorted row numbers."
@@ -409,12 +430,13 @@ def random_halves(n: int, count: int, seed: int | np.random.Generator, what: str
 
 
 def _on_half(O: Any, rows: np.ndarray, kind: str) -> Any:
-    "The same analysis on some of the data, with a share of the neighbours that is the share of the data: kernels, or an omnibus of them."
+    "The same analysis on some of the data, and on as large a share of neighbours: kernels, or an omnibus of them."
     emb = _embeddings(O, "refit=True")
     settings: dict[str, Any] = dict(O.graphs.settings) if isinstance(O, Omnibus) else dict(n_neighbors=32)
     settings["n_neighbors"] = max(1, round(settings["n_neighbors"] * len(rows) / emb.n))
     kernels = {name: data_kernel(Y[rows], **settings) for name, Y in emb.arrays.items()}
-    return kernels if kind in ("knn", "edges") else omnibus(kernels, n_components=min(O.n_components, len(rows)), tol=O.tol)
+    return kernels if kind in ("knn", "edges") else omnibus(kernels, n_components=min(O.n_components, len(rows)),
+                                                            tol=O.tol)
 
 # %% ../nbs/50_manifold.ipynb #5cc16f40
 def _name_of(rows: slice | np.ndarray) -> str:
@@ -445,7 +467,8 @@ def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, 
     O, kind, relative
         As in `model_distance`. Positions ('frobenius', 'spectral') are compared in the frame of each pair.
     n_permutations : int, default 9
-        Random orders of the data, the same ones for all pairs. Few do: the distances of unrelated models scatter little.
+        Random orders of the data, the same ones for all pairs. Few do: the distances of unrelated models scatter
+        little.
     seed : int or numpy.random.Generator
         For the orders.
     resume : str or Path, optional
@@ -455,8 +478,8 @@ def unrelated_distance(O: Any, kind: str = "frobenius", relative: bool = False, 
     -------
     pandas.DataFrame
         One row per pair of models a and b: their distance, that of unrelated models of these shapes (mean and standard
-        deviation over permutations, `unrelated` and `sd`), `calibrated` (1 - distance / unrelated: 1 for equal models, 0 on
-        average for unrelated ones), and the p-value of being unrelated, at least 1 / (n_permutations + 1).
+        deviation over permutations, `unrelated` and `sd`), `calibrated` (1 - distance / unrelated: 1 for equal models,
+        0 on average for unrelated ones), and the p-value of being unrelated, at least 1 / (n_permutations + 1).
 
     References
     ----------
@@ -488,7 +511,8 @@ def _of_pair(O: Any, kind: str, relative: bool) -> Callable[[str, str, np.ndarra
         return apart
     if kind == "edges":
         graphs = _graphs(O)
-        return lambda a, b, order: np.sqrt(((graphs[a] - graphs[b][order][:, order]).power(2)).sum() / graphs[a].shape[0])
+        return lambda a, b, order: np.sqrt(((graphs[a] - graphs[b][order][:, order]).power(2)).sum()
+                                           / graphs[a].shape[0])
     if kind == "knn":
         directed = {name: kernel.directed for name, kernel in _kernels(O).items()}
         return lambda a, b, order: 1 - directed[a].multiply(directed[b][order][:, order]).sum() / directed[a].sum()
@@ -501,7 +525,8 @@ def _of_pair(O: Any, kind: str, relative: bool) -> Callable[[str, str, np.ndarra
 def _permuted(own: np.ndarray, order: np.ndarray) -> np.ndarray:
     "What is made of a model with its data in another order: rows, or a list of all pairs."
     from scipy.spatial.distance import squareform
-    return own[order] if own.ndim == 2 else squareform(squareform(own, checks=False)[np.ix_(order, order)], checks=False)
+    return own[order] if own.ndim == 2 else squareform(squareform(own, checks=False)[np.ix_(order, order)],
+                                                       checks=False)
 
 # %% ../nbs/50_manifold.ipynb #65907144
 @dataclass(frozen=True, eq=False)
@@ -558,13 +583,15 @@ class ModelManifold:
     def to_frame(self) -> Any:
         "A pandas DataFrame with one row per model and its coordinates in columns x1, x2, ..."
         pandas = need("pandas", "plot")
-        return pandas.DataFrame(self.coordinates, index=pandas.Index(self.models, name="model"), columns=_axes(self.n_components))
+        return pandas.DataFrame(self.coordinates, index=pandas.Index(self.models, name="model"),
+                                columns=_axes(self.n_components))
 
     def _repr_html_(self) -> str:
         shares = ", ".join(f"{share:.0%}" for share in self.explained)
         rows = [(name, *(f"{value:.3g}" for value in row)) for name, row in zip(self.models, self.coordinates)]
-        return (f"<p><b>Map of {len(self.models)} models</b>: {self.n_components} coordinates showing {shares} of the positive eigenvalues; "
-                f"negative mass {self.negative_mass:.1%}</p>" + html_table(("model", *_axes(self.n_components)), rows))
+        return (f"<p><b>Map of {len(self.models)} models</b>: {self.n_components} coordinates showing {shares} of the "
+                f"positive eigenvalues; negative mass {self.negative_mass:.1%}</p>"
+                + html_table(("model", *_axes(self.n_components)), rows))
 
     def plot(self, **options: Any) -> Any:
         "Scatter plot of the map; see `plot_manifold` for the options."
@@ -704,7 +731,8 @@ def model_manifold(D: Any, n_components: int = 2, models: Sequence[str] | None =
     _warn_of_ties(values, c)
     draws = getattr(D, "draws", None)
     covariances = None if draws is None or isomap else _spread(draws, coordinates)
-    return ModelManifold(coordinates, values, distances, names, m, settings, covariances, n_neighbors if isomap else None)
+    return ModelManifold(coordinates, values, distances, names, m, settings, covariances,
+                         n_neighbors if isomap else None)
 
 
 def _scaled(distances: np.ndarray, c: int) -> tuple[np.ndarray, np.ndarray]:
@@ -719,7 +747,7 @@ def _scaled(distances: np.ndarray, c: int) -> tuple[np.ndarray, np.ndarray]:
     vectors = vectors * np.where(np.take_along_axis(vectors, np.abs(vectors).argmax(0)[None], 0)[0] < 0, -1.0, 1.0)
     return vectors * np.sqrt(values[:c]), values
 
-
+# %% ../nbs/50_manifold.ipynb #2d15f184
 def _spread(draws: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
     "Covariance (m, c, c) of the coordinates over resampled distances, each map rotated onto the one that is drawn."
     from scipy.linalg import orthogonal_procrustes
@@ -740,7 +768,8 @@ def _along_joins(distances: np.ndarray, k: int) -> np.ndarray:
     ways = shortest_path(csgraph_from_dense(np.minimum(joins, joins.T), null_value=np.inf), directed=False)
     if not np.isfinite(ways).all():
         apart = int((~np.isfinite(ways[0])).sum())
-        raise ValueError(f"n_neighbors: joined to their {k} nearest, {apart} models cannot be reached from the others; use more neighbours.")
+        raise ValueError(f"n_neighbors: joined to their {k} nearest, {apart} models cannot be reached from the others; "
+                         "use more neighbours.")
     return ways
 
 
@@ -750,7 +779,7 @@ def _centred(distances: np.ndarray) -> np.ndarray:
     rows = squared.mean(0)
     return -(squared - rows - rows[:, None] + rows.mean()) / 2
 
-
+# %% ../nbs/50_manifold.ipynb #e9474828
 @contextmanager
 def any_axes() -> Iterator[None]:
     "No warnings of axes that are arbitrary within their plane: a regression does not mind."
@@ -763,25 +792,30 @@ def _warn_of_ties(values: np.ndarray, c: int) -> None:
     for axis in range(min(c, len(values) - 1)):
         if values[axis] - values[axis + 1] < 0.01 * values[axis]:
             what = "the two axes are" if axis + 1 < c else "which of the two directions is shown is"
-            warn(f"Eigenvalues {axis + 1} and {axis + 2} are within 1 %: {what} arbitrary. Read distances off this map, not axes.")
+            warn(f"Eigenvalues {axis + 1} and {axis + 2} are within 1 %: {what} arbitrary. Read distances off this "
+                 "map, not axes.")
 
 # %% ../nbs/50_manifold.ipynb #e54aa51c
 def checked_distances(D: Any, name: str = "D", m: int | None = None) -> np.ndarray:
     "`D` as a checked (m, m) distance matrix, exactly symmetric with a zero diagonal."
     array = as_numbers(name, D)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or len(array) < 2 or (m and len(array) != m):
-        raise ValueError(f"{name} must be a square matrix of distances between {m or 'at least two'} models; got shape {array.shape}.")
+        raise ValueError(f"{name} must be a square matrix of distances between {m or 'at least two'} models; got shape "
+                         f"{array.shape}.")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} has NaN or infinite distances (first: models {np.argwhere(~np.isfinite(array))[0].tolist()}).")
+        raise ValueError(f"{name} has NaN or infinite distances (first: models "
+                         f"{np.argwhere(~np.isfinite(array))[0].tolist()}).")
     slack = 1e-8 * np.abs(array).max()
     if (array < 0).any():
-        raise ValueError(f"{name} has negative entries. It must hold distances; similarities must be turned into distances first.")
+        raise ValueError(f"{name} has negative entries. It must hold distances; similarities must be turned into "
+                         "distances first.")
     if array.diagonal().max() > slack:
-        raise ValueError(f"{name} must have a zero diagonal: a model is at distance 0 from itself. Got up to {array.diagonal().max():.3g}.")
+        raise ValueError(f"{name} must have a zero diagonal: a model is at distance 0 from itself. Got up to "
+                         f"{array.diagonal().max():.3g}.")
     if np.abs(array - array.T).max() > slack:
         row, column = np.unravel_index(np.abs(array - array.T).argmax(), array.shape)
-        raise ValueError(f"{name} must be symmetric; got {array[row, column]:.6g} at {int(row), int(column)} and {array[column, row]:.6g} the other way. "
-                         "Use `(D + D.T) / 2` if the mean of both is meant.")
+        raise ValueError(f"{name} must be symmetric; got {array[row, column]:.6g} at {int(row), int(column)} and "
+                         f"{array[column, row]:.6g} the other way. Use `(D + D.T) / 2` if the mean of both is meant.")
     array = (array + array.T) / 2
     np.fill_diagonal(array, 0)
     return array
@@ -810,7 +844,8 @@ class ModelTree:
     Attributes
     ----------
     linkage : ndarray of shape (m - 1, 4)
-        Each row joins two clusters: their numbers, the height of the join, and how many models it holds (scipy's format).
+        Each row joins two clusters: their numbers, the height of the join, and how many models it holds (scipy's
+        format).
     models : tuple of m names
     method : str
         How the distance between two groups follows from those of their members.
@@ -855,7 +890,8 @@ def model_tree(D: Any, method: str = "average", models: Sequence[str] | None = N
     ----------
     D : ModelDistance or array (m, m)
     method : {'average', 'complete', 'single', 'weighted'}
-        Distance between two groups: the mean over their pairs of members, the largest, the smallest, or the mean of two halves.
+        Distance between two groups: the mean over their pairs of members, the largest, the smallest, or the mean of two
+        halves.
     models : sequence of m names, optional
         For an array.
 
@@ -944,7 +980,7 @@ def _distances_to(self: ModelManifold, distances: Any) -> np.ndarray:
         raise ValueError("distances must be finite and nonnegative.")
     return delta
 
-
+# %% ../nbs/50_manifold.ipynb #4ad01288
 def _add(self: ModelManifold, distances: Any, name: Any) -> ModelManifold:
     "The code of `ModelManifold.add`."
     if isinstance(distances, str) and not isinstance(name, str):
@@ -962,13 +998,16 @@ def _add(self: ModelManifold, distances: Any, name: Any) -> ModelManifold:
         delta = _along_new_joins(delta, self.distances[:self.n_fitted, :self.n_fitted], self.n_steps)
     known[m, :self.n_fitted] = known[:self.n_fitted, m] = delta
     spread = None if self.covariances is None else np.concatenate([self.covariances, np.full((1, c, c), np.nan)])
-    return replace(self, coordinates=np.vstack([self.coordinates, placed]), distances=known, models=(*self.models, name), covariances=spread)
+    return replace(self, coordinates=np.vstack([self.coordinates, placed]), distances=known,
+                   models=(*self.models, name), covariances=spread)
 
 # %% ../nbs/50_manifold.ipynb #1eab7bf3
-def distances_from(O: Omnibus, model: Any, kind: str = "frobenius", relative: bool = False, device: Any = None) -> dict[str, float]:
+def distances_from(O: Omnibus, model: Any, kind: str = "frobenius", relative: bool = False,
+                   device: Any = None) -> dict[str, float]:
     """Distances of a new model to all models of an omnibus embedding, in the frame that is there.
 
-    One product of a sparse graph with an (n, d) matrix, and one comparison with each model; `ModelManifold.add` takes the result.
+    One product of a sparse graph with an (n, d) matrix, and one comparison with each model; `ModelManifold.add` takes
+    the result.
 
     Parameters
     ----------
@@ -996,7 +1035,8 @@ def distances_from(O: Omnibus, model: Any, kind: str = "frobenius", relative: bo
     check_option("kind", kind, tuple(_NORMS))
     Z, norm = place_model(O, model, "model", device)[2], _NORMS[kind][1]
     size = (lambda own: (norm(own) + norm(Z)) / 2) if relative else lambda own: np.sqrt(len(Z))
-    return {name: float(norm(own - Z) / scale) if (scale := size(own)) else 0.0 for name, own in zip(O.models, O.positions)}
+    return {name: float(norm(own - Z) / scale) if (scale := size(own)) else 0.0
+            for name, own in zip(O.models, O.positions)}
 
 # %% ../nbs/50_manifold.ipynb #312dc071
 @dataclass(frozen=True, eq=False)
@@ -1033,28 +1073,39 @@ class Association:
 
     @property
     def variance_explained(self) -> float | None:
-        "1 - squared error of the predictions / variance of the metric: a little stricter than `r_squared`, whose comparison is with the mean of the *others*."
-        return None if self.predictions is None else float(1 - ((self.metric - self.predictions) ** 2).sum() / ((self.metric - self.metric.mean()) ** 2).sum())
+        """1 - squared error of the predictions / variance of the metric.
+
+        A little stricter than `r_squared`, whose comparison is with the mean of the *others*.
+        """
+        return None if self.predictions is None else float(1 - ((self.metric - self.predictions) ** 2).sum()
+                                                           / ((self.metric - self.metric.mean()) ** 2).sum())
 
     def _repr_html_(self) -> str:
         families = "" if self.groups is None else ", families permuted as a whole"
         rows = [(f"Mantel correlation ({self.method}{families})", f"{self.statistic:.3f}", f"{self.pvalue:.4f}")]
         if self.r_squared is not None:
             left_out = "model" if self.groups is None else "group"
-            rows.append((f"R², one {left_out} left out at a time", f"{self.r_squared:.3f}", f"{self.r_squared_pvalue:.4f}"))
-        return (f"<p><b>Association</b> of a map of {len(self.models)} models with a metric, {self.n_permutations:,} permutations</p>"
+            rows.append((f"R², one {left_out} left out at a time", f"{self.r_squared:.3f}",
+                         f"{self.r_squared_pvalue:.4f}"))
+        return (f"<p><b>Association</b> of a map of {len(self.models)} models with a metric, {self.n_permutations:,} "
+                "permutations</p>"
                 + html_table(("", "value", "p"), rows))
 
 # %% ../nbs/50_manifold.ipynb #0e05900b
-def _left_out(coordinates: np.ndarray, groups: np.ndarray, distances: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    "(m, m) matrices that turn the metric into left-out predictions by regression, and by the mean of the others. Given distances, the map is made anew without those left out."
+def _left_out(coordinates: np.ndarray, groups: np.ndarray,
+              distances: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(m, m) matrices that turn the metric into left-out predictions by regression, and by the mean of the others.
+
+    Given distances, the map is made anew without those left out.
+    """
     m, c = coordinates.shape
     fitted, mean = np.zeros((2, m, m))
     for group in np.unique(groups):
         out = groups == group
         if (~out).sum() < c + 2:
-            raise ValueError(f"n_components: a regression on {c} coordinates needs at least {c + 2} models beside those left out; "
-                             f"leaving out {group!r} leaves {(~out).sum()}. Make the map with fewer components.")
+            raise ValueError(f"n_components: a regression on {c} coordinates needs at least {c + 2} models beside "
+                             f"those left out; leaving out {group!r} leaves {(~out).sum()}. Make the map with fewer "
+                             "components.")
         X = coordinates if distances is None else _map_without(distances, out, c)
         design = np.column_stack([np.ones(m), X])
         fitted[np.ix_(out, ~out)] = design[out] @ np.linalg.pinv(design[~out])
@@ -1070,9 +1121,9 @@ def _map_without(distances: np.ndarray, out: np.ndarray, c: int) -> np.ndarray:
     X[~out], X[out] = kept.coordinates, kept.place(distances[np.ix_(out, ~out)])
     return X
 
-
+# %% ../nbs/50_manifold.ipynb #7cee8f64
 def grouped_permutations(groups: np.ndarray | None, m: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    "`count` random permutations of m models, (count, m), that respect the groups: blocks of one size, and within blocks."
+    "`count` random permutations of m models, (count, m), within groups and between groups of one size."
     if groups is None:
         return rng.permuted(np.tile(np.arange(m), (count, 1)), axis=1)
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
@@ -1085,19 +1136,22 @@ def grouped_permutations(groups: np.ndarray | None, m: int, count: int, rng: np.
 
 # %% ../nbs/50_manifold.ipynb #0cf8a3f4
 def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator = 0, n_permutations: int = 9999,
-               method: str = "pearson", groups: Sequence | Mapping[str, Any] | None = None, unseen: bool = False) -> Association:
+               method: str = "pearson", groups: Sequence | Mapping[str, Any] | None = None,
+               unseen: bool = False) -> Association:
     "The code of `ModelManifold.correlate`."
     check_option("method", method, ("pearson", "spearman"))
     count, m = check_count("n_permutations", n_permutations, 1), len(self.models)
     if m < 4:
         raise ValueError(f"An association needs at least 4 models; this map has {m}.")
     if np.isnan(self.distances).any():
-        raise ValueError("Some distances between models that were added to this map are unknown; make a new map of all models first.")
+        raise ValueError("Some distances between models that were added to this map are unknown; make a new map of all "
+                         "models first.")
     values = as_numbers("metric", by_model(metric, self.models, "metric"))
     if values.ndim == 2:
         differences = checked_distances(values, "metric", m)
     elif values.shape != (m,) or not np.isfinite(values).all():
-        raise ValueError(f"metric must be {m} finite numbers, one per model, or an ({m}, {m}) distance matrix; got shape {values.shape}.")
+        raise ValueError(f"metric must be {m} finite numbers, one per model, or an ({m}, {m}) distance matrix; got "
+                         f"shape {values.shape}.")
     else:
         differences = np.abs(values[:, None] - values)
     kinds = None if groups is None else np.asarray(by_model(groups, self.models, "groups"))
@@ -1106,19 +1160,24 @@ def _correlate(self: ModelManifold, metric: Any, seed: int | np.random.Generator
     seed = int(seed.integers(2 ** 62)) if isinstance(seed, np.random.Generator) else check_count("seed", seed, 0)
     permutations = grouped_permutations(kinds, m, count, np.random.default_rng(seed))
     mantel = _mantel(self.distances, differences, method, np.vstack([np.arange(m), permutations]))
-    if values.ndim == 2:
-        r_squared, predictions = None, None
-    else:
-        if unseen and self.n_steps:
-            raise ValueError("unseen: an Isomap is not made anew for each model left out; use the classical map.")
-        fitted, mean = _left_out(self.coordinates, np.arange(m) if kinds is None else kinds, self.distances if unseen else None)
-        permuted = values[np.vstack([np.arange(m), permutations])].T                              # (m, 1 + B)
-        r_squared = 1 - ((permuted - fitted @ permuted) ** 2).sum(0) / ((permuted - mean @ permuted) ** 2).sum(0)
-        predictions = fitted @ values
+    r_squared, predictions = ((None, None) if values.ndim == 2
+                              else _predicted(self, values, kinds, permutations, unseen))
     pvalue = lambda drawn: float((1 + (drawn[1:] >= drawn[0] - 1e-12).sum()) / (count + 1))
     return Association(float(mantel[0]), pvalue(mantel), None if r_squared is None else float(r_squared[0]),
                        None if r_squared is None else pvalue(r_squared), predictions, mantel[1:],
                        None if r_squared is None else r_squared[1:], values, kinds, self.models, method, count, seed)
+
+# %% ../nbs/50_manifold.ipynb #fe3a2196
+def _predicted(M: ModelManifold, values: np.ndarray, kinds: np.ndarray | None, permutations: np.ndarray,
+               unseen: bool) -> tuple[np.ndarray, np.ndarray]:
+    "R squared of the metric, (1 + B,), those of its permutations behind it, and the left-out predictions, (m,)."
+    if unseen and M.n_steps:
+        raise ValueError("unseen: an Isomap is not made anew for each model left out; use the classical map.")
+    m = len(M.models)
+    fitted, mean = _left_out(M.coordinates, np.arange(m) if kinds is None else kinds, M.distances if unseen else None)
+    permuted = values[np.vstack([np.arange(m), permutations])].T                              # (m, 1 + B)
+    r_squared = 1 - ((permuted - fitted @ permuted) ** 2).sum(0) / ((permuted - mean @ permuted) ** 2).sum(0)
+    return r_squared, fitted @ values
 
 
 def _mantel(distances: np.ndarray, differences: np.ndarray, method: str, permutations: np.ndarray) -> np.ndarray:
@@ -1136,10 +1195,12 @@ def _mantel(distances: np.ndarray, differences: np.ndarray, method: str, permuta
         sides.append(squareform(pairs / np.linalg.norm(pairs)))
     fixed, moving = sides
     batches = np.array_split(permutations, max(1, permutations.size * len(fixed) // 2 ** 21))
-    return np.concatenate([np.einsum("ij,bij->b", fixed, moving[batch[:, :, None], batch[:, None]]) / 2 for batch in batches])
+    return np.concatenate([np.einsum("ij,bij->b", fixed, moving[batch[:, :, None], batch[:, None]]) / 2
+                           for batch in batches])
 
 # %% ../nbs/50_manifold.ipynb #20e6df43
-def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components: int = 2, seed: int | np.random.Generator = 0, **options: Any) -> Any:
+def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components: int = 2,
+              seed: int | np.random.Generator = 0, **options: Any) -> Any:
     """How several distances between the same models go with one metric.
 
     Parameters
@@ -1156,7 +1217,8 @@ def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components:
     Returns
     -------
     pandas.DataFrame
-        One row per distance, with columns mantel, mantel_p, r_squared and r_squared_p (None for a metric given as distances).
+        One row per distance, with columns mantel, mantel_p, r_squared and r_squared_p (None for a metric given as
+        distances).
     """
     if not isinstance(distances, Mapping) or not distances:
         raise TypeError("distances must be a dict of name to ModelDistance, with at least one entry.")
@@ -1164,6 +1226,8 @@ def associate(distances: Mapping[str, ModelDistance], metric: Any, n_components:
     if len(orders) > 1:
         raise ValueError("distances must be of the same models in the same order.")
     with any_axes():
-        found = {name: model_manifold(D, n_components).correlate(metric, seed=seed, **options) for name, D in distances.items()}
+        found = {name: model_manifold(D, n_components).correlate(metric, seed=seed, **options)
+                 for name, D in distances.items()}
     rows = [(A.statistic, A.pvalue, A.r_squared, A.r_squared_pvalue) for A in found.values()]
-    return need("pandas", "plot").DataFrame(rows, index=list(found), columns=["mantel", "mantel_p", "r_squared", "r_squared_p"])
+    return need("pandas", "plot").DataFrame(rows, index=list(found),
+                                            columns=["mantel", "mantel_p", "r_squared", "r_squared_p"])

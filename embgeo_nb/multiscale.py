@@ -197,7 +197,8 @@ class MultiscaleTest:
 def multiscale_test(emb: Any, a: str, b: str, n_neighbors: Sequence[int] = (16, 32, 64), method: str = "joint",
                     n_components: int | str | None = None, metric: str = "cosine", symmetrize: str = "union",
                     n_resamples: int | None = None, seed: int | np.random.Generator = 0,
-                    device: str | torch.device | None = None, frame_models: Sequence[str] | None = None) -> MultiscaleTest:
+                    device: str | torch.device | None = None,
+                    frame_models: Sequence[str] | None = None) -> MultiscaleTest:
     """Test, datum by datum, whether two models differ at any of several neighbourhood sizes.
 
     Parameters

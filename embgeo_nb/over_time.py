@@ -356,7 +356,7 @@ def _ordered(models: Sequence[str], order: Sequence[str] | None) -> tuple[str, .
         )
     return names
 
-
+# %% ../nbs/58_over_time.ipynb #d9d14bf3
 def _pools(names: tuple[str, ...], reference: Any, n_first: int) -> Any:
     "The function that says which steps a step is compared with."
     S = len(names) - 1
@@ -379,39 +379,19 @@ def _pools(names: tuple[str, ...], reference: Any, n_first: int) -> Any:
     rows = np.array(sorted({names.index(name) - 1 for name in known}))
     return lambda s, clear: rows
 
-
-def _chart(
-    names: tuple[str, ...],
-    steps: Sequence[tuple[float, np.ndarray]],
-    alpha: float,
-    reference: Any,
-    limit: str,
-    n_first: int,
-    ids: np.ndarray,
-    labels: Any,
-    emb: Any,
-) -> ModelChart:
+# %% ../nbs/58_over_time.ipynb #d183cfd1
+def _chart(names: tuple[str, ...], steps: Sequence[tuple[float, np.ndarray]], alpha: float, reference: Any, limit: str,
+           n_first: int, ids: np.ndarray, labels: Any, emb: Any) -> ModelChart:
     check_level("alpha", alpha)
     check_option("limit", limit, ("t", "rank"))
     movement = np.stack([step[1] for step in steps])
     found = charted(np.array([step[0] for step in steps]), movement, _pools(names, reference, n_first), alpha, limit)
     most = found["n_reference"].max()
     if limit == "rank" and 2 / (most + 1) > alpha:
-        warn(
-            f"limit='rank': with {most} steps to compare with, no p-value is below {2 / (most + 1):.2g}, and none "
-            f"can alarm at "
-            f"alpha={alpha:g}. Use limit='t', or more steps.")
-    return ModelChart(
-        names,
-        **found,
-        alpha=alpha,
-        movement=movement,
-        reference=reference,
-        limit=limit,
-        ids=np.asarray(ids),
-        labels=labels,
-        emb=emb,
-    )
+        warn(f"limit='rank': with {most} steps to compare with, no p-value is below {2 / (most + 1):.2g}, and none "
+             f"can alarm at alpha={alpha:g}. Use limit='t', or more steps.")
+    return ModelChart(names, **found, alpha=alpha, movement=movement, reference=reference, limit=limit,
+                      ids=np.asarray(ids), labels=labels, emb=emb)
 
 # %% ../nbs/58_over_time.ipynb #5d624ecd
 def plot_chart(chart: ModelChart, axes: Any = None) -> Any:
@@ -440,7 +420,7 @@ def plot_chart(chart: ModelChart, axes: Any = None) -> Any:
         axes[-1].xaxis.get_major_locator().set_params(integer=True)
     return axes
 
-
+# %% ../nbs/58_over_time.ipynb #29f3b970
 def _plot_statistic(chart: ModelChart, name: str, ax: Any) -> None:
     "One statistic, step by step, its limit, and the steps that pass it."
     from embgeo_nb.plot import GREY, PALETTE
@@ -572,7 +552,7 @@ def split_profile(
     profile = (total - within) / np.maximum(within / (T - 2), 1e-300)
     return np.where((t >= n_side) & (T - t >= n_side), profile, np.nan)
 
-
+# %% ../nbs/58_over_time.ipynb #61e25b28
 def change_point(
     emb: Any,
     order: Sequence[str] | None = None,

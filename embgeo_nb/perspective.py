@@ -42,7 +42,7 @@ PARTIAL = replace(
     euclidean=False,
 )
 
-
+# %% ../nbs/56_perspective.ipynb #1766375b
 def checked_answers(
     name: str,
     answers: Any,  # a model's, (n_queries, n_replicates, p) or one array per query
@@ -73,7 +73,7 @@ def checked_answers(
         )
     return rows
 
-
+# %% ../nbs/56_perspective.ipynb #ee98c484
 def mean_responses(
     responses: Mapping[str, Any], partial: bool = False
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
@@ -164,7 +164,7 @@ def perspective_distance(
         draws=draws,
     )
 
-
+# %% ../nbs/56_perspective.ipynb #befaae54
 def _squared_by_query(X: np.ndarray) -> np.ndarray:
     "|mean answer of s - of r|^2 to every query, (q, m, m), from (m, q, p)."
     from scipy.spatial.distance import pdist, squareform
@@ -199,7 +199,7 @@ def _from_shared(squared: np.ndarray) -> np.ndarray:
         )
     return np.nansum(squared, 0) * usual.sum() / np.where(weight > 0, weight, 1)
 
-
+# %% ../nbs/56_perspective.ipynb #7050032f
 def perspective_space(
     responses: Mapping[str, Any],
     normalize: str = "rms",
@@ -340,14 +340,8 @@ class AnswerTest:
         )
 
 # %% ../nbs/56_perspective.ipynb #13a949b6
-def answer_test(
-    responses: Mapping[str, Any],
-    a: str,
-    b: str,
-    wordings: Sequence | None = None,
-    n_resamples: int = 9999,
-    seed: int | np.random.Generator = 0,
-) -> AnswerTest:
+def answer_test(responses: Mapping[str, Any], a: str, b: str, wordings: Sequence | None = None, n_resamples: int = 9999,
+                seed: int | np.random.Generator = 0) -> AnswerTest:
     """Whether two models answer differently, beyond their own sampling, and beyond harmless rewording.
 
     Parameters
@@ -381,30 +375,17 @@ def answer_test(
     _, X, _ = mean_responses({a: responses[a], b: responses[b]})
     sides, rng = [checked_answers(name, responses[name]) for name in (a, b)], np.random.default_rng(seed)
     if all(len(row) + len(other) < 3 for row, other in zip(*sides)):
-        raise ValueError(
-            "responses: with one answer of either model to every query nothing tells sampling from difference; ask "
-            "again."
-        )
-    drawn = np.stack(
-        [_contrast(np.vstack([row, other]), len(row), count, rng) for row, other in zip(*sides)]
-    )  # (q, 1 + B)
+        raise ValueError("responses: with one answer of either model to every query nothing tells sampling from "
+                         "difference; ask again.")
+    # (q, 1 + B)
+    drawn = np.stack([_contrast(np.vstack([row, other]), len(row), count, rng) for row, other in zip(*sides)])
     below = lambda values: (1 + (values[..., 1:] >= values[..., :1] * (1 - 1e-9)).sum(-1)) / (count + 1)
     total, pvalues = drawn.sum(0), below(drawn)
     t, p = (None, None) if wordings is None else _beyond_rewording(X, wordings)
-    return AnswerTest(
-        float(total[0]),
-        float(below(total)),
-        drawn[:, 0],
-        pvalues,
-        benjamini_hochberg(pvalues),
-        t,
-        p,
-        (a, b),
-        count,
-        seed,
-    )
+    return AnswerTest(float(total[0]), float(below(total)), drawn[:, 0], pvalues, benjamini_hochberg(pvalues), t, p,
+                      (a, b), count, seed)
 
-
+# %% ../nbs/56_perspective.ipynb #d9c9b3c1
 def _contrast(pooled: np.ndarray, first: int, count: int, rng: np.random.Generator) -> np.ndarray:
     "Squared distance of the means of the first replicates and the rest, per scatter, given and permuted: (1 + count,)."
     R = len(pooled)
@@ -419,7 +400,7 @@ def _contrast(pooled: np.ndarray, first: int, count: int, rng: np.random.Generat
         else np.zeros(count + 1)
     )
 
-
+# %% ../nbs/56_perspective.ipynb #78db9c7c
 def _beyond_rewording(X: np.ndarray, wordings: Sequence) -> tuple[float, float]:
     "t and one-sided p of the two models' squared distance (2, q, p) in the same words less a model's between wordings."
     from scipy.stats import ttest_1samp
@@ -479,17 +460,10 @@ class QueryCurve:
             + html_table(("queries", "median", "10 %", "90 %"), rows)
         )
 
-
-def query_curve(
-    responses: Mapping[str, Any],
-    metric: Any,
-    sizes: Sequence[int],
-    groups: Any = None,
-    n_components: int = 10,
-    repeats: int = 20,
-    unseen: bool = True,
-    seed: int | np.random.Generator = 0,
-) -> QueryCurve:
+# %% ../nbs/56_perspective.ipynb #6bc7f34f
+def query_curve(responses: Mapping[str, Any], metric: Any, sizes: Sequence[int], groups: Any = None,
+                n_components: int = 10, repeats: int = 20, unseen: bool = True,
+                seed: int | np.random.Generator = 0) -> QueryCurve:
     """How the prediction of a metric depends on the number of queries.
 
     Parameters
@@ -523,25 +497,13 @@ def query_curve(
     squared, rng = _squared_by_query(X), as_rng(seed)
     subsets = [[rng.permutation(q)[:size] for _ in range(1 if size == q else repeats)] for size in sizes]
     scores = np.array(
-        [
-            [
-                _explained(squared[rows], models, metric, groups, n_components, unseen)
-                for rows in progress(own, f"{size} queries")
-            ]
-            * (repeats if size == q else 1)
-            for size, own in zip(sizes, subsets)
-        ],
-        dtype=float,
-    )
-    return QueryCurve(
-        sizes,
-        scores,
-        n_components,
-        len(models),
-        len(models) if groups is None else len(set(groups.values() if isinstance(groups, Mapping) else groups)),
-    )
+        [[_explained(squared[rows], models, metric, groups, n_components, unseen)
+          for rows in progress(own, f"{size} queries")] * (repeats if size == q else 1)
+         for size, own in zip(sizes, subsets)], dtype=float)
+    n_groups = len(models) if groups is None else len(set(groups.values() if isinstance(groups, Mapping) else groups))
+    return QueryCurve(sizes, scores, n_components, len(models), n_groups)
 
-
+# %% ../nbs/56_perspective.ipynb #b80eeabb
 def _explained(
     squared: np.ndarray, models: Sequence[str], metric: Any, groups: Any, c: int, unseen: bool
 ) -> float | None:
@@ -633,7 +595,7 @@ def ridge_on_map(
         )
     return center + K @ weights
 
-
+# %% ../nbs/56_perspective.ipynb #21cb0102
 def _left_out_pairs(
     squared: np.ndarray, y: np.ndarray, code: np.ndarray, shrinkage: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -656,9 +618,8 @@ def _left_out_pairs(
     return center, residual
 
 # %% ../nbs/56_perspective.ipynb #e40055ae
-def predict_metric(
-    D: Any, metric: Any, groups: Any = None, level: float = 0.9, shrinkage: float = 0.05
-) -> MetricPrediction:
+def predict_metric(D: Any, metric: Any, groups: Any = None, level: float = 0.9,
+                   shrinkage: float = 0.05) -> MetricPrediction:
     """Predict what some models can do from the map of all, with intervals.
 
     Parameters
@@ -692,30 +653,24 @@ def predict_metric(
     if isinstance(metric, Mapping):
         metric = {name: np.nan if metric.get(name) is None else metric[name] for name in names}
     y = np.asarray(by_model(metric, names, "metric"), dtype=float)
-    code = (
-        np.arange(len(names))
-        if groups is None
-        else np.unique([str(own) for own in by_model(groups, names, "groups")], return_inverse=True)[1]
-    )
+    code = (np.arange(len(names)) if groups is None
+            else np.unique([str(own) for own in by_model(groups, names, "groups")], return_inverse=True)[1])
     graded = np.isfinite(y)
     if y.shape != (len(names),) or code.shape != y.shape or graded.sum() < 8 or len(np.unique(code[graded])) < 3:
-        raise ValueError(
-            f"metric and groups must have an entry for each of {len(names)} models, with at least eight graded in "
-            f"three groups; "
-            f"got {int(graded.sum())} graded in {len(np.unique(code[graded]))} groups."
-        )
+        raise ValueError(f"metric and groups must have an entry for each of {len(names)} models, with at least eight "
+                         f"graded in three groups; got {int(graded.sum())} graded in {len(np.unique(code[graded]))} "
+                         "groups.")
     prediction, lower, upper = np.empty((3, len(names)))
     for g in [*np.unique(code[graded]), None]:
         test = np.flatnonzero(~graded if g is None else graded & (code == g))
         if len(test):
-            prediction[test] = ridge_on_map(
-                squared, np.flatnonzero(graded & (True if g is None else code != g)), test, y, shrinkage
-            )
+            others = np.flatnonzero(graded & (True if g is None else code != g))
+            prediction[test] = ridge_on_map(squared, others, test, y, shrinkage)
     for t, (mu, error) in enumerate(zip(*_left_out_pairs(squared, y, code, shrinkage))):
         lower[t], upper[t] = jackknife_plus(mu[np.isfinite(mu)], error[np.isfinite(error)], level)
     return MetricPrediction(names, y, prediction, lower, upper, level, shrinkage, len(np.unique(code[graded])))
 
-
+# %% ../nbs/56_perspective.ipynb #b4dc5773
 def jackknife_plus(center: np.ndarray, residual: np.ndarray, level: float) -> tuple[float, float]:
     "Limits from left-out predictions of the target and residuals of the others, (n,) each; infinite if n is too small."
     n = len(center)
@@ -754,16 +709,10 @@ class QueryChoice:
         "The responses to these queries alone."
         return {name: [answers[j] for j in self.queries] for name, answers in responses.items()}
 
-
-def choose_queries(
-    responses: Mapping[str, Any],
-    n_queries: int,
-    metric: Any = None,
-    groups: Any = None,
-    shrinkage: float = 0.05,
-    n_resamples: int = 8,
-    seed: int | np.random.Generator = 0,
-) -> QueryChoice:
+# %% ../nbs/56_perspective.ipynb #9efc1855
+def choose_queries(responses: Mapping[str, Any], n_queries: int, metric: Any = None, groups: Any = None,
+                   shrinkage: float = 0.05, n_resamples: int = 8,
+                   seed: int | np.random.Generator = 0) -> QueryChoice:
     """Choose the queries to ask a new model.
 
     Parameters
@@ -791,17 +740,11 @@ def choose_queries(
         As `perspective_distance`; if a metric is missing, or there are fewer than eight groups.
     """
     names, X, _ = mean_responses(responses)
-    count, times, seed = (
-        check_count("n_queries", n_queries, 1, X.shape[1], f"there are {X.shape[1]} queries"),
-        check_count("n_resamples", n_resamples, 1),
-        as_seed(seed),
-    )
+    count = check_count("n_queries", n_queries, 1, X.shape[1], f"there are {X.shape[1]} queries")
+    times, seed = check_count("n_resamples", n_resamples, 1), as_seed(seed)
     y = None if metric is None else np.asarray(by_model(metric, names, "metric"), dtype=float)
-    code = (
-        np.arange(len(names))
-        if groups is None
-        else np.unique([str(own) for own in by_model(groups, names, "groups")], return_inverse=True)[1]
-    )
+    code = (np.arange(len(names)) if groups is None
+            else np.unique([str(own) for own in by_model(groups, names, "groups")], return_inverse=True)[1])
     if code.max() < 7 or (y is not None and (y.shape != (len(names),) or not np.isfinite(y).all())):
         raise ValueError(
             f"metric must be finite for all {len(names)} models, of at least eight groups; got {code.max() + 1} groups."

@@ -89,20 +89,7 @@ def _place_labels(ax: Any, points: np.ndarray, names: Sequence[str], others: np.
         text.set_in_layout(False)
         x0, y0, x1, y1 = text.get_window_extent().extents
         half = np.array([x1 - x0, y1 - y0]) / 2
-        best: tuple[Any, ...] = ()
-        for ring, radius in enumerate((6, 10, 16, 24, 34, 46, 60, 78, 100)):
-            for angle in np.deg2rad((0, 180, 90, 270, 45, 135, 225, 315, 22, 158, 202, 338)):
-                way = np.array([np.cos(angle), np.sin(angle)])
-                center = at[index] + radius * unit * way + half * np.clip(way * 1.5, -1, 1)
-                box = np.concatenate([center - half - 0.5 * unit, center + half + 0.5 * unit])
-                overlap = (np.minimum(box[2:], taken[:, 2:]) - np.maximum(box[:2], taken[:, :2])).clip(0)
-                outside = np.maximum(frame[:2] - box[:2], 0).sum() + np.maximum(box[2:] - frame[2:], 0).sum()
-                cost = 10 * overlap.prod(1).sum() + 100 * outside + ring
-                if not best or cost < best[0]:
-                    best = cost, center - half, box, radius
-            if best[0] <= ring:
-                break
-        _, corner, box, radius = best
+        corner, box, radius = _free_place(at[index], half, unit, taken, frame)
         text.set_position((corner - at[index]) / unit)
         taken = np.vstack([taken, box])
         if radius > 10:
@@ -110,6 +97,31 @@ def _place_labels(ax: Any, points: np.ndarray, names: Sequence[str], others: np.
             ax.annotate("", points[index], (near - at[index]) / unit, textcoords="offset points",
                         arrowprops=dict(arrowstyle="-", color=GREY, linewidth=0.6, shrinkA=0,
                                         shrinkB=3), zorder=1).set_in_layout(False)
+
+# %% ../nbs/60_plot.ipynb #1e9d9cb4
+def _free_place(
+    at: np.ndarray,                             # (2,), the point, as all else in pixels
+    half: np.ndarray,                           # (2,), half the width and height of its name
+    unit: float,                                # pixels in a point of type
+    taken: np.ndarray,                          # (t, 4), boxes as x0, y0, x1, y1
+    frame: np.ndarray,                          # (4,)
+) -> tuple[np.ndarray, np.ndarray, int]:        # corner and box of the name, and how far it is from its point
+    "Where a name overlaps the least with what is there, the nearest such place."
+    best: tuple[Any, ...] = ()
+    for ring, radius in enumerate((6, 10, 16, 24, 34, 46, 60, 78, 100)):
+        for angle in np.deg2rad((0, 180, 90, 270, 45, 135, 225, 315, 22, 158, 202, 338)):
+            way = np.array([np.cos(angle), np.sin(angle)])
+            center = at + radius * unit * way + half * np.clip(way * 1.5, -1, 1)
+            box = np.concatenate([center - half - 0.5 * unit, center + half + 0.5 * unit])
+            overlap = (np.minimum(box[2:], taken[:, 2:]) - np.maximum(box[:2], taken[:, :2])).clip(0)
+            outside = np.maximum(frame[:2] - box[:2], 0).sum() + np.maximum(box[2:] - frame[2:], 0).sum()
+            cost = 10 * overlap.prod(1).sum() + 100 * outside + ring
+            if not best or cost < best[0]:
+                best = cost, center - half, box, radius
+        if best[0] <= ring:
+            break
+    _, corner, box, radius = best
+    return corner, box, radius
 
 # %% ../nbs/60_plot.ipynb #cc7f5ca4
 def _groups(values: Sequence, most: int = len(PALETTE)) -> list[tuple[str, np.ndarray]]:
@@ -165,21 +177,7 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
         raise ValueError(f"labels: there is no model {sorted(unknown)[0]!r}; the models are {', '.join(M.models)}.")
     with style():
         ax = _axes(ax, 6, 2.2 if up is None else 4.4)
-        fitted = np.arange(m) < M.n_fitted
-        if color is not None and color.dtype.kind in "biuf":
-            colors = need("matplotlib", "plot").colormaps[cmap](_unit(color.astype(float)))
-            _scatter(ax, points, fitted, colors, "o", 24 + 76 * _unit(color.astype(float)))
-            scale = need("matplotlib.cm", "plot").ScalarMappable(
-                need("matplotlib.colors", "plot").Normalize(float(color.min()), float(color.max())), cmap)
-            bar = ax.figure.colorbar(scale, ax=ax, label=color_name, shrink=0.8, aspect=25, pad=0.02)
-            bar.outline.set_visible(False)
-        elif color is not None:
-            for (name, mask), shade, marker in zip(_groups(color), PALETTE, MARKERS):
-                _scatter(ax, points[mask], fitted[mask], np.repeat([shade], mask.sum()), marker)
-                ax.scatter([], [], color=shade, marker=marker, s=36, label=name)
-            _beside(ax, title=color_name or None)
-        else:
-            _scatter(ax, points, fitted, np.repeat([PALETTE[0]], m), "o")
+        _draw_models(ax, points, np.arange(m) < M.n_fitted, color, color_name, cmap)
         if M.covariances is not None and up is not None:
             _ellipses(ax, points, M.covariances[:, [across, up]][:, :, [across, up]])
         _label_axes(ax, M, across, up)
@@ -187,6 +185,24 @@ def plot_manifold(M: ModelManifold, color: Any = None, labels: bool | Sequence[s
         if keep:
             _place_labels(ax, points[keep], [M.models[index] for index in keep], points)
     return ax
+
+# %% ../nbs/60_plot.ipynb #7ba4ad03
+def _draw_models(ax: Any, points: np.ndarray, fitted: np.ndarray, color: Any, color_name: str, cmap: str) -> None:
+    "The points of a map: in shades of a number with its scale, in colours of groups with their legend, or in one."
+    if color is not None and color.dtype.kind in "biuf":
+        colors = need("matplotlib", "plot").colormaps[cmap](_unit(color.astype(float)))
+        _scatter(ax, points, fitted, colors, "o", 24 + 76 * _unit(color.astype(float)))
+        scale = need("matplotlib.cm", "plot").ScalarMappable(
+            need("matplotlib.colors", "plot").Normalize(float(color.min()), float(color.max())), cmap)
+        bar = ax.figure.colorbar(scale, ax=ax, label=color_name, shrink=0.8, aspect=25, pad=0.02)
+        bar.outline.set_visible(False)
+    elif color is not None:
+        for (name, mask), shade, marker in zip(_groups(color), PALETTE, MARKERS):
+            _scatter(ax, points[mask], fitted[mask], np.repeat([shade], mask.sum()), marker)
+            ax.scatter([], [], color=shade, marker=marker, s=36, label=name)
+        _beside(ax, title=color_name or None)
+    else:
+        _scatter(ax, points, fitted, np.repeat([PALETTE[0]], len(points)), "o")
 
 # %% ../nbs/60_plot.ipynb #0ddcb38d
 def _per_model(values: Any, models: Sequence[str]) -> np.ndarray | None:
@@ -424,13 +440,7 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
             ax.fill_between(at, *ends, color=grey, linewidth=0, label=f"uniform, 95 %, n = {size:,}", zorder=0)
         ax.plot([low, 1], [low, 1], color=GREY, linewidth=0.8, zorder=1)
         for (name, values), color, line, marker in zip(curves, PALETTE, LINES, MARKERS):
-            ordered = np.sort(values)
-            share = np.arange(1, len(ordered) + 1) / len(ordered)
-            rejected = (ordered <= alpha).mean()
-            ax.step(np.r_[low, ordered, 1], np.r_[0, share, 1], where="post", color=color, linestyle=line, zorder=2)
-            ax.plot(alpha, max(rejected, low), color=color, linestyle=line, marker=marker, markersize=6,
-                    markeredgecolor="white", markeredgewidth=0.5, zorder=3, clip_on=False,
-                    label=f"{name}{': ' if name else ''}{rejected:.0%} of {len(values):,}")
+            _draw_curve(ax, name, values, alpha, low, dict(color=color, linestyle=line), marker)
         ax.axvline(alpha, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         ax.set(xlim=(low, 1), ylim=(low, 1.0), xscale=scale, yscale=scale, xlabel="threshold t",
                ylabel="share of data with p ≤ t")
@@ -442,6 +452,17 @@ def plot_pvalues(pvalues: Any, labels: Sequence | None = None, alpha: float = 0.
         ax.set_box_aspect(1)
         _beside(ax, title=f"p ≤ {alpha:g}", handlelength=3)
     return ax
+
+# %% ../nbs/60_plot.ipynb #9b4482ba
+def _draw_curve(ax: Any, name: str, values: np.ndarray, alpha: float, low: float, look: Mapping[str, Any],
+                marker: str) -> None:
+    "The share of p-values up to each threshold, from `low` on, with a marker at alpha."
+    ordered = np.sort(values)
+    share = np.arange(1, len(ordered) + 1) / len(ordered)
+    rejected = (ordered <= alpha).mean()
+    ax.step(np.r_[low, ordered, 1], np.r_[0, share, 1], where="post", zorder=2, **look)
+    ax.plot(alpha, max(rejected, low), marker=marker, markersize=6, markeredgecolor="white", markeredgewidth=0.5,
+            zorder=3, clip_on=False, label=f"{name}{': ' if name else ''}{rejected:.0%} of {len(values):,}", **look)
 
 # %% ../nbs/60_plot.ipynb #83ed7f46
 def _band_sizes(sizes: Sequence[int], most: int = 3) -> list[int]:
@@ -508,8 +529,7 @@ def plot_test(R: Any, labels: Sequence | None = None, alpha: float = 0.05, corre
         left, right = axes
         plot_pvalues(R.pvalue, labels, alpha, ax=left)
         _as_written(left.set_title(f"{R.models[0]} against {R.models[1]}, null: {R.null}"))
-        surprise = -np.log10(np.maximum(R.pvalue, 1e-16))
-        finite = np.isfinite(R.effect)
+        surprise, finite = -np.log10(np.maximum(R.pvalue, 1e-16)), np.isfinite(R.effect)
         groups = [("", np.ones(len(surprise), bool))] if labels is None else _groups(labels)
         for (_, mask), color, marker in zip(groups, PALETTE, MARKERS):
             hollow = dict(facecolors="none", edgecolors=color, alpha=0.45, linewidths=0.7)
@@ -519,16 +539,21 @@ def plot_test(R: Any, labels: Sequence | None = None, alpha: float = 0.05, corre
         right.axhline(-np.log10(alpha), color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         right.set(xlabel="effect: displacement relative to position", ylabel="−log₁₀ p",
                   ylim=(0, max(surprise.max(), 1.5) * 1.12), xlim=(0, None))
-        how = {
-            "fdr_bh": "at a false discovery rate of {}", "storey": "at a false discovery rate of {} (Storey)",
-            "bonferroni": "at a family-wise {}", None: "at p ≤ {}"
-        }.get(correction, f"at {{}} after {correction}").format(f"{alpha:g}")
+        how = _level_in_words(alpha, correction)
         _as_written(right.set_title(f"{rejected.sum():,} of {len(rejected):,} moved, {how} (filled)"))
         top = sorted(np.flatnonzero(rejected & finite), key=lambda i: -R.effect[i])[:n_names]
         if top:
             _place_labels(right, np.column_stack([R.effect, surprise])[top], [_short(R.ids[i], 24) for i in top],
                           np.column_stack([R.effect, surprise])[finite], size=8)
     return np.asarray(axes)
+
+# %% ../nbs/60_plot.ipynb #c9c03623
+def _level_in_words(alpha: float, correction: str | None) -> str:
+    "What a rejection at this level means."
+    return {
+        "fdr_bh": "at a false discovery rate of {}", "storey": "at a false discovery rate of {} (Storey)",
+        "bonferroni": "at a family-wise {}", None: "at p ≤ {}"
+    }.get(correction, f"at {{}} after {correction}").format(f"{alpha:g}")
 
 # %% ../nbs/60_plot.ipynb #806610d5
 def _short(text: Any, width: int) -> str:
@@ -555,8 +580,7 @@ def plot_displacement(R: Any, n_arrows: int = 30, labels: Sequence | None = None
     -------
     Axes
     """
-    labels = R.labels if labels is None else labels
-    n = len(R.effect)
+    labels, n = R.labels if labels is None else labels, len(R.effect)
     n_arrows = check_count("n_arrows", n_arrows, 1, n)
     top = np.argsort(-R.effect, kind="stable")[:n_arrows]
     start, end = _on_their_own(R)
@@ -628,11 +652,10 @@ def plot_explanation(E: Any, n_bars: int = 12, models: tuple[str, str] | None = 
     shown = shown[np.argsort(-E.share[shown], kind="stable")]
     texts = getattr(E, "data", None)
     names = [_short(E.ids[at] if texts is None else texts[at], width) for at in shown]
-    gained, shares = E.change[shown] > 0, E.share[shown]
+    gained, shares, rows = E.change[shown] > 0, E.share[shown], np.arange(len(shown))
     kinds = ("gained", "lost") if models is None else tuple(f"only in {model}" for model in reversed(models))
     with style():
         ax = _axes(ax, 7.5, 1.0 + 0.24 * len(shown))
-        rows = np.arange(len(shown))
         for name, mask, count, look in ((kinds[0], gained, (E.change > 0).sum(), dict(color=PALETTE[0])),
                                         (kinds[1], ~gained, (E.change < 0).sum(),
                                          dict(facecolor="white", edgecolor=PALETTE[1], hatch="////"))):
@@ -671,17 +694,7 @@ def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
         left.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=1)
         offsets = np.linspace(-0.12, 0.12, len(C.nulls)) if len(C.nulls) > 1 else [0.0]
         for null, offset, color, line, marker in zip(C.nulls, offsets, PALETTE, LINES, MARKERS):
-            pvalues = np.sort(
-                np.where(C.moved, np.nan, C.pvalue[null]) if C.moved is not None else C.pvalue[null], axis=1)
-            for own in pvalues[:30]:
-                own = own[~np.isnan(own)]
-                share = np.arange(1, len(own) + 1) / len(own)
-                left.step(np.r_[0, own, 1], np.r_[0, share, 1], where="post", color=color, linewidth=0.5, alpha=0.25,
-                          zorder=2)
-            every = np.sort(pvalues[~np.isnan(pvalues)])
-            share = np.arange(1, len(every) + 1) / len(every)
-            left.step(np.r_[0, every, 1], np.r_[0, share, 1], where="post", color=color, linestyle=line, zorder=3)
-            left.plot([], [], color=color, linestyle=line, marker=marker, label=null)       # the legend is of both
+            _shares_below(left, C, null, color, line, marker)
             rates = np.array([C.rates(null, level).mean() for level in C.levels])
             ends = np.array([C.interval(null, level) for level in C.levels])
             if np.isnan(ends).all() and C.on_reruns:
@@ -689,9 +702,8 @@ def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
                 for at, level in enumerate(C.levels):
                     right.plot(np.full(len(C.pvalue[null]), at + offset), 100 * C.rates(null, level), **dash)
             ends = np.where(np.isnan(ends), rates[:, None], ends)
-            right.errorbar(
-                np.arange(len(rates)) + offset, 100 * rates, 100 * np.abs(ends - rates[:, None]).T, color=color,
-                marker=marker, linestyle="none", capsize=3, label=null, zorder=3)
+            right.errorbar(np.arange(len(rates)) + offset, 100 * rates, 100 * np.abs(ends - rates[:, None]).T,
+                           color=color, marker=marker, linestyle="none", capsize=3, label=null, zorder=3)
         for at, level in enumerate(C.levels):
             low, high = C.band(level)
             right.fill_between([at - 0.35, at + 0.35], 100 * low, 100 * high, color="#DDDDDD", linewidth=0, zorder=0)
@@ -704,6 +716,19 @@ def plot_calibration(C: Any, axes: Any = None) -> np.ndarray:
                   title="grey: counts as the level")
         _beside(right, *left.get_legend_handles_labels(), title="null", handlelength=3)
     return np.asarray(axes)
+
+# %% ../nbs/60_plot.ipynb #17ee067c
+def _shares_below(ax: Any, C: Any, null: str, color: str, line: Any, marker: str) -> None:
+    "The share of p-values up to each threshold: thin for single comparisons, thick for all together."
+    pvalues = np.sort(np.where(C.moved, np.nan, C.pvalue[null]) if C.moved is not None else C.pvalue[null], axis=1)
+    for own in pvalues[:30]:
+        own = own[~np.isnan(own)]
+        share = np.arange(1, len(own) + 1) / len(own)
+        ax.step(np.r_[0, own, 1], np.r_[0, share, 1], where="post", color=color, linewidth=0.5, alpha=0.25, zorder=2)
+    every = np.sort(pvalues[~np.isnan(pvalues)])
+    share = np.arange(1, len(every) + 1) / len(every)
+    ax.step(np.r_[0, every, 1], np.r_[0, share, 1], where="post", color=color, linestyle=line, zorder=3)
+    ax.plot([], [], color=color, linestyle=line, marker=marker, label=null)            # the legend is of both panels
 
 # %% ../nbs/60_plot.ipynb #c22fdf17
 def plot_sizes(table: Any, level: float = 0.05, band: tuple[float, float] | None = None, ax: Any = None) -> Any:

@@ -303,84 +303,136 @@ def _may_hide(theta: torch.Tensor, b: int, tol: float) -> bool:
     return bool(np.abs(values).min() < (np.abs(values) - 2 * near)[copies >= b].max(initial=0))
 
 # %% ../nbs/22_rdpg.ipynb #9939d74b
-def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis: int | None, max_iter: int) -> tuple[torch.Tensor, torch.Tensor] | None:
-    "`block_krylov` from one starting block: no more copies of an eigenvalue than that has columns are sure to be found."
-    (N, b), rng = start.shape, np.random.default_rng(len(start))
-    max_basis = max_basis or max(4 * k, k + 12 * b)
-    basis, rest, theta, Y, scale = None, start, torch.zeros(0), torch.zeros(0, 0), 0.0
+def _krylov(apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis: int | None,
+            max_iter: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+    "`block_krylov` from one starting block: sure to find only as many copies of an eigenvalue as that has columns."
+    search, basis, rest, empty = _Search(apply, start, k, tol, max_basis), None, start, False
     OX = GX = newest = start
-    due, history, settled, look, empty = 6 + k // b, [], None, 0, False
+    for block in range(max_iter):
+        X, R = _next_block(basis, rest)
+        if X.shape[1]:
+            X, OX, GX, turn = search.applied(basis, X)
+            newest = R if turn is None else turn @ R
+        basis = basis or _Basis(search.room, start, GX is X)
+        stuck, full = not X.shape[1], basis.size + X.shape[1] > search.max_basis
+        if basis.size and (stuck or block >= search.due or full):
+            excess = search.examined(basis, None if stuck else newest)
+            if search.too_coarse(block):
+                return None
+            if search.is_near(basis, block, excess):
+                if search.has_settled(basis, block):
+                    return search.pairs(basis)
+                if not stuck:
+                    X, OX, GX = (torch.cat(pair, 1) for pair in zip((X, OX, GX), search.fresh(basis, X, GX)))
+            elif full:
+                search.shorten(basis)
+        if stuck:                                                  # go on from elsewhere
+            if empty or basis.size >= len(start):
+                return search.pairs(basis)
+            X, OX, GX = search.fresh(basis)
+        empty, rest = stuck, basis.append(X, OX, GX)
+    raise RuntimeError(f"The eigensolver did not reach tol={tol} within {max_iter} blocks. Ask for fewer components "
+                       "or a larger tol.")
 
-    def applied(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
+# %% ../nbs/22_rdpg.ipynb #8320566b
+def _next_block(basis: _Basis | None, rest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    "Orthonormal columns X that span what is outside the basis, and R with rest = X R."
+    X, R = _orthonormal(rest)
+    # so short that rounding may have turned it back
+    if basis and X.shape[1] and R.norm(dim=1).min() < 1e-3 * basis.longest:
+        X = basis.outside(X)[0]
+        apart = X.norm(dim=0) > 0.5
+        X, S = _orthonormal(X[:, apart])
+        R = S @ R[apart]
+    return X, R
+
+# %% ../nbs/22_rdpg.ipynb #5ea7c4b1
+class _Search:
+    "What one run is to find, its Ritz values, and when it looks at them."
+
+    def __init__(self, apply: Callable, start: torch.Tensor, k: int, tol: float, max_basis: int | None):
+        b = start.shape[1]
+        self.apply, self.start, self.k, self.tol, self.b = apply, start, k, tol, b
+        self.max_basis = max_basis or max(4 * k, k + 12 * b)
+        self.room = max(self.max_basis, k) + b + 2 * _FRESH        # columns the basis may come to
+        self.rng, self.scale = np.random.default_rng(len(start)), 0.0
+        self.theta, self.Y = torch.zeros(0), torch.zeros(0, 0)
+        self.due, self.look = 6 + k // b, 0                        # blocks at which it looks, and may find all settled
+        self.history: list[tuple[int, float]] = []
+        self.settled: float | None = None                          # sum of what was found when it was nearly there
+
+    def applied(
+        self,
+        basis: _Basis | None,
+        X: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
         "X made G-orthonormal with its O X and G X, and the map from X to it, transposed."
-        nonlocal scale
-        OX, GX = apply(X)
+        OX, GX = self.apply(X)
         if GX is X:
             return X, OX, GX, None
         gram, whole = (X.T @ GX).double(), None
         for again in (False, True):
             weights, rotation = torch.linalg.eigh((gram + gram.T) / 2)
-            scale = max(scale, float(weights.max()))
-            least = (1e-5 if X.dtype == torch.float32 else 1e-12) * scale               # G may be singular: what has no length is rounding
+            self.scale = max(self.scale, float(weights.max()))
+            # G may be singular: what has no length is rounding
+            least = (1e-5 if X.dtype == torch.float32 else 1e-12) * self.scale
             keep = weights > (1e-3 if again else least)
             turn = (rotation[:, keep] / weights[keep].sqrt()).to(X.dtype)
             back = (turn.T.double() @ gram).to(X.dtype)
             X, OX, GX, whole = X @ turn, OX @ turn, GX @ turn, back if whole is None else back @ whole
-            if again or not keep.any() or not basis or weights[keep].min() > 1e-4 * scale:
+            if again or not keep.any() or not basis or weights[keep].min() > 1e-4 * self.scale:
                 break
             X = basis.outside(X)[0]                                # what was short is long now, and so is its rounding
-            OX, GX = apply(X)
+            OX, GX = self.apply(X)
             gram = (X.T @ GX).double()
         return X, OX, GX, whole
 
-    def fresh(basis: _Basis, *beside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def fresh(self, basis: _Basis, *beside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         "A few random columns outside the span of the basis and of a block (X, G X), and their products."
-        Z = torch.from_numpy(rng.standard_normal((N, _FRESH))).to(start)
+        Z = torch.from_numpy(self.rng.standard_normal((len(self.start), _FRESH))).to(self.start)
         for _ in range(2):
             Z = _orthonormal(basis.outside(Z)[0])[0]
             if beside:
                 Z = Z - beside[0] @ (beside[1].T @ Z)
-        return applied(_orthonormal(Z)[0])[:3]
+        return self.applied(basis, _orthonormal(Z)[0])[:3]
 
-    for block in range(max_iter):
-        X, R = _orthonormal(rest)
-        if basis and X.shape[1] and R.norm(dim=1).min() < 1e-3 * basis.longest:      # so short that rounding may have turned it back
-            X = basis.outside(X)[0]
-            apart = X.norm(dim=0) > 0.5
-            X, S = _orthonormal(X[:, apart])
-            R = S @ R[apart]
-        if X.shape[1]:
-            X, OX, GX, turn = applied(X)
-            newest = R if turn is None else turn @ R
-        basis = basis or _Basis(max(max_basis, k) + b + 2 * _FRESH, start, GX is X)
-        stuck = not X.shape[1]                                     # the basis spans an invariant subspace
-        if basis.size and (stuck or block >= due or basis.size + X.shape[1] > max_basis):
-            theta, Y = basis.ritz()
-            excess = _excess(theta, newest @ Y[basis.first:basis.size, :k].to(X.dtype) if not stuck else 0 * Y[:1, :k], tol, k)
-            if start.dtype == torch.float32 and block > 2 + 4 * k // b and (len(theta) < k or tol * theta[k - 1].abs() < 4e-6 * theta[0].abs()):
-                return None
-            history.append((block, np.log(max(excess, 1e-3))))
-            due = block + _blocks_to_go(history, basis.size // (4 * b))
-            found = float(theta[:k].abs().sum())
-            if (excess <= 1 and block >= look) if settled is not None else excess <= _NEARLY:
-                if settled is not None and found - settled <= _NEARLY * tol * float(theta[:k].abs().min()):
-                    break
-                settled, look, due = found, block + _PROBE, block + _PROBE
-                basis.compress(theta[:k + b], Y[:, :k + b])
-                if not stuck:
-                    X, OX, GX = (torch.cat(pair, 1) for pair in zip((X, OX, GX), fresh(basis, X, GX)))
-            elif basis.size + X.shape[1] > max_basis:
-                kept = max(k + b, max_basis // 2)
-                basis.compress(theta[:kept], Y[:, :kept])
-        if stuck:                                                  # go on from elsewhere
-            if empty or basis.size >= N:
-                break
-            X, OX, GX = fresh(basis)
-        empty = stuck
-        rest = basis.append(X, OX, GX)
-    else:
-        raise RuntimeError(f"The eigensolver did not reach tol={tol} within {max_iter} blocks. Ask for fewer components or a larger tol.")
-    return theta[:k].to(start.dtype), (Y[:, :k].T.to(start.dtype) @ basis.W[:len(Y)]).T.contiguous()
+    def examined(self, basis: _Basis, newest: torch.Tensor | None) -> float:
+        "Makes the Ritz values; returns the largest residual in units of what is allowed. No `newest`, no residual."
+        self.theta, self.Y = basis.ritz()
+        residuals = (0 * self.Y[:1, :self.k] if newest is None
+                     else newest @ self.Y[basis.first:basis.size, :self.k].to(self.start.dtype))
+        return _excess(self.theta, residuals, self.tol, self.k)
+
+    def too_coarse(self, block: int) -> bool:
+        "Whether the rounding of float32 keeps it from tol."
+        theta, k = self.theta, self.k
+        return (self.start.dtype == torch.float32 and block > 2 + 4 * k // self.b
+                and bool(len(theta) < k or self.tol * theta[k - 1].abs() < 4e-6 * theta[0].abs()))
+
+    def is_near(self, basis: _Basis, block: int, excess: float) -> bool:
+        "Whether all is nearly there, or there if it was nearly so before; says when to look again."
+        self.history.append((block, np.log(max(excess, 1e-3))))
+        self.due = block + _blocks_to_go(self.history, basis.size // (4 * self.b))
+        return (excess <= 1 and block >= self.look) if self.settled is not None else excess <= _NEARLY
+
+    def has_settled(self, basis: _Basis, block: int) -> bool:
+        "Whether nothing larger has been found since it was nearly there; if not, goes on with the best of the basis."
+        found, theta, k = float(self.theta[:self.k].abs().sum()), self.theta, self.k
+        if self.settled is not None and found - self.settled <= _NEARLY * self.tol * float(theta[:k].abs().min()):
+            return True
+        self.settled, self.look, self.due = found, block + _PROBE, block + _PROBE
+        basis.compress(theta[:k + self.b], self.Y[:, :k + self.b])
+        return False
+
+    def shorten(self, basis: _Basis) -> None:
+        "Restarts from the best of a full basis."
+        kept = max(self.k + self.b, self.max_basis // 2)
+        basis.compress(self.theta[:kept], self.Y[:, :kept])
+
+    def pairs(self, basis: _Basis) -> tuple[torch.Tensor, torch.Tensor]:
+        "The eigenvalues and eigenvectors that were found."
+        theta, Y, dtype = self.theta[:self.k], self.Y[:, :self.k], self.start.dtype
+        return theta.to(dtype), (Y.T.to(dtype) @ basis.W[:len(Y)]).T.contiguous()
 
 # %% ../nbs/22_rdpg.ipynb #9987cf7f
 def _excess(theta: torch.Tensor, residuals: torch.Tensor, tol: float, k: int) -> float:

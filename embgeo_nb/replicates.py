@@ -18,7 +18,8 @@ import scipy.sparse as sp
 import torch
 
 from .common import as_seed, check_count, check_level, check_option, html_table, need, progress, versions, warn
-from .contrasts import between_groups, graph_products, moderated_ratio, n_relabellings, pooled_pvalues, relabellings
+from .contrasts import (between_groups, graph_products, moderated_ratio, n_relabellings, pooled_pvalues,
+                                 relabellings)
 from .datum_test import DatumTest
 from .embeddings import Embeddings, as_embeddings
 from .multiplicity import benjamini_hochberg
@@ -50,8 +51,9 @@ def _rotation_pvalues(G: np.ndarray, contrast: np.ndarray, n_resamples: int, see
     return pvalues
 
 # %% ../nbs/38_replicates.ipynb #02c1d733
-def replicate_test(emb: Any, group_a: Sequence[str], group_b: Sequence[str], n_components: int | str | None = None, n_neighbors: int = 32,
-                   metric: str = "cosine", symmetrize: str = "union", n_resamples: int | None = None, seed: int | np.random.Generator = 0,
+def replicate_test(emb: Any, group_a: Sequence[str], group_b: Sequence[str], n_components: int | str | None = None,
+                   n_neighbors: int = 32, metric: str = "cosine", symmetrize: str = "union",
+                   n_resamples: int | None = None, seed: int | np.random.Generator = 0,
                    device: str | torch.device | None = None, method: str | None = None, tol: float = 1e-4,
                    frame_models: Sequence[str] = (), resume: str | os.PathLike | None = None) -> DatumTest:
     """Test, datum by datum, whether two groups of reruns differ by more than reruns of one model do.
@@ -61,17 +63,19 @@ def replicate_test(emb: Any, group_a: Sequence[str], group_b: Sequence[str], n_c
     emb : Embeddings, dict of arrays, DataKernels or scipy sparse graphs, or an Omnibus
         The runs, on the same n data. Whatever else it holds is not looked at: the frame is made of the two groups.
     group_a, group_b : list of str
-        Names of the runs in each group: at least four together, none in both. A group of one is compared with the spread of the other.
+        Names of the runs in each group: at least four together, none in both. A group of one is compared with the
+        spread of the other.
     n_components, n_neighbors, metric, symmetrize, device, tol
         As in `datum_test`.
     n_resamples : int, optional
-        The most relabellings (1,000; all, if they are no more), or directions for 'rotation' (9,999). None for these defaults.
+        The most relabellings (1,000; all, if they are no more), or directions for 'rotation' (9,999). None for these
+        defaults.
     seed : int or numpy.random.Generator
         For random relabellings or directions.
     method : {'pooled', 'single', 'rotation'}, optional
         Reference for a datum's statistic: its own relabellings ('single', exact, p at least 1/R), those of all data
-        ('pooled'), or all rotations of its own runs ('rotation', exact if positions are normal; for 2 or 3 runs a side).
-        By default 'single' where there are 1,000 relabellings or more (7 + 7 runs), else 'pooled'.
+        ('pooled'), or all rotations of its own runs ('rotation', exact if positions are normal; for 2 or 3 runs a
+        side). By default 'single' where there are 1,000 relabellings or more (7 + 7 runs), else 'pooled'.
     frame_models : sequence of str
         Further models of `emb` that take part in the frame. The p-values are then conditional on them.
     resume : str or Path, optional
@@ -102,7 +106,8 @@ def replicate_test(emb: Any, group_a: Sequence[str], group_b: Sequence[str], n_c
     g_a, g_b = len(group_a), len(group_b)
     every = n_relabellings(g_a, g_b)
     method = check_option("method", method or ("single" if every >= 1000 else "pooled"), REPLICATE_METHODS)
-    n_resamples = check_count("n_resamples", (9999 if method == "rotation" else 1000) if n_resamples is None else n_resamples, 19)
+    n_resamples = check_count("n_resamples", (9999 if method == "rotation" else 1000) if n_resamples is None
+                              else n_resamples, 19)
     seed = as_seed(seed)
     runs = (*group_a, *group_b)
     needed = _only(emb, (*runs, *_joining(frame_models, runs)))
@@ -110,20 +115,20 @@ def replicate_test(emb: Any, group_a: Sequence[str], group_b: Sequence[str], n_c
     coordinates = frame(graphs.mean, n_components, tol, device=device)
     G = graph_products([graphs[name] for name in runs], coordinates.loadings)
     if method == "pooled" and every < 20 and G.any():
-        warn(f"With {g_a} + {g_b} runs there are {every} relabellings, the true one among them, so that the pooled test rejects at most {every} alpha of the data "
-                      "at level alpha, and misses much where many differ. Add runs (4 + 4 have 35 relabellings), or use method='rotation'.")
+        _warn_of_few(g_a, g_b, every)
     contrasts = relabellings(g_a, g_b, n_resamples if method != "rotation" else 1000, seed)
     F, between = moderated_ratio(G, contrasts), between_groups(G, contrasts)
     if method == "single":
         pvalue = (between >= between[:, :1] * (1 - 1e-9)).mean(1)
     else:
-        pvalue = pooled_pvalues(F)[:, 0] if method == "pooled" else _rotation_pvalues(G, contrasts[0], n_resamples, seed)
+        pvalue = (pooled_pvalues(F)[:, 0] if method == "pooled"
+                  else _rotation_pvalues(G, contrasts[0], n_resamples, seed))
     in_reference = max(F.any(1).sum(), 1) * F.shape[1]
     smallest = {"single": 1 / len(contrasts), "pooled": 1 / in_reference, "rotation": 1 / (n_resamples + 1)}[method]
     drawn = n_resamples if method == "rotation" else len(contrasts)
     return _result(F, pvalue, graphs, (group_a, group_b), coordinates, method, drawn, seed, smallest)
 
-
+# %% ../nbs/38_replicates.ipynb #e59419d3
 def _groups(group_a: Sequence[str], group_b: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     "Both groups, checked."
     for name, group in (("group_a", group_a), ("group_b", group_b)):
@@ -132,11 +137,19 @@ def _groups(group_a: Sequence[str], group_b: Sequence[str]) -> tuple[tuple[str, 
         if not len(group) or len(set(group)) < len(group):
             raise ValueError(f"{name} must name at least one run, and none of them twice; got {list(group)}.")
     if len(group_a) + len(group_b) < 4:
-        raise ValueError("group_a and group_b must have at least four runs together, since the difference between runs of a group is what the test compares with; "
-                         f"got {len(group_a)} + {len(group_b)}. Two single models are compared by `datum_test`.")
+        raise ValueError("group_a and group_b must have at least four runs together, since the difference between runs "
+                         f"of a group is what the test compares with; got {len(group_a)} + {len(group_b)}. Two single "
+                         "models are compared by `datum_test`.")
     if both := set(group_a) & set(group_b):
         raise ValueError(f"group_a and group_b must have no run in common; got {', '.join(sorted(both))} in both.")
     return tuple(group_a), tuple(group_b)
+
+
+def _warn_of_few(g_a: int, g_b: int, every: int) -> None:
+    "Say what the pooled test cannot do with so few relabellings."
+    warn(f"With {g_a} + {g_b} runs there are {every} relabellings, the true one among them, so that the pooled "
+         f"test rejects at most {every} alpha of the data at level alpha, and misses much where many differ. Add "
+         "runs (4 + 4 have 35 relabellings), or use method='rotation'.")
 
 
 def _group_names(group_a: tuple[str, ...], group_b: tuple[str, ...]) -> tuple[str, str]:
@@ -178,7 +191,7 @@ def _joining(frame_models: Sequence[str], runs: tuple[str, ...]) -> tuple[str, .
         raise TypeError(f"frame_models must be a list of model names; got {frame_models!r}.")
     return tuple(name for name in dict.fromkeys(frame_models) if name not in runs)
 
-
+# %% ../nbs/38_replicates.ipynb #1b5fa4a1
 def _result(F: np.ndarray, pvalue: np.ndarray, graphs: Graphs, groups: tuple[tuple[str, ...], tuple[str, ...]],
             coordinates: Frame, method: str, drawn: int, seed: int, smallest: float) -> DatumTest:
     "The DatumTest of two groups: the difference is the mean graph of the second minus that of the first."
@@ -200,14 +213,14 @@ def _result(F: np.ndarray, pvalue: np.ndarray, graphs: Graphs, groups: tuple[tup
 
 # %% ../nbs/38_replicates.ipynb #a0546822
 def _shares(G: np.ndarray) -> np.ndarray:
-    "M, (g, g), the mean over data of G / tr G: c'Mc is the share of the variation among the runs along a unit contrast c."
+    "M, (g, g), the mean over data of G / tr G: c'Mc is the share of the runs' variation along a unit contrast c."
     trace = np.trace(G, axis1=1, axis2=2)
     varying = trace > 0
     return (G[varying] / trace[varying, None, None]).mean(0) if varying.any() else np.zeros(G.shape[1:])
 
 
 def _division(M: np.ndarray) -> tuple[np.ndarray, float, float]:
-    "Of the cuts of the leading direction that with the largest share: a mask, the share, and the spread of the other directions."
+    "The cut of the leading direction with the largest share: a mask, the share, the spread of the other directions."
     g = len(M)
     lead = np.linalg.eigh(M)[1][:, -1]
     order = np.argsort(lead)
@@ -249,7 +262,8 @@ def _scatter_of_rates(G: np.ndarray, level: float, draws: int = 40) -> float:
     "Standard deviation of the rate at a contrast: over random orthogonal contrasts that avoid the leading direction."
     g, rng = G.shape[1], np.random.default_rng(0)
     plane = np.linalg.svd(np.eye(g - 1) - 1 / (g - 1))[0][:, :g - 2]          # contrasts of one run less
-    carry = plane @ np.linalg.eigh(_shares(G))[1][:, 1:-1].T                  # neither the mean of the runs nor what leads
+    # neither the mean of the runs nor what leads
+    carry = plane @ np.linalg.eigh(_shares(G))[1][:, 1:-1].T
     fewer = carry @ G @ carry.T
     turns = (np.linalg.qr(rng.normal(size=(g - 2, g - 2)))[0] for _ in range(draws))
     return float(np.sqrt(np.mean([_rates(fewer, (plane @ turn).T, level).var(ddof=1) for turn in turns])))
@@ -322,18 +336,21 @@ class RerunCheck:
         part, g = " + ".join(self.kinds[0]), len(self.runs)
         odd = not self.one_kind and len(self.kinds[0]) == 1
         says = f"{part} is of another kind than the other {g - 1} runs" if odd else f"these {g} runs are {self.verdict}"
-        held = (f"{part} against the rest holds {self.share:.1%} of the variation among the runs, and {1 - self.alpha:.0%} of "
-                f"exchangeable sets stay below {self.bound:.1%} (p = {self.pvalue:.2g})")
-        halves, alone = (f"{rates.max():.1%} (exchangeable runs: {self.by_chance[name][0]:.1%})" for name, rates in self.rates.items())
-        return f"{says}: {held}; at {self.level:.0%} the worst split into halves rejects {halves}, the worst run against the rest {alone}"
+        held = (f"{part} against the rest holds {self.share:.1%} of the variation among the runs, and "
+                f"{1 - self.alpha:.0%} of exchangeable sets stay below {self.bound:.1%} (p = {self.pvalue:.2g})")
+        halves, alone = (f"{rates.max():.1%} (exchangeable runs: {self.by_chance[name][0]:.1%})"
+                         for name, rates in self.rates.items())
+        return (f"{says}: {held}; at {self.level:.0%} the worst split into halves rejects {halves}, the worst run "
+                f"against the rest {alone}")
 
     def to_frame(self) -> Any:
-        "A pandas DataFrame of the rates, over halves and over single runs: measured, and as exchangeable runs give them."
+        "A pandas DataFrame of the rates, over halves and single runs: measured, and as exchangeable runs give them."
         rows = {}
         for name, rates in self.rates.items():
             worst, high, scatter = self.by_chance[name]
             which = " + ".join(self.divisions[name][int(rates.argmax())][0])
-            rows[name] = {"divisions": len(rates), "worst": rates.max(), "worst by chance": worst, "95 % of chance below": high,
+            rows[name] = {"divisions": len(rates), "worst": rates.max(), "worst by chance": worst,
+                          "95 % of chance below": high,
                           "standard deviation": rates.std(), "by chance": scatter, "which": which}
         return need("pandas", "plot").DataFrame(rows).T
 
@@ -342,7 +359,8 @@ class RerunCheck:
         rows = [(name, len(rates), *share(rates.max(), self.by_chance[name][0], rates.std(), self.by_chance[name][2]))
                 for name, rates in self.rates.items()]
         return (f"<p><b>Runs of one kind?</b> {escape(self.sentence[0].upper() + self.sentence[1:])}.</p>"
-                + html_table((f"rejected at {self.level:.0%}", "divisions", "worst", "by chance", "standard deviation", "by chance"),
+                + html_table((f"rejected at {self.level:.0%}", "divisions", "worst", "by chance",
+                              "standard deviation", "by chance"),
                              rows))
 
 # %% ../nbs/38_replicates.ipynb #35158223
@@ -376,8 +394,8 @@ def rerun_check(emb: Any, n_components: int | str | None = None, n_neighbors: in
     check_level("alpha", alpha)
     graphs = as_graphs(emb.graphs if isinstance(emb, Omnibus) else emb, n_neighbors, metric, symmetrize, device)
     if len(graphs.models) < 4:
-        raise ValueError("emb must hold at least four runs, since two directions besides the one that is tested say how much chance "
-                         f"scatters; got {len(graphs.models)}.")
+        raise ValueError("emb must hold at least four runs, since two directions besides the one that is tested say "
+                         f"how much chance scatters; got {len(graphs.models)}.")
     coordinates = frame(graphs.mean, n_components, tol, device=device)
     G = graph_products(list(graphs.graphs.values()), coordinates.loadings)
     return _check(G, graphs.models, level, alpha, {**graphs.settings, "n_components": coordinates.n_components})
@@ -397,4 +415,5 @@ def _check(G: np.ndarray, runs: tuple[str, ...], level: float, alpha: float, set
                       expected + float(np.quantile(chance, 1 - alpha)) * spread, pvalue,
                       {name: _rates(G, own, level) for name, own in contrasts.items()},
                       {name: tuple(two(c < 0) for c in own) for name, own in contrasts.items()},
-                      {name: _rates_by_chance(own, level, scatter) for name, own in contrasts.items()}, alpha, level, settings)
+                      {name: _rates_by_chance(own, level, scatter) for name, own in contrasts.items()}, alpha,
+                      level, settings)

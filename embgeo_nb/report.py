@@ -106,22 +106,30 @@ def table(
     )
 
 # %% ../nbs/64_report.ipynb #b19cfb24
-CSS = """
-:root { color-scheme: light dark; --ground: #fff; --ink: #1b1f23; --soft: #57606a; --line: #d0d7de; --panel: #f6f8fa; --accent: #0b57a4; --mark: #fff3c4; }
+_LOOK_CSS = """
+:root { color-scheme: light dark; --ground: #fff; --ink: #1b1f23; --soft: #57606a; --line: #d0d7de; \
+--panel: #f6f8fa; --accent: #0b57a4; --mark: #fff3c4; }
 @media (prefers-color-scheme: dark) {
-  :root { --ground: #14171a; --ink: #e6e8ea; --soft: #a9b1ba; --line: #3a4149; --panel: #1d2227; --accent: #8ec1f5; --mark: #4a3d10; }
+  :root { --ground: #14171a; --ink: #e6e8ea; --soft: #a9b1ba; --line: #3a4149; --panel: #1d2227; \
+--accent: #8ec1f5; --mark: #4a3d10; }
   figure img { filter: invert(0.915) hue-rotate(180deg); }
 }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+body { margin: 0; background: var(--ground); color: var(--ink); \
+font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 main { max-width: 80rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .75rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; }
 p, dd, li { max-width: 46rem; overflow-wrap: anywhere; }
-.verdict { font-size: 1.15rem; padding: .8rem 1rem; background: var(--panel); border-left: .3rem solid var(--accent); margin: 0 0 1rem; max-width: none; }
+.verdict { font-size: 1.15rem; padding: .8rem 1rem; background: var(--panel); \
+border-left: .3rem solid var(--accent); margin: 0 0 1rem; max-width: none; }
 .soft, figcaption, caption { color: var(--soft); }
 code { font: .9em ui-monospace, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
+"""
+
+# %% ../nbs/64_report.ipynb #d80fcbd3
+_TABLE_CSS = """\
 .scroll { overflow-x: auto; margin: .5rem 0; border: 1px solid var(--line); border-radius: .3rem; }
 table { border-collapse: collapse; width: 100%; font-size: .93rem; }
 caption { text-align: left; padding: .4rem .6rem; }
@@ -134,33 +142,40 @@ td.text { min-width: 16rem; max-width: 34rem; overflow-wrap: anywhere; }
 td.text p { margin: 0 0 .3rem; white-space: pre-line; }
 th button { all: unset; cursor: pointer; color: var(--accent); font-weight: 600; }
 th button::after { content: " \\2195"; color: var(--soft); }
-th[aria-sort=ascending] button::after { content: " \\2191"; } th[aria-sort=descending] button::after { content: " \\2193"; }
+th[aria-sort=ascending] button::after { content: " \\2191"; } \
+th[aria-sort=descending] button::after { content: " \\2193"; }
 :focus-visible, th button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 .tools { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; margin: .5rem 0; }
 .tools[hidden] { display: none; }
-input { font: inherit; color: inherit; background: var(--ground); border: 1px solid var(--soft); border-radius: .3rem; padding: .3rem .5rem; min-width: 14rem; }
+input { font: inherit; color: inherit; background: var(--ground); border: 1px solid var(--soft); \
+border-radius: .3rem; padding: .3rem .5rem; min-width: 14rem; }
 summary { cursor: pointer; color: var(--accent); } details ul { margin: .2rem 0 .6rem; padding-left: 1.2rem; }
 details h3 { font-size: .93rem; margin: .5rem 0 0; }
 dt { font-weight: 600; margin-top: .6rem; } dd { margin: 0; }
 .tag { background: var(--mark); border-radius: .3rem; padding: 0 .35rem; font-weight: 600; }
 @media print { .tools { display: none; } .scroll { overflow: visible; } }
 """
+CSS = _LOOK_CSS + _TABLE_CSS
 
 # %% ../nbs/64_report.ipynb #1a33008c
-SCRIPT = """
+_SORTING = """
 "use strict";
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
-  const key = (row, at) => { const cell = row.cells[at]; return "value" in cell.dataset ? Number(cell.dataset.value) : cell.textContent.trim(); };
-  const order = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
-  const tools = table.parentElement.previousElementSibling, live = tools && tools.querySelector("output"), field = tools && tools.querySelector("input");
+  const key = (row, at) => { const cell = row.cells[at]; \
+return "value" in cell.dataset ? Number(cell.dataset.value) : cell.textContent.trim(); };
+  const order = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : \
+String(a).localeCompare(String(b), undefined, { numeric: true });
+  const tools = table.parentElement.previousElementSibling, live = tools && tools.querySelector("output"), \
+field = tools && tools.querySelector("input");
   for (const [at, head] of heads.entries()) {
     if (!head.dataset.first) continue;
     const button = document.createElement("button");
     button.type = "button"; button.append(...head.childNodes); head.append(button);
     button.addEventListener("click", () => {
       const now = head.getAttribute("aria-sort");
-      const next = now ? (now === "ascending" ? "descending" : "ascending") : (head.dataset.first === "down" ? "descending" : "ascending");
+      const next = now ? (now === "ascending" ? "descending" : "ascending") : \
+(head.dataset.first === "down" ? "descending" : "ascending");
       const sign = next === "ascending" ? 1 : -1, missing = value => value === "–" || value === "";
       const rows = [...body.rows].map(row => [key(row, at), row]);
       rows.sort(([a], [b]) => missing(a) - missing(b) || sign * order(a, b));
@@ -170,6 +185,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
       if (live) live.textContent = "Sorted by " + button.textContent + ", " + next + ".";
     });
   }
+"""
+
+# %% ../nbs/64_report.ipynb #50f89659
+_SEARCHING = """\
   if (!field) continue;
   tools.hidden = false;
   const texts = new Map([...body.rows].map(row => {           // of the row itself, without its neighbours
@@ -188,6 +207,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 """
+SCRIPT = _SORTING + _SEARCHING                  # the two halves of one loop over the tables
 
 # %% ../nbs/64_report.ipynb #11a7d9da
 _PAGE = """<!doctype html>
@@ -195,7 +215,8 @@ _PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'sha256-{css_hash}'; script-src 'sha256-{script_hash}'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
+style-src 'sha256-{css_hash}'; script-src 'sha256-{script_hash}'">
 <meta name="generator" content="embgeo_nb {version}">
 <title>{title}</title>
 <style>{css}</style>
@@ -211,7 +232,7 @@ _PAGE = """<!doctype html>
 </html>
 """
 
-
+# %% ../nbs/64_report.ipynb #c37cce49
 def page(
     title: str,
     body: str,          # HTML, its values escaped
@@ -219,8 +240,8 @@ def page(
 ) -> str:
     "A whole page of HTML."
     checksum = lambda text: base64.b64encode(sha256(text.encode()).digest()).decode()
-    return _PAGE.format(title=plain(title), body=body, data=json_block(data), css=CSS, script=SCRIPT, css_hash=checksum(CSS),
-                        script_hash=checksum(SCRIPT), version=plain(versions()["embgeo_nb"]))
+    return _PAGE.format(title=plain(title), body=body, data=json_block(data), css=CSS, script=SCRIPT,
+                        css_hash=checksum(CSS), script_hash=checksum(SCRIPT), version=plain(versions()["embgeo_nb"]))
 
 
 def search_field(name: str, label: str) -> str:
@@ -233,7 +254,8 @@ def image(figure: Any, alt: str) -> str:
     "A figure of matplotlib as a picture inside the page."
     file = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")                # letters that the font of figures has not; the tables have them
+        # letters that the font of figures has not; the tables have them
+        warnings.filterwarnings("ignore", "Glyph")
         figure.savefig(file, format="png", dpi=144, metadata={"Software": None})
     width, height = (round(96 * side) for side in figure.get_size_inches())
     data = base64.b64encode(file.getvalue()).decode()
@@ -248,8 +270,9 @@ def comparison_figure(C: Comparison, alpha: float = 0.05) -> str:
         plot_comparison(C, alpha, axes=figure.subplots(1, 2, width_ratios=(3, 2)))
         shown = image(figure, comparison_alt(C, alpha))
     return (
-        f"<figure>{shown}<figcaption>Left: the scores of the data, the noise that most of them show (curve), and the data that moved "
-        f"(hatched). Right: {'whose data moved' if C.labels is not None else 'q at every rank'}.</figcaption></figure>"
+        f"<figure>{shown}<figcaption>Left: the scores of the data, the noise that most of them show (curve), and the "
+        "data that moved (hatched). Right: "
+        f"{'whose data moved' if C.labels is not None else 'q at every rank'}.</figcaption></figure>"
     )
 
 
@@ -258,8 +281,8 @@ def comparison_alt(C: Comparison, alpha: float = 0.05) -> str:
     moved = C.rejected(alpha)
     score = np.sort(C.score)
     text = (
-        f"Histogram of {len(C.rows):,} scores from {score[0]:.1f} to {score[-1]:.1f}; the fitted null is centred at {C.fit.center:.1f} "
-        f"with a spread of {C.fit.spread:.1f}; {moved.sum():,} of {C.n:,} data moved"
+        f"Histogram of {len(C.rows):,} scores from {score[0]:.1f} to {score[-1]:.1f}; the fitted null is centred at "
+        f"{C.fit.center:.1f} with a spread of {C.fit.spread:.1f}; {moved.sum():,} of {C.n:,} data moved"
     )
     if moved.any():
         text += f", with scores from {C.score[moved].min():.1f}"
@@ -272,7 +295,8 @@ def comparison_alt(C: Comparison, alpha: float = 0.05) -> str:
 VALID_WHEN = {
     "replicates": "the runs of a group are alike; it needs at least four runs together",
     "bulk": "at least about half of the data moved no more than the noise",
-    "features": "features are draws from one pool: fine-tunes and variants of one model, not two trainings from scratch",
+    "features": "features are draws from one pool: fine-tunes and variants of one model, not two trainings "
+                "from scratch",
     "paired": "edges are exchangeable: deterministic changes, such as rounded, edited or re-indexed vectors",
 }
 
@@ -358,40 +382,29 @@ def moved_most(C: Comparison, top: int, alpha: float) -> str:
         label = [] if C.labels is None else [words(C.labels[i], 80)]
         text = f'<p dir="auto">{plain(texts[i], 300)}</p>' if texts else ""
         pvalues = [number(values[i], ".2g") for values in C.pvalues.values()]
-        rows.append(
-            [
-                words(C.ids[i], 120),
-                number(rank, "d"),
-                *label,
-                f'<td class="text">{text}{neighbor_lists(C, i)}</td>',
-                number(C.score[i], ".2f"),
-                words("yes" if moved[i] else "no"),
-                number(C.qvalue[i], ".2g"),
-                *pvalues,
-            ]
-        )
-    header = {
-        "id": "up",
-        "rank": "up",
-        **({} if C.labels is None else {"label": "up"}),
-        "text and neighbours" if texts else "neighbours": "",
-        "score": "down",
-        "moved": "down",
-        "q": "up",
-        **{f"p {name}": "up" for name in C.pvalues},
-    }
-    caption = f"{'All' if top >= C.n else f'The {top:,} of'} {C.n:,} data{'' if top >= C.n else ' with the highest score'}, ranked by score"
+        rows.append([words(C.ids[i], 120), number(rank, "d"), *label,
+                     f'<td class="text">{text}{neighbor_lists(C, i)}</td>', number(C.score[i], ".2f"),
+                     words("yes" if moved[i] else "no"), number(C.qvalue[i], ".2g"), *pvalues])
+    header = {"id": "up", "rank": "up", **({} if C.labels is None else {"label": "up"}),
+              "text and neighbours" if texts else "neighbours": "", "score": "down", "moved": "down", "q": "up",
+              **{f"p {name}": "up" for name in C.pvalues}}
+    caption = (f"{'All' if top >= C.n else f'The {top:,} of'} {C.n:,} "
+               f"data{'' if top >= C.n else ' with the highest score'}, ranked by score")
     return "<h2>Moved most</h2>" + search_field("search", "Search in this table") + table(header, rows, caption, "rank")
 
 # %% ../nbs/64_report.ipynb #1d3c5f29
 GLOSSARY = {
-    "moved": "The datum's place among the others differs between the models by more than chance explains; the recommended p-value, "
-    "corrected for many tests, is at most the level.",
-    "score": "Evidence that the datum moved, from several views of it (near neighbours, the whole cloud, alignment). No unit; only the order counts.",
-    "p": "How often noise alone would look like this. Each p-value has a noise of its own: the four questions say which.",
-    "q": "p corrected for many tests (Benjamini and Hochberg): of all data with q at most 5 %, about 5 % are there by chance.",
+    "moved": "The datum's place among the others differs between the models by more than chance explains; the "
+             "recommended p-value, corrected for many tests, is at most the level.",
+    "score": "Evidence that the datum moved, from several views of it (near neighbours, the whole cloud, alignment). "
+             "No unit; only the order counts.",
+    "p": "How often noise alone would look like this. Each p-value has a noise of its own: the four "
+         "questions say which.",
+    "q": "p corrected for many tests (Benjamini and Hochberg): of all data with q at most 5 %, about 5 % are "
+         "there by chance.",
     "bulk": "Most of the data, taken as what these two models do to data that did not move.",
-    "neighbours": "The k data most similar to a datum. Lost: only the model before has it. Gained: only the model after has it.",
+    "neighbours": "The k data most similar to a datum. Lost: only the model before has it. Gained: only the model "
+                  "after has it.",
     "signature": "One line that says what made the numbers. The same vectors and the same line give the same result.",
 }
 
@@ -404,13 +417,13 @@ def glossary() -> str:
         + "</dl>"
     )
 
-
+# %% ../nbs/64_report.ipynb #769af40b
 def yardstick(C: Comparison) -> str:
     "What was fitted, and whether it can be trusted."
     fit = C.fit
     numbers = (
-        f"Centre {fit.center:.3g}, spread {fit.spread:.3g}, margin {fit.margin:.3g}; lower tail {fit.tail:.2f} and core {fit.core:.2f} of a "
-        f"normal one; about {fit.share:.0%} of the data stand out."
+        f"Centre {fit.center:.3g}, spread {fit.spread:.3g}, margin {fit.margin:.3g}; lower tail {fit.tail:.2f} and "
+        f"core {fit.core:.2f} of a normal one; about {fit.share:.0%} of the data stand out."
     )
     note = "" if C.null == "bulk" else " It was not needed here: reruns are the better yardstick."
     return f'<h2>The bulk as yardstick</h2><p>{plain(diagnosis(fit))}{note}</p><p class="soft">{numbers}</p>'
@@ -427,9 +440,9 @@ def settings_of(signature: str, made: Mapping[str, Any]) -> str:
 def write_report(C: Comparison, path: str | Path, top: int = 50, alpha: float = 0.05, title: str | None = None) -> Path:
     """One self-contained, accessible page of HTML about a comparison.
 
-    It asks nothing of the network, opens from a mail, and is complete without JavaScript; with it, tables can be sorted and
-    searched. The summary of the comparison is in it as JSON (`script#summary`). The file is replaced whole or not at all, and
-    the same comparison gives the same bytes.
+    It asks nothing of the network, opens from a mail, and is complete without JavaScript; with it, tables can be sorted
+    and searched. The summary of the comparison is in it as JSON (`script#summary`). The file is replaced whole or not
+    at all, and the same comparison gives the same bytes.
 
     Parameters
     ----------
@@ -479,7 +492,7 @@ def write_report(C: Comparison, path: str | Path, top: int = 50, alpha: float = 
     )
     return _write(path, page(title or f"From {C.models[0]} to {C.models[1]}", body, summary))
 
-
+# %% ../nbs/64_report.ipynb #750444cf
 def page_path(path: str | Path) -> Path:
     "`path`, if a page can be written there."
     path = Path(path)
@@ -528,7 +541,7 @@ def write_map(M: ModelManifold, D: ModelDistance, path: str | Path, title: str |
     )
     return _write(path, page(title or f"A map of {len(D.models)} models", body, found))
 
-
+# %% ../nbs/64_report.ipynb #3f43364c
 def map_summary(M: ModelManifold, D: ModelDistance) -> dict[str, Any]:
     "Distances and places as a dict for JSON, and a sentence."
     m = len(D.models)
@@ -557,7 +570,7 @@ def map_summary(M: ModelManifold, D: ModelDistance) -> dict[str, Any]:
         "versions": versions(),
     }
 
-
+# %% ../nbs/64_report.ipynb #f28bfebf
 def _map_figure(M: ModelManifold, found: Mapping[str, Any]) -> str:
     drawn = replace(
         M, models=tuple("".join(letter if letter.isprintable() else "\ufffd" for letter in name) for name in M.models)
@@ -567,9 +580,10 @@ def _map_figure(M: ModelManifold, found: Mapping[str, Any]) -> str:
         figure = need("matplotlib.figure", "plot").Figure(figsize=(7.5, 5 if M.n_components > 1 else 2.4))
         plot_manifold(drawn, ax=figure.subplots())
         shown = image(figure, f"Map of {len(M.models)} models. {found['verdict']}")
-    return f"<figure>{shown}<figcaption>Models that represent the data alike are close to each other.</figcaption></figure>"
+    return (f"<figure>{shown}<figcaption>Models that represent the data alike are close to each "
+            "other.</figcaption></figure>")
 
-
+# %% ../nbs/64_report.ipynb #089e6d49
 def _map_table(M: ModelManifold, D: ModelDistance, found: Mapping[str, Any]) -> str:
     axes = [f"coordinate {at + 1}" for at in range(M.n_components)]
     rows = [

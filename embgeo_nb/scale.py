@@ -20,8 +20,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .common import (as_path, as_seed, atomic_path, check_count, check_device, check_number, check_option, html_table,
-                              is_abandoned, need)
+from .common import (as_path, as_seed, atomic_path, check_count, check_device, check_number,
+                              check_option, html_table, is_abandoned, need)
 from .coins import coin_flips
 from .datum_test import datum_test
 from .comparison import Comparison, compare
@@ -31,8 +31,8 @@ from .files import (fresh_token, load_arrays, map_array, own_file, pack_column, 
                              reading, save_arrays, unpack_column, write_array, write_manifest)
 from .fitted_nulls import drawn_pieces, latent_positions, redrawn_statistics
 from .frame import frame
-from .kernel import (METRICS, SYMMETRIZE, DataKernel, Nearest, SearchRows, as_kernel, check_directions, coarse_pays, data_kernel, largest_in_rows, rows_on_cpu,
-                              nearest_between)
+from .kernel import (METRICS, SYMMETRIZE, DataKernel, Nearest, SearchRows, as_kernel, check_directions,
+                              coarse_pays, data_kernel, largest_in_rows, nearest_between, rows_on_cpu)
 from .omnibus import Graphs, Omnibus, as_graphs, omnibus
 from .rdpg import to_torch
 from .resume import Pieces, graph_arrays, kept_graph
@@ -43,17 +43,24 @@ __all__ = ['STAGES', 'machine_rates', 'CostEstimate', 'free_memory', 'estimate_c
 # %% ../nbs/66_scale.ipynb #cf2bca55
 @lru_cache(maxsize=4)
 def machine_rates(device: str = "cpu") -> dict[str, float]:
-    "Measured rates: operations a second of dense, coarse (bfloat16) and thin products, of sparse products, of selection and of random signs."
+    "Operations a second of dense, coarse (bfloat16), thin and sparse products, of selection and of random signs."
     generator = torch.Generator().manual_seed(0)
-    dense, tall = torch.randn(1024, 512, generator=generator).to(device), torch.randn(20000, 512, generator=generator).to(device)
+    dense, tall = (torch.randn(1024, 512, generator=generator).to(device),
+                   torch.randn(20000, 512, generator=generator).to(device))
     degree, n = 64, 20000
-    columns = (torch.arange(n)[:, None] + torch.randint(-500, 500, (n, degree), generator=generator)).remainder(n).sort(1).values.flatten()
-    graph = to_torch(sp.csr_array((np.ones(n * degree, np.float32), columns.numpy().astype(np.int32), np.arange(0, n * degree + 1, degree, dtype=np.int32)), shape=(n, n)), device, torch.float32)
+    columns = (torch.arange(n)[:, None]
+               + torch.randint(-500, 500, (n, degree), generator=generator)).remainder(n).sort(1).values.flatten()
+    graph = to_torch(sp.csr_array((np.ones(n * degree, np.float32), columns.numpy().astype(np.int32),
+                                   np.arange(0, n * degree + 1, degree, dtype=np.int32)), shape=(n, n)), device,
+                     torch.float32)
     block, thin, scores = tall[:, :16].contiguous(), tall[:, :128].T.contiguous(), (dense @ tall.T)[:256]
     coarse, coarse_tall = dense.bfloat16(), tall.bfloat16()
-    return {"dense": 2 * 1024 * 512 * n / _seconds(lambda: dense @ tall.T), "coarse": 2 * 1024 * 512 * n / _seconds(lambda: coarse @ coarse_tall.T),
-            "thin": 2 * 128 * 16 * n / _seconds(lambda: thin @ block), "sparse": 2 * n * degree * 16 / _seconds(lambda: graph @ block),
-            "select": scores.numel() / _seconds(lambda: largest_in_rows(scores, 80)), "pairs": 512 * 2 ** 14 / _seconds(lambda: (tall[:2 ** 14].double() ** 2).sum(1)),
+    return {"dense": 2 * 1024 * 512 * n / _seconds(lambda: dense @ tall.T),
+            "coarse": 2 * 1024 * 512 * n / _seconds(lambda: coarse @ coarse_tall.T),
+            "thin": 2 * 128 * 16 * n / _seconds(lambda: thin @ block),
+            "sparse": 2 * n * degree * 16 / _seconds(lambda: graph @ block),
+            "select": scores.numel() / _seconds(lambda: largest_in_rows(scores, 80)),
+            "pairs": 512 * 2 ** 14 / _seconds(lambda: (tall[:2 ** 14].double() ** 2).sum(1)),
             "signs": 2 ** 20 / _seconds(lambda: coin_flips(0, torch.arange(64, device=device), 0, 256, 64))}
 
 
@@ -112,15 +119,18 @@ class CostEstimate:
         return self.peak_bytes <= self.available
 
     def _repr_html_(self) -> str:
-        rows = [(stage, f"{self.operations[stage]:.1e}", _duration(self.floor[stage]), _duration(self.seconds[stage]), f"{self.bytes[stage] / 1e9:.2f} GB")
+        rows = [(stage, f"{self.operations[stage]:.1e}", _duration(self.floor[stage]), _duration(self.seconds[stage]),
+                 f"{self.bytes[stage] / 1e9:.2f} GB")
                 for stage in self.seconds]
         verdict = "fits" if self.fits else "does not fit: " + " ".join(self.advice)
-        return (f"<p><b>About {_duration(self.total_seconds)}, {self.peak_bytes / 1e9:.2f} GB</b> of {self.available / 1e9:.1f} GB: {verdict}</p>"
+        return (f"<p><b>About {_duration(self.total_seconds)}, {self.peak_bytes / 1e9:.2f} GB</b> of "
+                f"{self.available / 1e9:.1f} GB: {verdict}</p>"
                 + html_table(("stage", "operations", "floor", "time", "memory"), rows))
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+    return (f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.3g} min"
+            if seconds < 7200 else f"{seconds / 3600:.3g} h")
 
 
 def free_memory() -> float:
@@ -132,9 +142,10 @@ def free_memory() -> float:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 if hasattr(os, "sysconf") else 8e9
 
 # %% ../nbs/66_scale.ipynb #ced6c882
-def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors: int = 32, n_components: int | None = None,
-                  stages: Sequence[str] = ("kernel", "omnibus", "frame", "paired"), n_resamples: int = 9999, differing: float = 0.5,
-                  memory: float | None = None, device: str = "cpu", refuse: bool = True) -> CostEstimate:
+def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors: int = 32,
+                  n_components: int | None = None, stages: Sequence[str] = ("kernel", "omnibus", "frame", "paired"),
+                  n_resamples: int = 9999, differing: float = 0.5, memory: float | None = None, device: str = "cpu",
+                  refuse: bool = True) -> CostEstimate:
     """Time and memory of an analysis, before it runs.
 
     Parameters
@@ -144,8 +155,8 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
     n_neighbors, n_components, n_resamples : int
         As in `datum_test`; n_components None stands for min(128, n/8).
     stages : sequence of {'kernel', 'omnibus', 'frame', 'paired', 'features', 'linear'}
-        What will be done. A paired test needs kernels and a frame, and no omnibus. `compare` is all but the omnibus, with
-        n_resamples=999.
+        What will be done. A paired test needs kernels and a frame, and no omnibus. `compare` is all but the omnibus,
+        with n_resamples=999.
     differing : float in [0, 1], default 0.5
         Share of the edges that only one of two models has.
     memory : float, optional
@@ -175,32 +186,49 @@ def estimate_cost(n: int, p: int | Sequence[int], n_models: int = 2, n_neighbors
     check_device(device)
     available = free_memory() if memory is None else check_number("memory", memory, 0)
     rates, coarse = machine_rates(device), coarse_pays(n, max(widths), torch.device(device))
-    edges, kept = 1.6 * n * k, 8.0 * 1.6 * n * k * m                          # of a union; a graph's index and weight
-    vectors, both = 200 + 7 * d, 1.6 * n * k * (1 + differing * (m - 1) ** 0.5)
-    embeddings = 4.0 * n * sum(widths)
-    costs: dict[str, tuple[float, float, float, float]] = {}                  # operations, seconds, bytes, floor
-    if "kernel" in stages:
-        costs["kernel"] = _kernel_cost(n, m, widths, k, coarse, rates, embeddings + kept)
-    if "omnibus" in stages:
-        passes = both + 2 * edges * (differing if m == 2 else m)
-        costs["omnibus"] = _eigen_cost(passes, 2 * n, d, vectors, rates, 1e-7 * both + 5e-8 * m * edges, embeddings + kept + 16.0 * both + 16.0 * m * n * d)
-    if "frame" in stages:
-        costs["frame"] = _eigen_cost(both, n, d, vectors, rates, 1e-7 * both, embeddings + kept + 16.0 * both + 16.0 * n * d)
-    if "paired" in stages:
-        r, draws = differing * 1.6 * k, min(n_resamples, n_resamples / 5 + 1000)      # all flips for the fifth that moved, some for the others
-        work = 2.0 * n * draws * r * min(r, d)
-        signs = n * draws * max(r, 64) / rates["signs"]
-        costs["paired"] = work, 2 * (signs + work / rates["thin"]), embeddings + kept + 24.0 * n * r + 3e8 + 24.0 * n * d, signs + work / rates["dense"]
-    if "features" in stages:
-        costs["features"] = _features_cost(n, min(widths), k, d, rates, embeddings + kept)
-    if "linear" in stages:
-        costs["linear"] = _linear_cost(n, widths, rates, embeddings + kept)
+    embeddings, kept = 4.0 * n * sum(widths), 8.0 * 1.6 * n * k * m           # of a graph its index and weight
+    costs = _stage_costs(stages, n, m, k, d, widths, differing, n_resamples, rates, coarse, embeddings + kept)
     seconds, operations, floors = ({s: c[part] for s, c in costs.items()} for part in (1, 0, 3))
     found = CostEstimate(seconds, operations, floors, {s: c[2] + 3e8 for s, c in costs.items()}, available,
                          _advice(costs, embeddings, kept))
     if refuse and not found.fits:
-        raise MemoryError(f"This needs about {found.peak_bytes / 1e9:.1f} GB and {found.available / 1e9:.1f} GB may be used. " + " ".join(found.advice))
+        raise MemoryError(f"This needs about {found.peak_bytes / 1e9:.1f} GB and {found.available / 1e9:.1f} GB may be "
+                          "used. " + " ".join(found.advice))
     return found
+
+# %% ../nbs/66_scale.ipynb #1b86d700
+def _stage_costs(stages: Sequence[str], n: int, m: int, k: int, d: int, widths: Sequence[int], differing: float,
+                 n_resamples: int, rates: dict[str, float], coarse: bool,
+                 held: float) -> dict[str, tuple[float, float, float, float]]:
+    "Operations, seconds, bytes and floor of each stage, where `held` bytes are in memory all the time."
+    edges = 1.6 * n * k                                                       # of a union
+    vectors, both = 200 + 7 * d, 1.6 * n * k * (1 + differing * (m - 1) ** 0.5)
+    costs = {}
+    if "kernel" in stages:
+        costs["kernel"] = _kernel_cost(n, m, widths, k, coarse, rates, held)
+    if "omnibus" in stages:
+        passes = both + 2 * edges * (differing if m == 2 else m)
+        costs["omnibus"] = _eigen_cost(passes, 2 * n, d, vectors, rates, 1e-7 * both + 5e-8 * m * edges,
+                                       held + 16.0 * both + 16.0 * m * n * d)
+    if "frame" in stages:
+        costs["frame"] = _eigen_cost(both, n, d, vectors, rates, 1e-7 * both, held + 16.0 * both + 16.0 * n * d)
+    if "paired" in stages:
+        costs["paired"] = _paired_cost(n, k, d, differing, n_resamples, rates, held)
+    if "features" in stages:
+        costs["features"] = _features_cost(n, min(widths), k, d, rates, held)
+    if "linear" in stages:
+        costs["linear"] = _linear_cost(n, widths, rates, held)
+    return costs
+
+
+def _paired_cost(n: int, k: int, d: int, differing: float, n_resamples: int, rates: dict[str, float],
+                 held: float) -> tuple[float, float, float, float]:
+    "Operations, seconds, bytes and floor of the flips: all for the fifth of the data that moved, some for the others."
+    r, draws = differing * 1.6 * k, min(n_resamples, n_resamples / 5 + 1000)
+    work = 2.0 * n * draws * r * min(r, d)
+    signs = n * draws * max(r, 64) / rates["signs"]
+    return (work, 2 * (signs + work / rates["thin"]), held + 24.0 * n * r + 3e8 + 24.0 * n * d,
+            signs + work / rates["dense"])
 
 # %% ../nbs/66_scale.ipynb #c6f4c819
 def _kernel_cost(n: int, m: int, widths: Sequence[int], k: int, coarse: bool, rates: dict[str, float],
@@ -215,35 +243,42 @@ def _kernel_cost(n: int, m: int, widths: Sequence[int], k: int, coarse: bool, ra
     return sum(work), seconds, held + width * max(widths) * 14.0 + 12.0 * width * block, floor
 
 # %% ../nbs/66_scale.ipynb #d1cfa79d
-def _features_cost(n: int, p: int, k: int, d: int, rates: dict[str, float], held: float) -> tuple[float, float, float, float]:
+def _features_cost(n: int, p: int, k: int, d: int, rates: dict[str, float],
+                   held: float) -> tuple[float, float, float, float]:
     "The same of two models' groups of features: eight graphs in a frame, and their linear kernels, for every rotation."
     edges, rotations = 1.6 * n * k, n_rotations_for(n)
     eigen = _eigen_cost(4.0 * edges, n, d, 200 + 7 * d, rates, 8e-7 * edges, held)
     graphs, linear = 4.0 * n * n * p, 2.0 * n * (2.0 * p) ** 2 + 4.0 * n * p * p
     floor = (graphs + linear) / rates["dense"] + eigen[3]
-    seconds = (graphs + linear) / rates["dense"] + 16.0 * n * n / rates["select"] + 2.0 * 8 * edges * d / rates["sparse"] + eigen[1]
+    seconds = ((graphs + linear) / rates["dense"] + 16.0 * n * n / rates["select"]
+               + 2.0 * 8 * edges * d / rates["sparse"] + eigen[1])
     held = held + 8 * edges * 12.0 + 3.5e8 + 8.0 * n * (2 * 64 + 2 * d) + 4.0 * n * p
-    return rotations * (graphs + linear + eigen[0]), rotations * seconds, max(held, eigen[2] + 8 * edges * 12.0), rotations * floor
+    return (rotations * (graphs + linear + eigen[0]), rotations * seconds, max(held, eigen[2] + 8 * edges * 12.0),
+            rotations * floor)
 
 
-def _linear_cost(n: int, widths: Sequence[int], rates: dict[str, float], held: float) -> tuple[float, float, float, float]:
+def _linear_cost(n: int, widths: Sequence[int], rates: dict[str, float],
+                 held: float) -> tuple[float, float, float, float]:
     "The same of the joint frame of two linear kernels and of the rigid fit: Gram matrices, and passes over the rows."
     a, b = widths[0], widths[-1]
     work = 2.0 * n * (a + b) ** 2 + 8.0 * n * a * b + 4.0 * n * min(a, b) ** 2
-    return work, work / rates["dense"] + 1e-8 * n * (a + b), held + 8.0 * 4 * (a + b) ** 2 + 6e4 * (a + b) + 16.0 * 16 * n, work / rates["dense"]
+    return (work, work / rates["dense"] + 1e-8 * n * (a + b),
+            held + 8.0 * 4 * (a + b) ** 2 + 6e4 * (a + b) + 16.0 * 16 * n, work / rates["dense"])
 
 
-def _eigen_cost(passes: float, length: int, d: int, vectors: float, rates: dict[str, float], before: float, held: float) -> tuple[float, float, float, float]:
-    "Operations, seconds, bytes and floor of one eigenproblem: sparse products, orthogonalisation, and a finish in float64."
+def _eigen_cost(passes: float, length: int, d: int, vectors: float, rates: dict[str, float], before: float,
+                held: float) -> tuple[float, float, float, float]:
+    "Operations, seconds, bytes, floor of one eigenproblem: sparse products, orthogonalisation, a finish in float64."
     basis = 2.7 * d + 60
     products, orthogonal = 2 * passes * vectors, 7.0 * length * vectors * basis
     finish = 6.0 * 2 * passes * d + 12.0 * length * d * d
-    far = 1 + 1.5 * min(1.0, length / 50_000)                                # large graphs leave the cache that `rates` stay in
+    # large graphs leave the cache that `rates` stay in
+    far = 1 + 1.5 * min(1.0, length / 50_000)
     seconds = before + far * (products + finish) / rates["sparse"] + 1.5 * orthogonal / rates["thin"] + 1e-4 * vectors
     floor = (products + finish) / rates["sparse"] + orthogonal / rates["dense"]
     return products + orthogonal + finish, seconds, held + length * (4.0 * (4 * d + 200) + 40.0 * d), floor
 
-
+# %% ../nbs/66_scale.ipynb #c2615108
 def _advice(costs: dict[str, tuple[float, float, float, float]], embeddings: float, kept: float) -> tuple[str, ...]:
     "What takes most of the memory, and what to do about it."
     most = max(cost[2] for cost in costs.values())
@@ -288,9 +323,7 @@ def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metr
     ValueError
         If the ids cannot be stored, or the folder holds something else under the same name. Nothing is written then.
     """
-    folder, settings = as_path("folder", folder), dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"folder {folder.name!r} is a file; give the name of a folder, which is made if it is not there.")
+    folder, settings = _folder(folder), dict(n_neighbors=n_neighbors, metric=metric, symmetrize=symmetrize)
     given = isinstance(emb, Mapping) and any(map(_is_graph, emb.values()))
     source = as_graphs(emb) if given or isinstance(emb, Graphs) else as_embeddings(emb)
     note, ids = pack_column(source.ids, "ids")                                # refused before the work
@@ -315,6 +348,15 @@ def save_graphs(emb: Any, folder: str | os.PathLike, n_neighbors: int = 32, metr
     new = _known_files(folder)
     _remove(folder, lambda file: file not in new and (file in old or is_abandoned(folder / file)))
     return open_graphs(folder, verify=False)
+
+# %% ../nbs/66_scale.ipynb #f7e6ec41
+def _folder(folder: str | os.PathLike) -> Path:
+    "A folder to be written to, there or to be made."
+    folder = as_path("folder", folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"folder {folder.name!r} is a file; give the name of a folder, which is made if it "
+                                 "is not there.")
+    return folder
 
 # %% ../nbs/66_scale.ipynb #94ed6bbb
 def _is_graph(value: Any) -> bool:
@@ -422,7 +464,8 @@ def _checked_graph(name: str, n: int, indptr: np.ndarray, indices: np.ndarray, d
 def _graph_of(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray) -> sp.csr_array:
     n = len(indptr) - 1
     graph = sp.csr_array((n, n), dtype=data.dtype)
-    graph.indptr, graph.indices, graph.data = indptr, indices, data            # the constructor would look at every index
+    # the constructor would look at every index
+    graph.indptr, graph.indices, graph.data = indptr, indices, data
     graph.has_sorted_indices = graph.has_canonical_format = True
     return graph
 
@@ -485,7 +528,8 @@ class DaskEngine:
         check_directions(Y, metric)
         with self._work() as folder:
             path = _scratch(folder, Y)
-            blocks = self._map(_kernel_rows, list(range(0, n, batch_size)), path=path, rows=batch_size, k=n_neighbors, metric=metric)
+            blocks = self._map(_kernel_rows, list(range(0, n, batch_size)), path=path, rows=batch_size, k=n_neighbors,
+                               metric=metric)
         return as_kernel(sum(blocks, []), metric, symmetrize)
 
     def omnibus(self, graphs: Any, n_components: int | str | None = None, seed: int | np.random.Generator = 0,
@@ -518,10 +562,12 @@ class DaskEngine:
     def compare(self, emb: Any, pairs: Sequence[tuple[str, str]], **options: Any) -> dict[tuple[str, str], Comparison]:
         "As `compare`, for every pair of models: pairs are tasks."
         emb, pairs = as_embeddings(emb), [(a, b) for a, b in pairs]
-        emb.select(list(dict.fromkeys(name for pair in pairs for name in pair)))          # an error for names that are not there
+        # an error for names that are not there
+        emb.select(list(dict.fromkeys(name for pair in pairs for name in pair)))
         with self._work() as folder:
             emb.save(folder / "embeddings.npz")
-            return dict(zip(pairs, self._map(_compare_pair, pairs, path=str(folder / "embeddings.npz"), options=options)))
+            return dict(zip(pairs, self._map(_compare_pair, pairs, path=str(folder / "embeddings.npz"),
+                                             options=options)))
 
     def pairs(self, graphs: Any, pairs: Sequence[tuple[str, str]], resume: str | os.PathLike | None = None,
               **options: Any) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
@@ -592,7 +638,8 @@ def _bootstrap_draw(at: int, path: str, seed: int) -> np.ndarray:
     "Replicate `at`: two graphs from the fit, embedded jointly; their squared displacements, (n,)."
     fit, _ = load_arrays(path)
     fit = fit["positions"], tuple(fit["signature"].tolist())
-    return redrawn_statistics(fit, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))).astype(np.float32)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))
+    return redrawn_statistics(fit, rng).astype(np.float32)
 
 
 def _pair_pieces(resume: str | os.PathLike | None, graphs: Graphs, pair: tuple[str, str],

@@ -25,6 +25,11 @@ from zlib import crc32
 
 import numpy as np
 
+# %% auto #0
+__all__ = ['Result', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'inside', 'DatumExplorer', 'own_layout',
+           'with_warnings', 'dendrogram_image', 'ManifoldExplorer', 'map_image']
+
+# %% ../nbs/62_widgets.ipynb #b30d71d2
 import embgeo_nb as eg
 from .bulk import DEGREES, diagnosis
 from .common import WATCH, check_option, need, row_of
@@ -44,16 +49,12 @@ if TYPE_CHECKING:
 else:
     widgets, traitlets = need("ipywidgets", "widgets"), need("traitlets", "widgets")
 
-# %% auto #0
-__all__ = ['Result', 'DRAWN', 'drawn_rows', 'scene', 'null_draws', 'null_svg', 'inside', 'DatumExplorer', 'own_layout',
-           'with_warnings', 'dendrogram_image', 'ManifoldExplorer', 'map_image']
-
 # %% ../nbs/62_widgets.ipynb #9a000009
 DRAWN = 4000                 # points drawn at most
 
 
 def drawn_rows(importance: np.ndarray, most: int = DRAWN, seed: int = 0) -> np.ndarray:
-    "Row numbers of the points to draw: all, or the more important half of `most` and a random sample of the others, in order."
+    "Row numbers of the points to draw, in order: all, or the more important half of `most` and a sample of the others."
     n = len(importance)
     if n <= most:
         return np.arange(n)
@@ -70,8 +71,10 @@ def scene(points: np.ndarray, rows: Any, names: Sequence[str], color: Any = None
     `names` may be fewer than the points: one for every two, say, that lie beside each other."""
     p = len(points)
     column = lambda values, default: np.full(p, default) if values is None else np.asarray(values)
-    look = np.column_stack([column(color, 0), column(marker, 0), np.round(column(size, 3.0) * 10), column(filled, True)]).astype(np.uint8)
-    return {"points": np.ascontiguousarray(points, np.float32), "rows": np.asarray(rows, np.int32), "names": list(names), "look": look,
+    look = np.column_stack([column(color, 0), column(marker, 0), np.round(column(size, 3.0) * 10),
+                            column(filled, True)]).astype(np.uint8)
+    return {"points": np.ascontiguousarray(points, np.float32), "rows": np.asarray(rows, np.int32),
+            "names": list(names), "look": look,
             "palette": list(palette), "legend": list(legend), "axes": list(axes), "alt": alt}
 
 # %% ../nbs/62_widgets.ipynb #9a000011
@@ -109,12 +112,16 @@ class _Events:
         for function in self._events().get(event, ()):
             function(content[_CARRIED[event]])
 
-
+# %% ../nbs/62_widgets.ipynb #ee87759a
 @lru_cache(maxsize=None)
 def _browser_views() -> tuple[type, type]:
     "The classes of the two views that the browser draws; anywidget is imported when they are first wanted."
     anywidget = need("anywidget", "widgets")
+    return _points_view(anywidget), _table_view(anywidget)
 
+# %% ../nbs/62_widgets.ipynb #6b22583f
+def _points_view(anywidget: Any) -> type:
+    "The class of the points."
     class PointsView(anywidget.AnyWidget, _Events):
         _esm = _POINTS_JS
         points = traitlets.Bytes().tag(sync=True)
@@ -148,6 +155,11 @@ def _browser_views() -> tuple[type, type]:
             with self.hold_sync():
                 self.overlay, self.selected = dict(overlay), -1 if selected is None else selected
 
+    return PointsView
+
+# %% ../nbs/62_widgets.ipynb #361cd0b4
+def _table_view(anywidget: Any) -> type:
+    "The class of the table."
     class TableView(anywidget.AnyWidget, _Events):
         _esm = _TABLE_JS
         columns = traitlets.List().tag(sync=True)
@@ -163,7 +175,8 @@ def _browser_views() -> tuple[type, type]:
             super().__init__(**options)
             self.on_msg(self._happened)
 
-        def show(self, rows: Sequence[Sequence[str]], keys: Sequence[int], selected: int | None = None, **changes: Any) -> None:
+        def show(self, rows: Sequence[Sequence[str]], keys: Sequence[int], selected: int | None = None,
+                 **changes: Any) -> None:
             with self.hold_sync():
                 self.rows, self.numbers = [list(row) for row in rows], [int(key) for key in keys]
                 self.selected = -1 if selected is None else selected
@@ -171,7 +184,7 @@ def _browser_views() -> tuple[type, type]:
                     setattr(self, name, value)
                 self.version += 1
 
-    return PointsView, TableView
+    return TableView
 
 # %% ../nbs/62_widgets.ipynb #9a000018
 def figure(width: float, height: float, dpi: int = 96) -> Any:
@@ -196,7 +209,8 @@ def png(source: Any) -> bytes:
 
 def img(content: bytes, alt: str, kind: str = "png", look: str = "") -> str:
     "An `<img>` that carries its picture."
-    return f'<img src="data:image/{kind};base64,{base64.b64encode(content).decode()}" alt="{escape(alt)}"{look and f" style={chr(34)}{look}{chr(34)}"}>'
+    return (f'<img src="data:image/{kind};base64,{base64.b64encode(content).decode()}" '
+            f'alt="{escape(alt)}"{look and f" style={chr(34)}{look}{chr(34)}"}>')
 
 
 class PicturePoints(widgets.HTML, _Events):
@@ -216,12 +230,15 @@ class PicturePoints(widgets.HTML, _Events):
             for clear, color, marker, size, filled in (np.unique(look, axis=0) if len(look) else look).tolist():
                 at = points[(look == (clear, color, marker, size, filled)).all(1)]
                 shade = scene["palette"][color]
-                paint = dict(color=shade, linewidths=0) if filled else dict(facecolors="none", edgecolors=shade, linewidths=0.8)
+                paint = (dict(color=shade, linewidths=0) if filled
+                         else dict(facecolors="none", edgecolors=shade, linewidths=0.8))
                 behind = 0 if not clear else 1 if shade == GREY else 2
-                axes.scatter(*at.T, marker=MARKERS[marker], s=(size / 7) ** 2, alpha=usual if clear else 0.1, zorder=behind, **paint)
+                axes.scatter(*at.T, marker=MARKERS[marker], s=(size / 7) ** 2, alpha=usual if clear else 0.1,
+                             zorder=behind, **paint)
             for entry in scene["legend"]:
                 dash = dict(linestyle="--" if entry.get("dash") else "-") if entry.get("line") else dict(
-                    linestyle="", marker=MARKERS[entry.get("marker", 0)], markerfacecolor="none" if entry.get("hollow") else entry["color"])
+                    linestyle="", marker=MARKERS[entry.get("marker", 0)],
+                    markerfacecolor="none" if entry.get("hollow") else entry["color"])
                 axes.plot([], [], color=entry["color"], label=entry["name"], **dash)
             axes.set(xlabel=scene["axes"][0], ylabel=scene["axes"][1])
             axes.set_aspect("equal", adjustable="datalim")
@@ -244,35 +261,42 @@ class PicturePoints(widgets.HTML, _Events):
     def _artists(self, overlay: Mapping[str, Any]) -> list:
         axes, drawn = self._axes, []
         for line in overlay.get("lines", ()):
-            look = dict(color=line["color"], linewidth=line.get("width", 1), linestyle="--" if line.get("dash") else "-")
+            look = dict(color=line["color"], linewidth=line.get("width", 1),
+                        linestyle="--" if line.get("dash") else "-")
             drawn += axes.plot([line["x0"], line["x1"]], [line["y0"], line["y1"]], **look)
             if line.get("arrow"):
                 arrow = dict(arrowstyle="-|>", color=line["color"], shrinkA=0, shrinkB=0)
                 drawn.append(axes.annotate("", (line["x1"], line["y1"]), (line["x0"], line["y0"]), arrowprops=arrow))
         for dot in overlay.get("dots", ()):
-            drawn += axes.plot(dot["x"], dot["y"], marker=MARKERS[dot.get("marker", 0)], markersize=1.6 * dot.get("size", 4), color=dot["color"],
+            drawn += axes.plot(dot["x"], dot["y"], marker=MARKERS[dot.get("marker", 0)],
+                               markersize=1.6 * dot.get("size", 4), color=dot["color"],
                                markerfacecolor=dot["color"] if dot.get("filled") else "none", markeredgewidth=1.6)
         for ellipse in overlay.get("ellipses", ()):
             turn = np.linspace(0, 2 * np.pi, 60)
             x, y = ellipse["a"] * np.cos(turn), ellipse["b"] * np.sin(turn)
             c, s = np.cos(ellipse["angle"]), np.sin(ellipse["angle"])
-            drawn += axes.plot(ellipse["x"] + c * x - s * y, ellipse["y"] + s * x + c * y, color=ellipse["color"], linewidth=0.8)
+            drawn += axes.plot(ellipse["x"] + c * x - s * y, ellipse["y"] + s * x + c * y, color=ellipse["color"],
+                               linewidth=0.8)
         for label in overlay.get("labels", ()):
-            drawn.append(axes.annotate(label["text"], (label["x"], label["y"]), (5, 4), textcoords="offset points", fontsize=8,
+            drawn.append(axes.annotate(label["text"], (label["x"], label["y"]), (5, 4),
+                                       textcoords="offset points", fontsize=8,
                                        parse_math=False))
         return drawn
 
-
+# %% ../nbs/62_widgets.ipynb #8e4ac698
 class PlainTable(widgets.VBox, _Events):
     "A page of rows as an HTML table, with a menu of the same rows below it."
 
-    def __init__(self, columns: Sequence[Mapping[str, Any]] = (), caption: str = "", empty: str = "Nothing to show.", **options: Any):
-        self._html, self._menu, self._numbers = widgets.HTML(), widgets.Dropdown(description="select", tooltip="Choose a row of the table above."), []
+    def __init__(self, columns: Sequence[Mapping[str, Any]] = (), caption: str = "", empty: str = "Nothing to show.",
+                 **options: Any):
+        self._html, self._numbers = widgets.HTML(), []
+        self._menu = widgets.Dropdown(description="select", tooltip="Choose a row of the table above.")
         self._state = {"columns": columns, "caption": caption, "empty": empty, "sort": ["", True]}
         super().__init__([self._html, self._menu], **options)
         self._menu.observe(self._chosen, "value")
 
-    def show(self, rows: Sequence[Sequence[str]], keys: Sequence[int], selected: int | None = None, **changes: Any) -> None:
+    def show(self, rows: Sequence[Sequence[str]], keys: Sequence[int], selected: int | None = None,
+             **changes: Any) -> None:
         self._state |= changes
         self._rows, self._numbers, self._selected = [list(row) for row in rows], [int(key) for key in keys], selected
         self._draw()
@@ -300,7 +324,8 @@ class PlainTable(widgets.VBox, _Events):
 
     def _draw(self) -> None:
         columns = self._state["columns"]
-        self._html.value = table_html(columns, self._rows, self._numbers, self._state["caption"], self._state["empty"], self.selected)
+        self._html.value = table_html(columns, self._rows, self._numbers, self._state["caption"], self._state["empty"],
+                                      self.selected)
         name = next((at for at, column in enumerate(columns) if not column.get("number") and not column.get("html")), 0)
         self._quiet = True
         self._menu.options = [("", None), *((f"{row[name][:60]}", key) for row, key in zip(self._rows, self._numbers))]
@@ -313,8 +338,8 @@ class PlainTable(widgets.VBox, _Events):
             self._happened(self, {"event": "pick", "row": change["new"]})
 
 
-def table_html(columns: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[str]], keys: Sequence[int] | None = None, caption: str = "",
-               empty: str = "Nothing to show.", selected: int | None = None) -> str:
+def table_html(columns: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[str]], keys: Sequence[int] | None = None,
+               caption: str = "", empty: str = "Nothing to show.", selected: int | None = None) -> str:
     "The same table as HTML that needs no script."
     side = lambda column: ' class="eg-number"' if column.get("number") else ""
     head = "".join(f'<th scope="col"{side(column)}>{escape(column["title"])}</th>' for column in columns)
@@ -322,17 +347,20 @@ def table_html(columns: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[str
     body = []
     for at, row in enumerate(rows):
         mark = ' aria-selected="true"' if keys is not None and keys[at] == selected else ""
-        cells = (f"<td{side(column)}>{cell if column.get('html') else escape(cell)}</td>" for column, cell in zip(columns, row))
+        cells = (f"<td{side(column)}>{cell if column.get('html') else escape(cell)}</td>"
+                 for column, cell in zip(columns, row))
         body.append(f"<tr{mark}>{''.join(cells)}</tr>")
     body = body or [f'<tr><td class="eg-none" colspan="{len(columns)}">{escape(empty)}</td></tr>']
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f'<div class="eg-table"><table>{title}<colgroup>{widths}</colgroup><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    return (f'<div class="eg-table"><table>{title}<colgroup>{widths}</colgroup><thead><tr>{head}</tr></thead>'
+            f'<tbody>{"".join(body)}</tbody></table></div>')
 
 
 def make_views(drawing: str) -> tuple[type, type]:
     "Classes of the points and of the table, by the `drawing` that is asked for."
     check_option("drawing", drawing, ("auto", "browser", "picture"))
-    return _browser_views() if drawing == "browser" or drawing == "auto" and has_anywidget() else (PicturePoints, PlainTable)
+    return (_browser_views() if drawing == "browser" or drawing == "auto" and has_anywidget()
+            else (PicturePoints, PlainTable))
 
 # %% ../nbs/62_widgets.ipynb #9a000022
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp")
@@ -355,7 +383,7 @@ def is_image(datum: Any) -> bool:
         return str(datum).lower().endswith(_PICTURES) and len(str(datum)) < 1000 and Path(datum).is_file()
     return hasattr(datum, "save") and hasattr(datum, "getbands") or getattr(datum, "ndim", 0) in (2, 3)
 
-
+# %% ../nbs/62_widgets.ipynb #6093ae3b
 def _kind(datum: Any) -> str:
     if isinstance(datum, (str, Path)):
         with open(datum, "rb") as file:
@@ -482,19 +510,22 @@ def asked_in_words(C: Comparison) -> list[tuple[str, str]]:
 
 # %% ../nbs/62_widgets.ipynb #9a000025
 def null_draws(R: DatumTest, i: int, count: int = 999) -> np.ndarray | None:
-    "The statistic of datum i under the null: `count` flips, or what was resampled; of all data where they are pooled; None where nothing is drawn."
+    """The statistic of datum i under the null: `count` flips, or what was resampled.
+
+    Of all data where they are pooled; None where nothing is drawn."""
     if R.null == "paired":
         return R.flips(R.ids[i], count)
     if R.resampled is None:
         return None
-    return np.asarray(R.resampled).ravel()[::-(-R.resampled.size // 50_000)] if R.method == "pooled" else np.asarray(R.resampled)[i]
+    return (np.asarray(R.resampled).ravel()[::-(-R.resampled.size // 50_000)] if R.method == "pooled"
+            else np.asarray(R.resampled)[i])
 
 
 def null_svg(R: Result, i: int, width: int = 420, height: int = 170) -> str:
-    """What the p-value of a datum was read from, and where the datum is in it, as an SVG in the colours of the page around it.
+    """What the p-value of a datum was read from, and where the datum is in it, as an SVG in the colours of the page.
 
-    For the edges' question the datum's own flips, for reruns the relabellings; for the other questions of a comparison the
-    scores of all data, with the null that was fitted to them where that is the question.
+    For the edges' question the datum's own flips, for reruns the relabellings; for the other questions of a comparison
+    the scores of all data, with the null that was fitted to them where that is the question.
     """
     V = as_seen(R)
     if V.compared and V.question != "paired":
@@ -502,11 +533,12 @@ def null_svg(R: Result, i: int, width: int = 420, height: int = 170) -> str:
         return _svg(V, i, V.scores, float(V.strength[i]), f"scores of all {V.n:,} data", "score", width, height, curve)
     test, at = V.test, int(V.place[i])
     draws, observed = null_draws(test, at), float(test.statistic[at])
-    said = f"under the null, {0 if draws is None else len(draws):,} {'relabellings' if test.null == 'replicates' else 'draws'}"
+    said = (f"under the null, {0 if draws is None else len(draws):,} "
+            f"{'relabellings' if test.null == 'replicates' else 'draws'}")
     axis = "between reruns over within (F)" if test.null == "replicates" else "squared displacement"
     return _svg(V, i, draws, observed, said, axis, width, height)
 
-
+# %% ../nbs/62_widgets.ipynb #6bd090c8
 def _svg(V: Seen, i: int, values: np.ndarray | None, observed: float, said: str, axis: str, width: int, height: int,
          curve: str = "") -> str:
     "A histogram with a line at `observed`; `curve` names the fitted null of the scores, if it is to be drawn."
@@ -516,30 +548,50 @@ def _svg(V: Seen, i: int, values: np.ndarray | None, observed: float, said: str,
     top = max(observed, most) + 0.06 * (max(observed, most) - least) or 1.0
     left, right, low, high = 10, width - 10, height - 36, 46
     at = lambda value: left + (right - left) * (value - least) / (top - least)
-    text = lambda x, y, words, anchor="middle", look="": f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}" {look}>{escape(words)}</text>'
+    text = lambda x, y, words, anchor="middle", look="": (
+        f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}" {look}>{escape(words)}</text>')
     parts = [f'<line x1="{left}" x2="{right}" y1="{low}" y2="{low}" stroke="currentColor"/>']
     for tick in _ticks(least, top):
-        parts.append(f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{low}" y2="{low + 4}" stroke="currentColor"/>' + text(at(tick), low + 16, f"{tick:.4g}"))
+        parts.append(f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{low}" y2="{low + 4}" stroke="currentColor"/>'
+                     + text(at(tick), low + 16, f"{tick:.4g}"))
     parts.append(text(width / 2, height - 4, axis))
     if drawn is None:
-        parts.append(text(width / 2, high + 40, "no draws to show: the tail is computed in closed form" if observed > 0 else "no neighbour differs: nothing to test"))
+        parts.append(text(width / 2, high + 40, "no draws to show: the tail is computed in closed form" if observed > 0
+                          else "no neighbour differs: nothing to test"))
     else:
-        counts, edges = np.histogram(drawn, 40, (least, top))
-        for count, x0, x1 in zip(counts / counts.max(), edges, edges[1:]):
-            if count:
-                parts.append(f'<rect x="{at(x0):.1f}" y="{low - (low - high) * count:.1f}" width="{max(at(x1) - at(x0) - 0.6, 0.5):.1f}" height="{(low - high) * count:.1f}" '
-                             'fill="currentColor" fill-opacity="0.4"/>')
-        if curve and V.fit.spread > 0:
-            x = np.linspace(least, top, 80)
-            y = np.minimum(_bulk_density(V.fit, x) * len(drawn) * (edges[1] - edges[0]) / counts.max(), 1.05)
-            points = " ".join(f"{at(a):.1f},{low - (low - high) * b:.1f}" for a, b in zip(x, y))
-            parts.append(f'<polyline points="{points}" fill="none" stroke="{PALETTE[5]}" stroke-width="2"/>')
-            said += f"; ─ {curve}"
+        fit = V.fit if curve and V.fit.spread > 0 else None
+        parts += _histogram(drawn, (least, top), at, (low, high), fit)
+        said += "" if fit is None else f"; ─ {curve}"
         parts.append(text(left, 14, f"▮ {said}", "start"))
-    parts.append(f'<line x1="{at(observed):.1f}" x2="{at(observed):.1f}" y1="{high - 8}" y2="{low}" stroke="{PALETTE[1]}" stroke-width="3"/>')
-    parts.append(text(right, 14 if drawn is None else 28, f"┃ observed {observed:.3g}, p = {V.pvalue[i]:.2g}", "end", 'font-weight="600"'))
-    return (f'<svg class="eg-null" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(alt)}" fill="currentColor" font-size="12" '
-            f'font-family="system-ui, sans-serif" style="width:100%;max-width:{width}px;height:auto"><title>{escape(alt)}</title>{"".join(parts)}</svg>')
+    parts.append(f'<line x1="{at(observed):.1f}" x2="{at(observed):.1f}" y1="{high - 8}" y2="{low}" '
+                 f'stroke="{PALETTE[1]}" stroke-width="3"/>')
+    parts.append(text(right, 14 if drawn is None else 28, f"┃ observed {observed:.3g}, p = {V.pvalue[i]:.2g}", "end",
+                      'font-weight="600"'))
+    return (f'<svg class="eg-null" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(alt)}" '
+            'fill="currentColor" font-size="12" font-family="system-ui, sans-serif" '
+            f'style="width:100%;max-width:{width}px;height:auto"><title>{escape(alt)}</title>{"".join(parts)}</svg>')
+
+# %% ../nbs/62_widgets.ipynb #0ff5400a
+def _histogram(
+    drawn: np.ndarray,
+    ends: tuple[float, float],
+    at: Callable[[float], float],               # where a value is on the x axis
+    rows: tuple[float, float],                  # where the bars stand, and how high the highest is
+    fit: Any = None,                            # a null whose density is drawn over them
+) -> Iterable[str]:
+    "Bars of a histogram, and a curve, as parts of an SVG."
+    low, high = rows
+    counts, edges = np.histogram(drawn, 40, ends)
+    for count, x0, x1 in zip(counts / counts.max(), edges, edges[1:]):
+        if count:
+            yield (f'<rect x="{at(x0):.1f}" y="{low - (low - high) * count:.1f}" '
+                   f'width="{max(at(x1) - at(x0) - 0.6, 0.5):.1f}" height="{(low - high) * count:.1f}" '
+                   'fill="currentColor" fill-opacity="0.4"/>')
+    if fit is not None:
+        x = np.linspace(*ends, 80)
+        y = np.minimum(_bulk_density(fit, x) * len(drawn) * (edges[1] - edges[0]) / counts.max(), 1.05)
+        points = " ".join(f"{at(a):.1f},{low - (low - high) * b:.1f}" for a, b in zip(x, y))
+        yield f'<polyline points="{points}" fill="none" stroke="{PALETTE[5]}" stroke-width="2"/>'
 
 
 def _bulk_density(fit: Any, x: np.ndarray) -> np.ndarray:
@@ -558,13 +610,16 @@ def _ticks(low: float, high: float) -> np.ndarray:
 # %% ../nbs/62_widgets.ipynb #9a000027
 @lru_cache(maxsize=4)
 def neighbors_of(V: Seen, i: int) -> dict[str, dict[str, Any]]:
-    "The neighbours of datum i that are 'gained' (only after has them), 'kept' and 'lost': their rows, shares, and similarities in both models, if known."
+    """The neighbours of datum i that are 'gained' (only after has them), 'kept' and 'lost'.
+
+    Of each kind their rows, shares, and similarities in both models, if known."""
     table = V.test.neighbors(V.test.ids[V.place[i]])
     similar = [name for name in table.columns if str(name).startswith("similarity in ")]
     columns = {"rows": V.rows[table["neighbor"].to_numpy()], "share": table["share"].to_numpy(),
                "similar": table[similar].to_numpy() if similar else None}
     change = table["change"].to_numpy()
-    return {kind: {name: None if values is None else values[change == kind] for name, values in columns.items()} for kind in ("gained", "kept", "lost")}
+    return {kind: {name: None if values is None else values[change == kind] for name, values in columns.items()}
+            for kind in ("gained", "kept", "lost")}
 
 
 def neighbor_titles(V: Seen) -> dict[str, str]:
@@ -574,12 +629,15 @@ def neighbor_titles(V: Seen) -> dict[str, str]:
 def share_bar(share: float, color: str) -> str:
     "A share as a number and a bar."
     width = min(abs(share), 1) * 100
-    return (f'<span class="eg-share"><span style="width:{width:.0f}%;background:{color if share >= 0 else "none"};border-color:{color}"></span></span>'
-            f'{share:.0%}')
+    return ('<span class="eg-share">'
+            f'<span style="width:{width:.0f}%;background:{color if share >= 0 else "none"};border-color:{color}">'
+            f'</span></span>{share:.0%}')
 
-
+# %% ../nbs/62_widgets.ipynb #5cb4a88a
 def neighbor_table(R: Result, i: int, kind: str, most: int = 8) -> tuple[list[dict], list[list[str]], np.ndarray, str]:
-    "Columns, rows, row numbers and caption of one group of neighbours, those with the largest shares first; similarities are those before | after."
+    """Columns, rows, row numbers and caption of one group of neighbours, those with the largest shares first.
+
+    Similarities are those before | after."""
     V = as_seen(R)
     rows, share, similar = neighbors_of(V, i)[kind].values()
     color = {"gained": PALETTE[0], "kept": GREY, "lost": PALETTE[1]}[kind]
@@ -588,17 +646,19 @@ def neighbor_table(R: Result, i: int, kind: str, most: int = 8) -> tuple[list[di
         caption += f", {share.sum():.0%} of the displacement"
     if len(rows) > most:
         caption += f" (the first {most})"
-    columns, cells = [dict(name="id", title="neighbour", html=True, help="Id and text of the neighbour.")], [[brief(V, j)] for j in rows[:most]]
+    columns, cells = ([dict(name="id", title="neighbour", html=True, help="Id and text of the neighbour.")],
+                      [[brief(V, j)] for j in rows[:most]])
     if similar is not None:
         told = f"Similarity to the datum in {V.models[0]} | in {V.models[1]}."
         columns = [dict(name="similar", title="similarity", width="88px", help=told), *columns]
         cells = [[" | ".join(f"{value:.2f}" for value in similar[at]), *cell] for at, cell in enumerate(cells)]
     if kind != "kept":
-        columns = [dict(name="share", title="share", html=True, width="66px", help="Its exact share of the datum's displacement."), *columns]
+        columns = [dict(name="share", title="share", html=True, width="66px",
+                        help="Its exact share of the datum's displacement."), *columns]
         cells = [[share_bar(share[at], color), *cell] for at, cell in enumerate(cells)]
     return columns, cells, rows[:most], caption
 
-
+# %% ../nbs/62_widgets.ipynb #7c9273f0
 def breakable(name: Any) -> str:
     "An id that may be broken into lines behind its dots and underscores."
     return escape(str(name)).replace(".", ".<wbr>").replace("_", "_<wbr>")
@@ -628,14 +688,17 @@ def card(R: Result, i: int, alpha: float = 0.05) -> str:
     rank = int((V.strength > V.strength[i]).sum()) + 1
     moved = "moved most" if rank == 1 else f"moved {_ordinal(rank)} most"
     verdict = "rejected" if V.qvalue[i] <= alpha else "not rejected"
-    items = "".join(f'<span title="{escape(told)}"><span class="eg-name">{escape(name)}</span> <b data-fact="{key}">{value}</b></span>'
+    items = "".join(f'<span title="{escape(told)}"><span class="eg-name">{escape(name)}</span> '
+                    f'<b data-fact="{key}">{value}</b></span>'
                     for key, name, value, told in _facts(V, i))
-    copies = "" if V.rows[V.place[i]] == i else f"; no model tells it from {V.ids[V.rows[V.place[i]]]}, whose result it shares"
+    copies = ("" if V.rows[V.place[i]] == i
+              else f"; no model tells it from {V.ids[V.rows[V.place[i]]]}, whose result it shares")
     return (f'<div class="eg-card" data-datum="{i}"><div class="eg-title"><b>{escape(str(V.ids[i]))}</b>{label} '
-            f'<span class="eg-name">row {i}, {moved} of {V.n:,}; {verdict} at a false discovery rate of {alpha:g}{escape(copies)}</span></div>'
-            f'<div class="eg-facts">{items}</div><div class="eg-datum">{shown}</div></div>')
+            f'<span class="eg-name">row {i}, {moved} of {V.n:,}; {verdict} at a false discovery rate of '
+            f'{alpha:g}{escape(copies)}</span></div><div class="eg-facts">{items}</div>'
+            f'<div class="eg-datum">{shown}</div></div>')
 
-
+# %% ../nbs/62_widgets.ipynb #6b8b37b4
 def _facts(V: Seen, i: int) -> list[tuple[str, str, str, str]]:
     "Key, name, value and a sentence of each number on the card."
     test, at = V.test, int(V.place[i])
@@ -643,11 +706,16 @@ def _facts(V: Seen, i: int) -> list[tuple[str, str, str, str]]:
               ("q", "q", f"{V.qvalue[i]:.4g}", "The smallest false discovery rate at which it is rejected.")]
     effect = ("effect", "effect", f"{V.effect[i]:.3f}", "Length of its displacement relative to its position.")
     if V.compared:
-        others = [(f"p_{name}", f"p {name}", f"{values[i]:.2g}", QUESTIONS[name]) for name, values in V.pvalues.items() if name != V.question]
-        return [("score", "score", f"{V.strength[i]:.2f}", "Evidence that it moved, from all views."), *chosen, *others, effect]
-    return [*chosen, effect, ("statistic", "statistic", f"{test.statistic[at]:.4g}", "What the p-value is computed from."),
-            ("differing", "differing edges", f"{test.n_differing[at]}", "Neighbours that only one of the models gives it."),
-            ("local", "against its neighbourhood", f"{V.local_effect[i]:.3f}", "Its displacement less the mean of its neighbours'.")]
+        others = [(f"p_{name}", f"p {name}", f"{values[i]:.2g}", QUESTIONS[name])
+                  for name, values in V.pvalues.items() if name != V.question]
+        return [("score", "score", f"{V.strength[i]:.2f}", "Evidence that it moved, from all views."), *chosen,
+                *others, effect]
+    return [*chosen, effect,
+            ("statistic", "statistic", f"{test.statistic[at]:.4g}", "What the p-value is computed from."),
+            ("differing", "differing edges", f"{test.n_differing[at]}",
+             "Neighbours that only one of the models gives it."),
+            ("local", "against its neighbourhood", f"{V.local_effect[i]:.3f}",
+             "Its displacement less the mean of its neighbours'.")]
 
 
 def _ordinal(number: int) -> str:
@@ -688,20 +756,24 @@ def colored_labels(R: Result, alpha: float = 0.05) -> tuple[str, ...]:
     moved, height = (np.bincount(inverse, values) / counts for values in (V.qvalue <= alpha, rank))
     return tuple(names[np.lexsort((-height, -moved))[:COLORED - 1]].tolist())
 
-
+# %% ../nbs/62_widgets.ipynb #33807aa2
 def classes_of(R: Result, color_by: str, chosen: Sequence[str] = ()) -> list[tuple[str, np.ndarray]]:
-    "(name, mask) of the groups of data that get a colour and a marker each, at most seven; `chosen` labels, by default `colored_labels`."
+    """(name, mask) of the groups of data that get a colour and a marker each, at most seven.
+
+    Labels are those `chosen`, by default `colored_labels`."""
     check_option("color_by", color_by, COLORS)
     V = as_seen(R)
     if color_by == "label" and V.labels is not None:
         labels = V.labels.astype(str)
         kept = list(chosen or colored_labels(V))[:COLORED]
         others, count = ~np.isin(labels, kept), len(set(labels.tolist()) - set(kept))
-        return [(name, labels == name) for name in kept] + ([(f"{count} other{'s' * (count > 1)}", others)] if count else [])
+        return ([(name, labels == name) for name in kept]
+                + ([(f"{count} other{'s' * (count > 1)}", others)] if count else []))
     if color_by == "q-value":
         edges = [0, 0.001, 0.01, 0.05, 0.2, np.inf]
         names = ["q ≤ 0.001", "q ≤ 0.01", "q ≤ 0.05", "q ≤ 0.2", "q > 0.2"]
-        return [(name, (V.qvalue > low) & (V.qvalue <= high) if low else V.qvalue <= high) for name, low, high in zip(names, edges, edges[1:])]
+        return [(name, (V.qvalue > low) & (V.qvalue <= high) if low else V.qvalue <= high)
+                for name, low, high in zip(names, edges, edges[1:])]
     if color_by == "effect":
         rank = np.argsort(np.argsort(-V.strength, kind="stable"))
         edges = [0, 0.01, 0.05, 0.2, 0.5, 1]
@@ -715,7 +787,7 @@ def shades(count: int) -> list[str]:
     to_hex, cividis = need("matplotlib.colors", "widgets").to_hex, need("matplotlib", "widgets").colormaps["cividis"]
     return [to_hex(cividis(value)) for value in np.linspace(0, 0.93, count)]
 
-
+# %% ../nbs/62_widgets.ipynb #5252a5e3
 def test_scene(R: Result, color_by: str = "label", show: str = "both", view: str = "movement", alpha: float = 0.05,
                chosen: Sequence[str] = ()) -> tuple[dict, np.ndarray | None]:
     "The points of a comparison, and the plane they are shown in. What is grey lies behind, what moved most in front."
@@ -727,20 +799,23 @@ def test_scene(R: Result, color_by: str = "label", show: str = "both", view: str
     rows, group = (values[np.lexsort((V.strength[rows], np.array(palette)[group] != GREY))] for values in (rows, group))
     center, half = V.spots(rows, plane)
     show = "middle" if plane is None else show
-    parts = {"both": [(center - half, False), (center + half, True)], "before": [(center - half, False)], "after": [(center + half, True)],
-             "middle": [(center, True)]}[check_option("show", show, SHOWS)]
+    parts = {"both": [(center - half, False), (center + half, True)], "before": [(center - half, False)],
+             "after": [(center + half, True)], "middle": [(center, True)]}[check_option("show", show, SHOWS)]
     marker = np.where(np.array(palette)[group] == GREY, 0, group)
     size = np.where(V.qvalue[rows] <= alpha, 4.2, 2.6)
-    names = [" ".join(filter(None, (str(V.ids[row]), "" if V.labels is None else f"({V.labels[row]})", one_line(V, row, 110)))) for row in rows]
+    names = [" ".join(filter(None, (str(V.ids[row]), "" if V.labels is None else f"({V.labels[row]})",
+                                    one_line(V, row, 110)))) for row in rows]
     axes = {"movement": ("direction of most movement", "second direction"), "own": ("your layout", ""),
             "position": ("leading coordinate of the frame", "second coordinate")}[view]
-    alt = (f"Scatter of {len(rows):,} of {V.n:,} data, from {V.models[0]} to {V.models[1]}; larger points are rejected at a false discovery rate of {alpha:g}. "
-           "Arrow keys move the selection.")
-    made = scene(np.vstack([part for part, _ in parts]), np.tile(rows, len(parts)), names, np.tile(group, len(parts)), np.tile(marker, len(parts)),
-                 np.tile(size, len(parts)), np.repeat([filled for _, filled in parts], len(rows)), palette, _legend(V, groups, palette, show), axes, alt)
+    alt = (f"Scatter of {len(rows):,} of {V.n:,} data, from {V.models[0]} to {V.models[1]}; larger points are rejected "
+           f"at a false discovery rate of {alpha:g}. Arrow keys move the selection.")
+    made = scene(np.vstack([part for part, _ in parts]), np.tile(rows, len(parts)), names, np.tile(group, len(parts)),
+                 np.tile(marker, len(parts)), np.tile(size, len(parts)),
+                 np.repeat([filled for _, filled in parts], len(rows)), palette, _legend(V, groups, palette, show),
+                 axes, alt)
     return _interleaved(made, len(parts)), plane
 
-
+# %% ../nbs/62_widgets.ipynb #176a7c84
 def _palette(V: Seen, color_by: str, groups: Sequence[tuple[str, np.ndarray]]) -> list[str]:
     "A colour for each group; grey for the labels that share the last."
     others = color_by == "label" and V.labels is not None and groups[-1][0] not in set(V.labels.astype(str).tolist())
@@ -750,22 +825,25 @@ def _palette(V: Seen, color_by: str, groups: Sequence[tuple[str, np.ndarray]]) -
 
 
 def _legend(V: Seen, groups: Sequence[tuple[str, np.ndarray]], palette: Sequence[str], show: str) -> list[dict]:
-    legend = [dict(name=name, color=palette[at], marker=0 if palette[at] == GREY else at) for at, (name, mask) in enumerate(groups) if mask.any()] if len(groups) > 1 else []
+    legend = [dict(name=name, color=palette[at], marker=0 if palette[at] == GREY else at)
+              for at, (name, mask) in enumerate(groups) if mask.any()] if len(groups) > 1 else []
     known = set() if V.labels is None else set(V.labels.astype(str).tolist())
     chosen = lambda entry: dict(entry, key=entry["name"], title="List these data alone, or all again.")
     legend = [chosen(entry) if entry["name"] in known else entry for entry in legend]
-    legend += [dict(name=V.models[0], color="#555555", hollow=True), dict(name=V.models[1], color="#555555")] if show == "both" else []
+    legend += ([dict(name=V.models[0], color="#555555", hollow=True), dict(name=V.models[1], color="#555555")]
+               if show == "both" else [])
     titles = neighbor_titles(V)
     return legend + [dict(name=f"neighbour {titles['lost']}", color=PALETTE[1], line=True, dash=True),
-                     dict(name=titles["gained"], color=PALETTE[0], line=True), dict(name=titles["kept"], color=GREY, line=True)]
+                     dict(name=titles["gained"], color=PALETTE[0], line=True),
+                     dict(name=titles["kept"], color=GREY, line=True)]
 
 
 def _interleaved(made: dict, parts: int) -> dict:
-    "The same scene with the two points of a datum beside each other, so that what is in front in one model is so in both."
+    "The same scene with the two points of a datum side by side, so that what is in front in one model is so in both."
     order = np.arange(len(made["rows"])).reshape(parts, -1).T.ravel()
     return {**made, **{name: made[name][order] for name in ("points", "rows", "look")}}
 
-
+# %% ../nbs/62_widgets.ipynb #889cdf84
 def test_overlay(R: Result, i: int | None, plane: np.ndarray | None, most: int = 40) -> dict:
     "The selected datum's way from before to after, and lines to its neighbours."
     if i is None:
@@ -777,8 +855,10 @@ def test_overlay(R: Result, i: int | None, plane: np.ndarray | None, most: int =
     lines = [_line(start[kind][0], V.spots(j, plane)[0], start[kind][1], dash=start[kind][2], width=1.2)
              for kind, near in neighbors_of(V, i).items() for j in near["rows"][:most]]
     lines.append(_line(before, after, "#000000", width=2.4, arrow=True))
-    dots = [dict(x=float(before[0]), y=float(before[1]), color="#000000", size=6), dict(x=float(after[0]), y=float(after[1]), color="#000000", filled=True, size=5)]
-    return {"lines": lines, "dots": dots, "labels": [dict(x=float(center[0]), y=float(center[1]), text=str(V.ids[i])[:40])]}
+    dots = [dict(x=float(before[0]), y=float(before[1]), color="#000000", size=6),
+            dict(x=float(after[0]), y=float(after[1]), color="#000000", filled=True, size=5)]
+    return {"lines": lines, "dots": dots,
+            "labels": [dict(x=float(center[0]), y=float(center[1]), text=str(V.ids[i])[:40])]}
 
 
 def _line(a: np.ndarray, b: np.ndarray, color: str, **look: Any) -> dict:
@@ -786,7 +866,7 @@ def _line(a: np.ndarray, b: np.ndarray, color: str, **look: Any) -> dict:
 
 # %% ../nbs/62_widgets.ipynb #9a000143
 def inside(points: np.ndarray, loop: Sequence[Sequence[float]]) -> np.ndarray:
-    "Which points, (r, 2), lie inside a closed loop of corners, (r,) bool: rays from them cross it an odd number of times."
+    "Which points, (r, 2), lie inside a loop of corners, (r,) bool: rays from them cross it an odd number of times."
     x, y = np.asarray(points, float).T
     corners, within = np.asarray(loop, float).reshape(-1, 2), np.zeros(len(points), bool)
     for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0)):
@@ -798,8 +878,8 @@ def inside(points: np.ndarray, loop: Sequence[Sequence[float]]) -> np.ndarray:
 SORTS = ("score", "effect", "local effect", "p", "q", "statistic", "id", "label", "datum")
 
 
-def passing(V: Seen, search: str = "", label: str = "", most: float | None = None, by: str = "q", texts: Sequence[str] | None = None,
-            among: Sequence[int] = ()) -> np.ndarray:
+def passing(V: Seen, search: str = "", label: str = "", most: float | None = None, by: str = "q",
+            texts: Sequence[str] | None = None, among: Sequence[int] = ()) -> np.ndarray:
     """Which data pass the filters, (n,) bool: words in `texts` (lower case), a label, p or q of at most `most`; being
     `among` some rows, where there are any."""
     keep = np.ones(V.n, bool)
@@ -823,14 +903,15 @@ def table_order(R: Result, sort_by: str = "score", descending: bool = True, sear
     check_option("sort_by", sort_by, SORTS)
     V = as_seen(R)
     keep = passing(V, search, label, most_q, by, texts, among)
-    key = {"score": lambda: V.strength, "effect": lambda: V.effect, "local effect": lambda: V.local_effect, "p": lambda: V.pvalue, "q": lambda: V.qvalue,
-           "statistic": lambda: V.spread(V.test.statistic), "id": lambda: V.ids, "label": lambda: V.ids if V.labels is None else V.labels,
-           "datum": lambda: np.arange(V.n)}[sort_by]()
+    key = {"score": lambda: V.strength, "effect": lambda: V.effect, "local effect": lambda: V.local_effect,
+           "p": lambda: V.pvalue, "q": lambda: V.qvalue,
+           "statistic": lambda: V.spread(V.test.statistic), "id": lambda: V.ids,
+           "label": lambda: V.ids if V.labels is None else V.labels, "datum": lambda: np.arange(V.n)}[sort_by]()
     rank = np.unique(key, return_inverse=True)[1]                     # ranks sort either way, texts too
     rows = np.lexsort((np.arange(V.n), V.result.pvalue, -V.strength, -rank if descending else rank))
     return rows[keep[rows]]
 
-
+# %% ../nbs/62_widgets.ipynb #c0f1875f
 def search_texts(R: Result) -> list[str]:
     "What a search looks at: id, label, and the text where there is one."
     parts = [R.ids, *([] if R.labels is None else [R.labels])]
@@ -843,8 +924,10 @@ def table_columns(R: Result) -> list[dict]:
     "Which columns the table has, with a sentence on each."
     V = as_seen(R)
     text = V.data is not None and any(isinstance(datum, str) for datum in V.data[:20])
-    number = lambda name, title, width, told: dict(name=name, title=title, sortable=True, number=True, width=width, help=told)
-    columns = [dict(name="id", title="id", sortable=True, help="Name of the datum.", **({"width": "140px"} if text else {}))]
+    number = lambda name, title, width, told: dict(name=name, title=title, sortable=True, number=True,
+                                                   width=width, help=told)
+    columns = [dict(name="id", title="id", sortable=True, help="Name of the datum.",
+                    **({"width": "140px"} if text else {}))]
     columns += [dict(name="text", title="text", help="The datum itself; point at it to read more.")] if text else []
     if V.labels is not None:
         columns.append(dict(name="label", title="label", sortable=True, width="84px", help="Its label."))
@@ -862,21 +945,23 @@ def small(p: float) -> str:
 
 def table_row(R: Result, i: int) -> list[str]:
     V = as_seen(R)
-    cells = dict(id=str(V.ids[i]), text=one_line(V, i), label="" if V.labels is None else str(V.labels[i]), score=f"{V.strength[i]:.2f}", p=small(V.pvalue[i]),
-                 q=small(V.qvalue[i]))
+    cells = dict(id=str(V.ids[i]), text=one_line(V, i), label="" if V.labels is None else str(V.labels[i]),
+                 score=f"{V.strength[i]:.2f}", p=small(V.pvalue[i]), q=small(V.qvalue[i]))
     if not V.compared:
         cells |= {"effect": f"{V.effect[i]:.3f}", "local effect": f"{V.local_effect[i]:.2f}"}
     return [cells[column["name"]] for column in table_columns(V)]
 
-
+# %% ../nbs/62_widgets.ipynb #bc9f8a3e
 def label_table(R: Result, alpha: float = 0.05) -> tuple[list[dict], list[list[str]]]:
     "Rejection rates by label: columns and rows."
     V = as_seen(R)
     columns = [dict(name="label", title="label"), *(dict(name=name, title=name, number=True, width="104px") for name in
                ("data", f"p ≤ {alpha:g}", f"q ≤ {alpha:g}", f"median {V.measure}"))]
-    groups = [("all", np.ones(V.n, bool))] + ([] if V.labels is None else [(str(name), V.labels == name) for name in np.unique(V.labels)])
+    groups = [("all", np.ones(V.n, bool))]
+    groups += [] if V.labels is None else [(str(name), V.labels == name) for name in np.unique(V.labels)]
     groups[1:] = sorted(groups[1:], key=lambda group: -(V.pvalue[group[1]] <= alpha).mean())
-    return columns, [[name, f"{mask.sum():,}", f"{(V.pvalue[mask] <= alpha).mean():.1%}", f"{(V.qvalue[mask] <= alpha).mean():.1%}",
+    return columns, [[name, f"{mask.sum():,}", f"{(V.pvalue[mask] <= alpha).mean():.1%}",
+                      f"{(V.qvalue[mask] <= alpha).mean():.1%}",
                       f"{np.median(V.strength[mask]):.3f}"] for name, mask in groups]
 
 
@@ -885,7 +970,8 @@ def label_image(R: Result, alpha: float = 0.05) -> str:
     V, made = as_seen(R), figure(5.2, 4.0)
     plot_pvalues(V.pvalue, V.labels, alpha, ax=made.add_subplot())
     rates = "; ".join(f"{row[0]} {row[2]}" for row in label_table(V, alpha)[1][:8])
-    return img(png(made), f"Distribution functions of the p-values by label. Rejected at {alpha:g}: {rates}.", look="max-width:100%;border-radius:4px")
+    return img(png(made), f"Distribution functions of the p-values by label. Rejected at {alpha:g}: {rates}.",
+               look="max-width:100%;border-radius:4px")
 
 # %% ../nbs/62_widgets.ipynb #9a000042
 class Cancelled(BaseException):
@@ -907,7 +993,7 @@ class Job:
         self._put("stage", (what, share))
 
     def watch(self, items: Sequence, what: str) -> Iterable:
-        "`items`, with a report before each: what the functions of this package call where they would show a progress bar."
+        "`items`, with a report before each: what this package's functions call where they would show a progress bar."
         level = [0, len(items)]
         self._levels.append(level)
         try:
@@ -926,7 +1012,8 @@ class Job:
         with self._lock:
             if not self._over and self.thread.ident is not None:
                 self._over = True
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread.ident), ctypes.py_object(Cancelled))
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread.ident),
+                                                           ctypes.py_object(Cancelled))
 
     def _put(self, kind: str, value: Any) -> None:
         self.reports.put((kind, value))
@@ -937,7 +1024,8 @@ class Job:
         try:
             try:
                 outcome = "done", self._work(self)
-            except Exception as error:              # whatever it is, the reader is told; nobody else listens to a thread
+            except Exception as error:
+                # whatever it is, the reader is told; nobody else listens to a thread
                 outcome = "failed", error
             with self._lock:
                 self._over = True
@@ -954,14 +1042,17 @@ def _row(*children: Any, gap: str = "6px 14px", **layout: Any) -> widgets.Box:
 
 def _column(*children: Any, least: int = 360, **layout: Any) -> widgets.VBox:
     "Children below each other, in a column that takes its share of a row."
-    box = widgets.VBox(list(children), layout=dict(flex=f"1 1 {least}px", min_width="0", max_width="100%", grid_gap="4px") | layout)
+    box = widgets.VBox(list(children),
+                       layout=dict(flex=f"1 1 {least}px", min_width="0", max_width="100%", grid_gap="4px") | layout)
     box.add_class("eg-column")
     return box
 
 
-def _control(kind: type, description: str, tip: str, width: str = "170px", label: str = "70px", **options: Any) -> widgets.Widget:
+def _control(kind: type, description: str, tip: str, width: str = "170px", label: str = "70px",
+             **options: Any) -> widgets.Widget:
     "A control with a sentence on what it does."
-    return kind(description=description, tooltip=tip, style={"description_width": label}, layout={"width": width, "margin": "0"}, **options)
+    return kind(description=description, tooltip=tip, style={"description_width": label},
+                layout={"width": width, "margin": "0"}, **options)
 
 
 def _button(text: str, tip: str, width: str, **look: Any) -> widgets.Button:
@@ -974,7 +1065,8 @@ def _tick(text: str, tip: str, width: str) -> widgets.Checkbox:
 
 def in_words(settings: Mapping[str, Any]) -> list[str]:
     "k, metric and d, as far as settings hold them."
-    return [f"{name} {settings[key]}" for name, key in (("k", "n_neighbors"), ("metric", "metric"), ("d", "n_components")) if settings.get(key)]
+    return [f"{name} {settings[key]}"
+            for name, key in (("k", "n_neighbors"), ("metric", "metric"), ("d", "n_components")) if settings.get(key)]
 
 
 class Explorer(widgets.VBox):
@@ -995,7 +1087,8 @@ class Explorer(widgets.VBox):
         self._stage = widgets.HTML()
         self._cancel = _button("Cancel", "Give up the work that is going on; what is shown stays.", "90px", icon="stop")
         self._cancel.on_click(lambda _: self.cancel())
-        self._working = widgets.HBox([self._bar, self._stage, self._cancel], layout={"grid_gap": "8px", "align_items": "center"})
+        self._working = widgets.HBox([self._bar, self._stage, self._cancel],
+                                     layout={"grid_gap": "8px", "align_items": "center"})
         self._working.add_class("eg-working")
         super().__init__(**options)
         self.add_class("eg-explorer")
@@ -1026,9 +1119,11 @@ class Explorer(widgets.VBox):
         "What a reopened notebook shows in its place: the state when it was displayed, and how to revive it."
         areas = (".jp-OutputArea", ".output_container", ".cell-output", ".output")
         hidden = ", ".join(f"{area}:has(.eg-explorer) .eg-saved" for area in areas)
-        return (f'<div class="eg-saved"><style>{hidden} {{ display: none; }} .eg-saved table {{ font-size: 12.5px; }}</style>'
-                f"{self._snapshot()}<p><em>This is what it showed when the cell ran. Run the cell again, with those above it, "
-                "to bring the explorer to life; <code>explorer.static()</code> makes a page that needs no kernel.</em></p></div>")
+        return (f'<div class="eg-saved"><style>{hidden} {{ display: none; }} '
+                '.eg-saved table { font-size: 12.5px; }</style>'
+                f"{self._snapshot()}<p><em>This is what it showed when the cell ran. Run the cell again, with "
+                "those above it, to bring the explorer to life; <code>explorer.static()</code> makes a page that needs "
+                "no kernel.</em></p></div>")
 
     def _snapshot(self) -> str:
         return f"<p><b>{escape(self.title())}</b></p>"
@@ -1048,14 +1143,15 @@ class Explorer(widgets.VBox):
         try:
             function(*arguments)
         except Exception as error:                      # a callback has no caller who could be told
-            self.message = f"{error}" if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
+            self.message = (f"{error}" if isinstance(error, (ValueError, TypeError))
+                            else f"{type(error).__name__}: {error}")
 
     def title(self) -> str:
         "What is shown, in a few words."
         return ""
 
     def _on_page(self, what: str) -> np.ndarray | None:
-        "The part of `_order` that is on the page, with the words and buttons beside it; None where another page is turned to first."
+        "The part of `_order` on the page, with its words and buttons; None where another page is turned to first."
         pages = max(1, -(-len(self._order) // self.page_size))
         if not 0 <= self.page < pages:
             self.page = min(max(self.page, 0), pages - 1)
@@ -1119,7 +1215,7 @@ class Explorer(widgets.VBox):
                 self.message = "Cancelled. What is shown is the result from before."
 
     def wait(self, timeout: float | None = None) -> Explorer:
-        "Wait for the work that is going on, and show what comes of it. For scripts, and for cells that go on with the result."
+        "Wait for the work that is going on, and show what comes of it: for cells that go on with the result."
         job = self._job
         if job is not None:
             job.thread.join(timeout)
@@ -1136,8 +1232,8 @@ class DatumExplorer(Explorer):
         From `compare`, `datum_test` or `replicate_test`; or the embeddings themselves, which are then compared in the
         background.
     *more
-        With a result, optionally the embeddings: models to choose from, by default those of the result. With embeddings,
-        two model names: before and after.
+        With a result, optionally the embeddings: models to choose from, by default those of the result. With
+        embeddings, two model names: before and after.
     positions : array of shape (n, 2), optional
         A layout of your own (UMAP, PCA, a map), in the order of the data: a third choice of plane, then shown first.
     drawing : {'auto', 'browser', 'picture'}
@@ -1146,7 +1242,8 @@ class DatumExplorer(Explorer):
     Attributes
     ----------
     selected : int or None
-        Row number of the datum that the panels are about. Setting it does what a click does; so does `select`, with an id.
+        Row number of the datum that the panels are about. Setting it does what a click does; so does `select`, with an
+        id.
     lassoed : tuple of int
         Data that are listed alone, because they were drawn around; all, where it is empty.
     result : Comparison or DatumTest
@@ -1156,10 +1253,11 @@ class DatumExplorer(Explorer):
     models_a, models_b : tuple of str
         Before and after: one model each, or reruns, at least four together.
     n_neighbors, metric, n_components, null, frame_of
-        What the next run is to use. `n_components` 0 stands for the default; `frame_of` is 'pair' or 'all'. `metric`, `null`
-        and `frame_of` are those of a DatumTest.
+        What the next run is to use. `n_components` 0 stands for the default; `frame_of` is 'pair' or 'all'. `metric`,
+        `null` and `frame_of` are those of a DatumTest.
     alpha, color_by, colored, show, view, search, label, only_rejected, reject_by, sort_by, descending, page
-        What is shown, and how. `colored` are the labels that have a colour, at most seven; none for a choice of the program.
+        What is shown, and how. `colored` are the labels that have a colour, at most seven; none for a choice of the
+        program.
     basket : tuple of int
         Data that were kept aside; `to_frame` returns them.
     message : str
@@ -1168,14 +1266,16 @@ class DatumExplorer(Explorer):
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> explorer = DatumExplorer(eg.compare({'a': rng.normal(size=(80, 8)), 'b': rng.normal(size=(80, 8))}, 'a', 'b', n_neighbors=8))
+    >>> models = {'a': rng.normal(size=(80, 8)), 'b': rng.normal(size=(80, 8))}
+    >>> explorer = DatumExplorer(eg.compare(models, 'a', 'b', n_neighbors=8))
     >>> explorer.selected = 7
     >>> explorer.run().wait().result.models
     ('a', 'b')
     """
 
     selected = traitlets.Int(None, allow_none=True).tag(sync=True)
-    result = traitlets.Union([traitlets.Instance(DatumTest), traitlets.Instance(Comparison)], allow_none=True, default_value=None)
+    result = traitlets.Union([traitlets.Instance(DatumTest), traitlets.Instance(Comparison)], allow_none=True,
+                             default_value=None)
     question = traitlets.Unicode("")
     models_a = traitlets.Tuple()
     models_b = traitlets.Tuple()
@@ -1214,9 +1314,11 @@ class DatumExplorer(Explorer):
             self._open(result)
             return
         self.models_a, self.models_b = (more[0],), (more[1],)
-        again = _button("Compare", "Compare the two models, datum by datum.", "110px", icon="play", button_style="primary")
+        again = _button("Compare", "Compare the two models, datum by datum.", "110px", icon="play",
+                        button_style="primary")
         again.on_click(lambda _: self._attempt(self.run))
-        self.children = [widgets.HTML(_STYLE, layout={"display": "none"}), widgets.HTML(f'<div class="eg-head"><span class="eg-big">{escape(self.title())}</span></div>'),
+        self.children = [widgets.HTML(_STYLE, layout={"display": "none"}),
+                         widgets.HTML(f'<div class="eg-head"><span class="eg-big">{escape(self.title())}</span></div>'),
                          self._message, again, self._working]
         self.run()
 
@@ -1240,32 +1342,61 @@ class DatumExplorer(Explorer):
 
     # What there is on the page
 
-    def _make_controls(self, R: Result) -> None:
+    def _setting_controls(self) -> dict[str, Any]:
+        "Which question, which models, and how they are compared."
         models = list(self._emb.models if self._emb is not None else self.models_a + self.models_b)
         side = dict(options=models, rows=min(4, max(2, len(models))))
         several = "one model, or reruns (with Ctrl or Shift; at least four together)"
-        self._controls = {
-            "question": _control(widgets.Dropdown, "question", "Which question the p-values answer: what a datum's change is compared with.", "630px", "60px"),
-            "models_a": _control(widgets.SelectMultiple, "before", f"What is compared from: {several}.", "250px", "52px", **side),
-            "models_b": _control(widgets.SelectMultiple, "after", f"What is compared to: {several}.", "250px", "52px", **side),
-            "n_neighbors": _control(widgets.IntText, "k", "How many neighbours a datum has in each model.", "110px", "20px"),
-            "metric": _control(widgets.Dropdown, "metric", "How similarity is measured.", "170px", "50px", options=METRICS),
-            "n_components": _control(widgets.IntText, "d (0: default)", "Dimension of the frame in which data move; 0 for the default.", "170px", "90px"),
-            "null": _control(widgets.Dropdown, "null", "What is random where nothing changed.", "150px", "36px", options=[null for null in NULLS if null != "single-copy"]),
-            "frame_of": _control(widgets.Dropdown, "frame of", "Whose graphs make the frame; with other models the null is conditional on them.", "190px", "60px",
-                                 options=[("these models", "pair"), ("all models", "all")]),
-            "alpha": _control(widgets.FloatText, "α", "The level at which a datum counts as rejected.", "100px", "20px", step=0.01),
-            "color_by": _control(widgets.Dropdown, "colour", "What the colours and markers of the points stand for.", "140px", "46px"),
-            "colored": _control(widgets.SelectMultiple, "coloured", "Labels that have a colour (with Ctrl or Shift, at most seven); the others are grey.", "210px", "60px", rows=3),
-            "show": _control(widgets.Dropdown, "show", "Where the points lie: before, after, both, or between.", "170px", "38px"),
-            "view": _control(widgets.Dropdown, "plane", "Two directions of the frame: those of most movement, or the leading ones; or a layout of your own.", "150px", "42px",
-                             options=VIEWS if self._positions is not None else VIEWS[:2]),
-            "search": _control(widgets.Text, "search", "Only data with all of these words in id, label or text.", "225px", "46px", placeholder="words in id or text"),
-            "label": _control(widgets.Dropdown, "label", "Only data with this label.", "150px", "38px", options=[("all", "")]),
-            "only_rejected": _tick("rejected only", "Only data that are rejected at α.", "108px"),
-            "reject_by": _control(widgets.Dropdown, "by", "Rejected by q, which bounds the false discovery rate, or by the p-value alone.", "72px", "18px", options=["q", "p"]),
+        return {
+            "question": _control(widgets.Dropdown, "question",
+                                 "Which question the p-values answer: what a datum's change is compared with.",
+                                 "630px", "60px"),
+            "models_a": _control(widgets.SelectMultiple, "before", f"What is compared from: {several}.", "250px",
+                                 "52px", **side),
+            "models_b": _control(widgets.SelectMultiple, "after", f"What is compared to: {several}.", "250px",
+                                 "52px", **side),
+            "n_neighbors": _control(widgets.IntText, "k", "How many neighbours a datum has in each model.",
+                                    "110px", "20px"),
+            "metric": _control(widgets.Dropdown, "metric", "How similarity is measured.", "170px", "50px",
+                               options=METRICS),
+            "n_components": _control(widgets.IntText, "d (0: default)",
+                                     "Dimension of the frame in which data move; 0 for the default.", "170px", "90px"),
+            "null": _control(widgets.Dropdown, "null", "What is random where nothing changed.", "150px", "36px",
+                             options=[null for null in NULLS if null != "single-copy"]),
+            "frame_of": _control(widgets.Dropdown, "frame of",
+                                 "Whose graphs make the frame; with other models the null is conditional on them.",
+                                 "190px", "60px", options=[("these models", "pair"), ("all models", "all")]),
+            "alpha": _control(widgets.FloatText, "α", "The level at which a datum counts as rejected.", "100px",
+                              "20px", step=0.01),
         }
-        self._run = _button("Run the test", "Compare anew with these settings.", "130px", icon="play", button_style="primary")
+
+    def _look_controls(self) -> dict[str, Any]:
+        "What the points show, and which data are listed."
+        return {
+            "color_by": _control(widgets.Dropdown, "colour", "What the colours and markers of the points stand for.",
+                                 "140px", "46px"),
+            "colored": _control(widgets.SelectMultiple, "coloured",
+                                "Labels that have a colour (with Ctrl or Shift, at most seven); the others are grey.",
+                                "210px", "60px", rows=3),
+            "show": _control(widgets.Dropdown, "show", "Where the points lie: before, after, both, or between.",
+                             "170px", "38px"),
+            "view": _control(widgets.Dropdown, "plane", "Two directions of the frame: those of most movement, or the "
+                             "leading ones; or a layout of your own.", "150px", "42px",
+                             options=VIEWS if self._positions is not None else VIEWS[:2]),
+            "search": _control(widgets.Text, "search", "Only data with all of these words in id, label or text.",
+                               "225px", "46px", placeholder="words in id or text"),
+            "label": _control(widgets.Dropdown, "label", "Only data with this label.", "150px", "38px",
+                              options=[("all", "")]),
+            "only_rejected": _tick("rejected only", "Only data that are rejected at α.", "108px"),
+            "reject_by": _control(widgets.Dropdown, "by",
+                                  "Rejected by q, which bounds the false discovery rate, or by the p-value alone.",
+                                  "72px", "18px", options=["q", "p"]),
+        }
+
+    def _make_controls(self, R: Result) -> None:
+        self._controls = {**self._setting_controls(), **self._look_controls()}
+        self._run = _button("Run the test", "Compare anew with these settings.", "130px", icon="play",
+                            button_style="primary")
         self._run.on_click(lambda _: self.run())
         self._head, self._card, self._null, self._said = widgets.HTML(), widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._back = _button("‹ previous", "The page before.", "92px")
@@ -1283,16 +1414,19 @@ class DatumExplorer(Explorer):
     def _fill_controls(self, R: Result) -> None:
         "What the controls offer for a result."
         wanted = {name: getattr(self, name) for name in ("question", "color_by", "show", "label")}
-        c, compared, labels = self._controls, isinstance(R, Comparison), [] if R.labels is None else sorted(set(R.labels.astype(str).tolist()))
+        c, compared, labels = (self._controls, isinstance(R, Comparison),
+                               [] if R.labels is None else sorted(set(R.labels.astype(str).tolist())))
         c["question"].options = asked_in_words(R) if compared else [("", "")]
         c["question"].layout.display = None if compared else "none"
         for name in ("metric", "null", "frame_of"):
             c[name].layout.display = "none" if compared else None
         for name in ("n_neighbors", "metric"):
             c[name].disabled = self._emb is None
-        c["color_by"].options = [(as_seen(R).measure if name == "effect" else name, name) for name in COLORS if name != "label" or labels]
+        c["color_by"].options = [(as_seen(R).measure if name == "effect" else name, name) for name in COLORS
+                                 if name != "label" or labels]
         c["colored"].options, c["colored"].layout.display = labels, None if len(labels) > COLORED else "none"
-        c["show"].options = [("both models", "both"), (R.models[0], "before"), (R.models[1], "after"), ("middle", "middle")]
+        c["show"].options = [("both models", "both"), (R.models[0], "before"), (R.models[1], "after"),
+                             ("middle", "middle")]
         c["label"].options = [("all", ""), *((name, name) for name in labels)]
         for name, value in wanted.items():
             if value in [offered for _, offered in c[name].options]:
@@ -1305,20 +1439,26 @@ class DatumExplorer(Explorer):
         find = _row(c["search"], c["label"], c["only_rejected"], c["reject_by"], gap="4px 8px", align_items="center")
         turn = _row(self._back, self._next, self._where, self._unloop, align_items="center", gap="2px 10px")
         left = _column(find, self._table, turn, look, self._points, least=520)
-        right = _column(self._card, *(self._near[kind] for kind in ("gained", "lost", "kept")), least=400, grid_gap="6px")
+        right = _column(self._card, *(self._near[kind] for kind in ("gained", "lost", "kept")), least=400,
+                        grid_gap="6px")
         right.add_class("eg-why")
-        setup = _row(c["models_a"], c["models_b"], _column(_row(c["n_neighbors"], c["metric"], c["n_components"]), _row(c["null"], c["frame_of"], c["alpha"]), self._run, least=330))
+        setup = _row(c["models_a"], c["models_b"],
+                     _column(_row(c["n_neighbors"], c["metric"], c["n_components"]),
+                             _row(c["null"], c["frame_of"], c["alpha"]), self._run, least=330))
         groups = _row(_column(self._labels_table, least=340), _column(self._labels_image, least=340))
         kept = _row(self._keep, self._keep_all, self._empty, self._basket, align_items="center")
-        self._tabs = widgets.Tab([self._null, groups, setup, kept], titles=("Why this p", "By label", "Settings", "Kept data"))
-        self.children = [widgets.HTML(_STYLE, layout={"display": "none"}), self._head, ask, self._message, self._working, _row(left, right, gap="6px 18px"), self._tabs]
+        self._tabs = widgets.Tab([self._null, groups, setup, kept],
+                                 titles=("Why this p", "By label", "Settings", "Kept data"))
+        self.children = [widgets.HTML(_STYLE, layout={"display": "none"}), self._head, ask, self._message,
+                         self._working, _row(left, right, gap="6px 18px"), self._tabs]
         self.layout.grid_gap = "4px"
         self.add_class("eg-datum-explorer")
 
     def _connect(self) -> None:
         for name, control in self._controls.items():
             traitlets.link((self, name), (control, "value"))
-        self._safely(self._check, "models_a", "models_b", "n_neighbors", "metric", "n_components", "null", "frame_of", "alpha")
+        self._safely(self._check, "models_a", "models_b", "n_neighbors", "metric", "n_components", "null",
+                     "frame_of", "alpha")
         self._safely(self._show_result, "result")
         self._safely(self._ask, "question")
         self._safely(self._show_scene, "color_by", "colored", "show", "view")
@@ -1377,7 +1517,8 @@ class DatumExplorer(Explorer):
         if self._emb is None and compared:
             return "The embeddings behind this comparison are not known: give them as `DatumExplorer(C, emb)`."
         if self._emb is None and R is not None and R.groups is not None:
-            return "The runs behind this comparison are not known, only their mean graphs: call `replicate_test` anew for another."
+            return ("The runs behind this comparison are not known, only their mean graphs: call `replicate_test` anew "
+                    "for another.")
         if self._emb is not None and not 1 <= self.n_neighbors < n:
             return f"k must be between 1 and {n - 1}: a datum has {n - 1} others; got {self.n_neighbors}."
         if not 0 <= self.n_components <= n:
@@ -1391,7 +1532,8 @@ class DatumExplorer(Explorer):
         self._run.disabled = bool(problem)
         if problem and self._emb is None and self._shown():
             problem = ""                                               # nothing was asked for
-        self.message = problem or ("" if self._shown() else "The settings have changed. Run the test to see what comes of them.")
+        self.message = problem or ("" if self._shown()
+                                   else "The settings have changed. Run the test to see what comes of them.")
 
     def _settings(self) -> tuple:
         return self.models_a, self.models_b, self.n_neighbors, self.metric, self.n_components, self.null, self.frame_of
@@ -1406,7 +1548,8 @@ class DatumExplorer(Explorer):
         groups = R.groups or tuple((model,) for model in R.models)
         with self.hold_trait_notifications():
             self.models_a, self.models_b = map(tuple, groups)
-            self.n_neighbors, self.metric = test.settings.get("n_neighbors") or 32, test.settings.get("metric") or "cosine"
+            self.n_neighbors = test.settings.get("n_neighbors") or 32
+            self.metric = test.settings.get("metric") or "cosine"
             self.n_components, self.null = test.n_components, test.null if test.null in NULLS else "paired"
             self.frame_of = "all" if getattr(test, "frame_models", ()) else "pair"
 
@@ -1442,7 +1585,8 @@ class DatumExplorer(Explorer):
         sides = [side[0] if len(a) == len(b) == 1 else list(side) for side in (a, b)]
 
         def work(job: Job) -> tuple[Comparison, str]:
-            job.report(f"comparing {a[0]} with {b[0]}" if len(a) == len(b) == 1 else f"comparing {len(a)} reruns with {len(b)}")
+            job.report(f"comparing {a[0]} with {b[0]}" if len(a) == len(b) == 1
+                       else f"comparing {len(a)} reruns with {len(b)}")
             return with_warnings(eg.compare, emb, *sides, **options)
 
         return work
@@ -1460,10 +1604,13 @@ class DatumExplorer(Explorer):
 
         def work(job: Job) -> tuple[DatumTest, str]:
             graphs = as_graphs(source if others else source.select(a + b), **options)
-            job.report(f"comparing {a[0]} with {b[0]}" if len(a) == len(b) == 1 else f"comparing {len(a)} reruns with {len(b)}")
+            job.report(f"comparing {a[0]} with {b[0]}" if len(a) == len(b) == 1
+                       else f"comparing {len(a)} reruns with {len(b)}")
             if len(a) + len(b) > 2:
-                return with_warnings(eg.replicate_test, graphs, list(a), list(b), n_components=d, seed=seed, frame_models=others)
-            return with_warnings(eg.datum_test, graphs, a[0], b[0], null=null, n_components=d, n_resamples=resamples, seed=seed, frame_models=others)
+                return with_warnings(eg.replicate_test, graphs, list(a), list(b), n_components=d, seed=seed,
+                                     frame_models=others)
+            return with_warnings(eg.datum_test, graphs, a[0], b[0], null=null, n_components=d, n_resamples=resamples,
+                                 seed=seed, frame_models=others)
 
         return work
 
@@ -1481,7 +1628,8 @@ class DatumExplorer(Explorer):
             self.colored = ()
             self._fill_controls(R)
             self.question, self._seen, self.lassoed = question, self._see(R, question), ()
-            if not compared and self.sort_by == "score" or compared and self.sort_by in ("effect", "local effect", "statistic"):
+            if (not compared and self.sort_by == "score"
+                    or compared and self.sort_by in ("effect", "local effect", "statistic")):
                 self.sort_by, self.descending = as_seen(R).measure, True
         self._show_question()
         if self.selected is None or self.selected >= R.n:
@@ -1489,7 +1637,8 @@ class DatumExplorer(Explorer):
         self._check()
 
     def _ask(self) -> None:
-        if isinstance(self.result, Comparison) and (self._seen.result is not self.result or self._seen.question != self.question):
+        if isinstance(self.result, Comparison) and (self._seen.result is not self.result
+                                                    or self._seen.question != self.question):
             self._show_question()
 
     def _show_question(self) -> None:
@@ -1509,16 +1658,20 @@ class DatumExplorer(Explorer):
 
     def _show_head(self) -> None:
         V, alpha = self._seen, self._level()
-        made = ", ".join([*([] if V.compared else [f"null: {V.null}"]), *in_words({**V.test.settings, "n_components": V.test.n_components})])
+        made = ", ".join([*([] if V.compared else [f"null: {V.null}"]),
+                          *in_words({**V.test.settings, "n_components": V.test.n_components})])
         verdict = f'<div class="eg-verdict">{escape(V.verdict)}</div>' if V.compared else ""
         if V.compared and not V.fit.trusted and diagnosis(V.fit) not in V.verdict:
             verdict += f'<div class="eg-verdict eg-beware">{escape(diagnosis(V.fit))}</div>'
-        share, found = f"<b>{(V.pvalue <= alpha).mean():.1%}</b> of the data", f"<b>{(V.qvalue <= alpha).sum():,}</b> data"
-        said = f"{share} have p ≤ {alpha:g}, {found} q ≤ {alpha:g}." if V.compared else             f"{share} rejected at {alpha:g}, {found} at a false discovery rate of {alpha:g}."
+        share, found = (f"<b>{(V.pvalue <= alpha).mean():.1%}</b> of the data",
+                        f"<b>{(V.qvalue <= alpha).sum():,}</b> data")
+        said = (f"{share} have p ≤ {alpha:g}, {found} q ≤ {alpha:g}." if V.compared
+                else f"{share} rejected at {alpha:g}, {found} at a false discovery rate of {alpha:g}.")
         if V.compared and (V.pvalue <= alpha).mean() >= 0.5:
             said += ' <span class="eg-beware">most data moved by this question: rank, or give reruns</span>'
         self._said.value = f'<div class="eg-head">{said}</div>' if V.compared else ""
-        self._head.value = (f'<div class="eg-head"><span class="eg-big">{escape(self.title())}</span> <span class="eg-name">{V.n:,} data; '
+        self._head.value = (f'<div class="eg-head"><span class="eg-big">{escape(self.title())}</span> '
+                            f'<span class="eg-name">{V.n:,} data; '
                             f"{escape(made)}.</span> {'' if V.compared else said}{verdict}</div>")
 
     def _snapshot(self) -> str:
@@ -1527,7 +1680,8 @@ class DatumExplorer(Explorer):
             return super()._snapshot()
         rows, n = [int(i) for i in self._order[:self.page_size]], self.result.n
         shown = [table_row(self._seen, i) for i in rows]
-        return self._head.value + table_html(table_columns(self._seen), shown, caption=f"The first {len(rows)} of {n:,} data")
+        return self._head.value + table_html(table_columns(self._seen), shown,
+                                             caption=f"The first {len(rows)} of {n:,} data")
 
     def _show_scene(self) -> None:
         made, self._plane = test_scene(self._seen, self.color_by, self.show, self.view, self._level(), self.colored)
@@ -1589,8 +1743,8 @@ class DatumExplorer(Explorer):
         drawn = f", {len(self.lassoed):,} drawn around" if self.lassoed else ""
         V, rows = self._seen, self._on_page(f"{len(self._order):,} of {self.result.n:,} data{drawn}")
         if rows is not None:
-            self._table.show([table_row(V, i) for i in rows], rows, self.selected, columns=table_columns(V), sort=[self.sort_by, self.descending],
-                             empty="No datum passes these filters.")
+            self._table.show([table_row(V, i) for i in rows], rows, self.selected, columns=table_columns(V),
+                             sort=[self.sort_by, self.descending], empty="No datum passes these filters.")
 
     def _show_groups(self) -> None:
         "By label; drawn when it is looked at."
@@ -1671,7 +1825,7 @@ def own_layout(positions: Any, n: int) -> np.ndarray:
         raise ValueError(f"positions must have shape ({n}, 2), a place for each datum; got {array.shape}.")
     return array
 
-
+# %% ../nbs/62_widgets.ipynb #3035cb00
 def _known(result: Result, emb: Any = None) -> Embeddings | None:
     "The embeddings that other comparisons can be made of, on the same data as a result."
     if emb is not None:
@@ -1683,12 +1837,14 @@ def _known(result: Result, emb: Any = None) -> Embeddings | None:
     if emb is None or emb.n == result.n:
         return emb
     place = result.place                                               # of copies the first was kept
-    return Embeddings({name: Y[place] for name, Y in emb.arrays.items()}, ids=result.ids, data=result.data, labels=result.labels)
+    return Embeddings({name: Y[place] for name, Y in emb.arrays.items()}, ids=result.ids, data=result.data,
+                      labels=result.labels)
 
 
 def _to_compare(emb: Any, names: Sequence[Any]) -> Embeddings:
     "Embeddings that hold the two models to compare."
-    if not isinstance(emb, (Embeddings, Mapping)) or len(names) != 2 or not all(isinstance(name, str) for name in names):
+    if (not isinstance(emb, (Embeddings, Mapping)) or len(names) != 2
+            or not all(isinstance(name, str) for name in names)):
         raise TypeError("what must be a Comparison, a DatumTest, or embeddings with two model names after them; "
                         f"got {type(emb).__name__} and {list(names)!r}.")
     emb = as_embeddings(emb)
@@ -1702,7 +1858,8 @@ def with_warnings(function: Callable, *arguments: Any, **options: Any) -> tuple[
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         value = function(*arguments, **options)
-    return value, " ".join(dict.fromkeys(str(warning.message) for warning in told if issubclass(warning.category, UserWarning)))
+    return value, " ".join(dict.fromkeys(str(warning.message) for warning in told
+                                         if issubclass(warning.category, UserWarning)))
 
 # %% ../nbs/62_widgets.ipynb #9a000051
 def dendrogram_image(M: ModelManifold, chosen: Sequence[str] = ()) -> str:
@@ -1710,11 +1867,13 @@ def dendrogram_image(M: ModelManifold, chosen: Sequence[str] = ()) -> str:
     m = M.n_fitted
     made = figure(6.4, max(2.2, 0.21 * m + 0.9) if m <= 40 else 0.105 * m + 0.9)
     axis = plot_tree(model_tree(M.distances[:m, :m], models=M.models[:m]), ax=made.add_subplot())
-    axis.set_yticks(axis.get_yticks(), [("▸ " if name in chosen else "") + name for name in M.models[:m]], fontsize=9 if m <= 40 else 6, parse_math=False)
+    axis.set_yticks(axis.get_yticks(), [("▸ " if name in chosen else "") + name for name in M.models[:m]],
+                    fontsize=9 if m <= 40 else 6, parse_math=False)
     for tick, name in zip(axis.get_yticklabels(), M.models[:m]):
         tick.set_fontweight("bold" if name in chosen else "normal")
     near = _nearest_pair(M)
-    return img(png(made), f"Dendrogram of {m} models by average linkage; {near[0]} and {near[1]} join first.", look="max-width:100%;border-radius:4px")
+    return img(png(made), f"Dendrogram of {m} models by average linkage; {near[0]} and {near[1]} join first.",
+               look="max-width:100%;border-radius:4px")
 
 
 def _nearest_pair(M: ModelManifold) -> tuple[str, str]:
@@ -1724,7 +1883,9 @@ def _nearest_pair(M: ModelManifold) -> tuple[str, str]:
 
 # %% ../nbs/62_widgets.ipynb #9a000052
 def as_metadata(metadata: Any, models: Sequence[str]) -> dict[str, dict[str, Any]]:
-    "Columns of what is known of the models, each a dict from model to value: from a DataFrame with models as index, or a dict of dicts or sequences."
+    """Columns of what is known of the models, each a dict from model to value.
+
+    They come from a DataFrame with models as index, or a dict of dicts or sequences."""
     if metadata is None:
         return {}
     if hasattr(metadata, "columns"):
@@ -1733,7 +1894,8 @@ def as_metadata(metadata: Any, models: Sequence[str]) -> dict[str, dict[str, Any
     for name, values in metadata.items():
         if not isinstance(values, Mapping):
             if len(values) != len(models):
-                raise ValueError(f"metadata[{name!r}] must have one value per model, {len(models)} of them; got {len(values)}.")
+                raise ValueError(f"metadata[{name!r}] must have one value per model, {len(models)} of them; got "
+                                 f"{len(values)}.")
             values = dict(zip(models, values))
         if missing := [model for model in models if model not in values]:
             raise ValueError(f"metadata[{name!r}] must have an entry for every model; {missing[0]!r} is missing.")
@@ -1742,44 +1904,57 @@ def as_metadata(metadata: Any, models: Sequence[str]) -> dict[str, dict[str, Any
 
 
 def _is_number(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_)) for value in values)
+    return all(isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
+               for value in values)
 
-
-def manifold_scene(M: ModelManifold, components: tuple[int, int] = (0, 1), color: Mapping[str, Any] | None = None, color_name: str = "",
-                   size: Mapping[str, Any] | None = None, size_name: str = "") -> dict:
+# %% ../nbs/62_widgets.ipynb #9824752b
+def manifold_scene(M: ModelManifold, components: tuple[int, int] = (0, 1), color: Mapping[str, Any] | None = None,
+                   color_name: str = "", size: Mapping[str, Any] | None = None, size_name: str = "") -> dict:
     "The points of a map of models; those that were added to it are hollow."
     m = len(M.models)
     points = np.column_stack([M.coordinates[:, axis] if axis < M.n_components else np.zeros(m) for axis in components])
-    legend: list[dict[str, Any]] = []
-    shade, marker, palette = np.zeros(m, int), np.zeros(m, int), list(PALETTE)
     known = None if color is None else [color.get(model) for model in M.models]
-    if known is not None and _is_number(value for value in known if value is not None):
-        values = np.array([np.nan if value is None else value for value in known], float)
-        edges = np.unique(np.nanquantile(values, np.linspace(0, 1, 6)))
-        shade = np.clip(np.searchsorted(edges, np.nan_to_num(values, nan=edges[0]), side="right") - 1, 0, max(len(edges) - 2, 0))
-        palette = shades(max(len(edges) - 1, 1))
-        legend = [dict(name=f"{color_name} {low:.3g} to {high:.3g}", color=palette[at]) for at, (low, high) in enumerate(zip(edges, edges[1:]))]
-    elif known is not None:
-        names = list(dict.fromkeys(map(str, known)))
-        names.sort(key=lambda name: -sum(name == str(value) for value in known))
-        shade = np.array([min(names.index(str(value)), 6) for value in known])
-        marker = shade
-        legend = [dict(name=name if at < 6 or len(names) <= 7 else f"{len(names) - 6} others", color=PALETTE[at], marker=at) for at, name in enumerate(names[:7])]
+    shade, marker, palette, legend = _model_colors(m, known, color_name)
     radius = np.full(m, 6.0)
     if size is not None:
         values = np.array([size.get(model, np.nan) for model in M.models], float)
         span = np.nanmax(values) - np.nanmin(values)
         radius = np.nan_to_num(4 + 7 * (values - np.nanmin(values)) / (span or 1), nan=4)
-        legend.append(dict(name=f"size: {size_name}, {np.nanmin(values):.3g} to {np.nanmax(values):.3g}", color="#555555"))
+        legend.append(dict(name=f"size: {size_name}, {np.nanmin(values):.3g} to {np.nanmax(values):.3g}",
+                           color="#555555"))
     filled = np.arange(m) < M.n_fitted
     if not filled.all():
         legend.append(dict(name="added to the map", color="#555555", hollow=True))
-    axes = tuple(f"coordinate {axis + 1} ({M.explained[axis]:.0%} of positive eigenvalues)" if axis < M.n_components else "" for axis in components)
+    axes = tuple(f"coordinate {axis + 1} ({M.explained[axis]:.0%} of positive eigenvalues)" if axis < M.n_components
+                 else "" for axis in components)
     alt = f"Map of {m} models. Arrow keys move from model to model."
     return scene(points, range(m), M.models, shade, marker, radius, filled, palette, legend, axes, alt)
 
+# %% ../nbs/62_widgets.ipynb #dc0c05b4
+def _model_colors(m: int, known: Sequence[Any] | None,
+                  name: str) -> tuple[np.ndarray, np.ndarray, list[str], list[dict]]:
+    "Of m models: number of colour and marker, the colours, and entries of the legend; by numbers, by classes or not."
+    if known is None:
+        return np.zeros(m, int), np.zeros(m, int), list(PALETTE), []
+    if _is_number(value for value in known if value is not None):
+        values = np.array([np.nan if value is None else value for value in known], float)
+        edges = np.unique(np.nanquantile(values, np.linspace(0, 1, 6)))
+        shade = np.clip(np.searchsorted(edges, np.nan_to_num(values, nan=edges[0]), side="right") - 1, 0,
+                        max(len(edges) - 2, 0))
+        palette = shades(max(len(edges) - 1, 1))
+        legend = [dict(name=f"{name} {low:.3g} to {high:.3g}", color=palette[at])
+                  for at, (low, high) in enumerate(zip(edges, edges[1:]))]
+        return shade, np.zeros(m, int), palette, legend
+    names = list(dict.fromkeys(map(str, known)))
+    names.sort(key=lambda name: -sum(name == str(value) for value in known))
+    shade = np.array([min(names.index(str(value)), 6) for value in known])
+    legend = [dict(name=name if at < 6 or len(names) <= 7 else f"{len(names) - 6} others", color=PALETTE[at], marker=at)
+              for at, name in enumerate(names[:7])]
+    return shade, shade, list(PALETTE), legend
 
-def manifold_overlay(M: ModelManifold, pair: Sequence[str], components: tuple[int, int] = (0, 1), ellipses: Sequence[Mapping] = (), most: int = 40) -> dict:
+# %% ../nbs/62_widgets.ipynb #c3c4ba7a
+def manifold_overlay(M: ModelManifold, pair: Sequence[str], components: tuple[int, int] = (0, 1),
+                     ellipses: Sequence[Mapping] = (), most: int = 40) -> dict:
     "Names, and the two chosen models joined by a line."
     at = lambda name: dict(zip("xy", (float(M[name][axis]) if axis < M.n_components else 0.0 for axis in components)))
     rest = [name for name in M.models if name not in pair] if len(M.models) <= most else []
@@ -1788,49 +1963,56 @@ def manifold_overlay(M: ModelManifold, pair: Sequence[str], components: tuple[in
     if len(pair) == 2:
         a, b = map(at, pair)
         lines = [dict(x0=a["x"], y0=a["y"], x1=b["x"], y1=b["y"], color="#000000", width=1.4, dash=True)]
-    return {"labels": labels, "lines": lines, "dots": [dict(at(name), color="#000000", size=10) for name in pair], "ellipses": list(ellipses)}
+    return {"labels": labels, "lines": lines, "dots": [dict(at(name), color="#000000", size=10) for name in pair],
+            "ellipses": list(ellipses)}
 
 # %% ../nbs/62_widgets.ipynb #9a000053
 def ellipses_of(M: ModelManifold, components: tuple[int, int] = (0, 1), level: float = 0.95) -> list[dict]:
-    "Where each model may lie, where the map knows: half axes and angle of ellipses that hold `level` of a normal distribution."
+    "Where each model may lie, if the map knows: half axes and angle of ellipses that hold `level` of a normal one."
     covariances = getattr(M, "covariances", None)
     if covariances is None or max(components) >= M.n_components:
         return []
-    reach, found = np.sqrt(-2 * np.log(1 - level)), []                # the square root of the chi-square quantile for two coordinates
+    # the square root of the chi-square quantile for two coordinates
+    reach, found = np.sqrt(-2 * np.log(1 - level)), []
     for center, covariance in zip(M.coordinates[:, components], covariances[:, components][:, :, components]):
         if np.isfinite(covariance).all():
             values, vectors = np.linalg.eigh(covariance)
             a, b = reach * np.sqrt(np.maximum(values[::-1], 0))
-            found.append(dict(x=float(center[0]), y=float(center[1]), a=float(a), b=float(b), angle=float(np.arctan2(*vectors[::-1, 1])), color=GREY))
+            found.append(dict(x=float(center[0]), y=float(center[1]), a=float(a), b=float(b),
+                              angle=float(np.arctan2(*vectors[::-1, 1])), color=GREY))
     return found
 
-
+# %% ../nbs/62_widgets.ipynb #8e806e2d
 def pair_card(M: ModelManifold, a: str, b: str, interval: Mapping[str, np.ndarray] | None = None) -> str:
-    "What the map says of two models; `interval` are the confidence limits of all distances, 'low' and 'high', if they are known."
+    "What the map says of two models; `interval` are confidence limits of all distances, 'low' and 'high', if known."
     m = len(M.models)
     i, j = M.models.index(a), M.models.index(b)
     known = M.distances[np.triu_indices(m, 1)]
     known = known[~np.isnan(known)]
     distance = M.distances[i, j]
     if np.isnan(distance):
-        return f'<div class="eg-card"><b>{escape(a)}</b> and <b>{escape(b)}</b> were both added to the map; their distance to each other is not known.</div>'
+        return (f'<div class="eg-card"><b>{escape(a)}</b> and <b>{escape(b)}</b> were both added to the map; their '
+                'distance to each other is not known.</div>')
     rank = _ordinal(int((known < distance - 1e-12).sum()) + 1)
     on_map = np.linalg.norm(M.coordinates[i] - M.coordinates[j])
     kind = f"{M.settings.get('kind', 'distance')}{', relative' if M.settings.get('relative') else ''}"
-    limits = "" if interval is None else f'<span class="eg-name">95 %: {interval["low"][i, j]:.3g} to {interval["high"][i, j]:.3g}</span>'
-    return (f'<div class="eg-card"><div class="eg-title"><b>{escape(a)}</b> and <b>{escape(b)}</b></div><div class="eg-facts">'
-            f'<span><span class="eg-name">distance ({escape(kind)})</span> <b data-fact="distance">{distance:.4g}</b></span>'
-            f'{limits}<span><span class="eg-name">on the map</span> <b>{on_map:.4g}</b></span>'
-            f'<span class="eg-name">{rank} smallest of {len(known):,} pairs</span></div></div>')
+    limits = ("" if interval is None
+              else f'<span class="eg-name">95 %: {interval["low"][i, j]:.3g} to {interval["high"][i, j]:.3g}</span>')
+    return (f'<div class="eg-card"><div class="eg-title"><b>{escape(a)}</b> and <b>{escape(b)}</b></div>'
+            f'<div class="eg-facts"><span><span class="eg-name">distance ({escape(kind)})</span> '
+            f'<b data-fact="distance">{distance:.4g}</b></span>{limits}<span><span class="eg-name">on the map</span> '
+            f'<b>{on_map:.4g}</b></span><span class="eg-name">{rank} smallest of {len(known):,} pairs</span>'
+            '</div></div>')
 
-
+# %% ../nbs/62_widgets.ipynb #e91d6e4c
 def separating_table(O: Omnibus, a: str, b: str, most: int = 10) -> tuple[list[dict], list[list[str]], np.ndarray]:
     "The data that lie farthest apart in two models: columns, rows and row numbers."
     apart = np.linalg.norm(O.displacement(a, b), axis=1)
     rows = np.argsort(-apart, kind="stable")[:most]
     emb = O.graphs.emb
     labels = None if emb is None else emb.labels
-    columns = [dict(name="apart", title="apart", number=True, width="62px"), *([] if labels is None else [dict(name="label", title="label", width="84px")]),
+    columns = [dict(name="apart", title="apart", number=True, width="62px"),
+               *([] if labels is None else [dict(name="label", title="label", width="84px")]),
                dict(name="id", title="datum", html=True)]
     cells = []
     for row in rows:
@@ -1901,7 +2083,8 @@ class ManifoldExplorer(Explorer):
         self._halves: int = 0
         self._interval: dict[str, Any] | None = None
         super().__init__(**options)
-        self.kind, self.relative, self.n_components = M.settings.get("kind", "frobenius"), bool(M.settings.get("relative", False)), M.n_components
+        self.kind, self.relative = M.settings.get("kind", "frobenius"), bool(M.settings.get("relative", False))
+        self.n_components = M.n_components
         self._make_controls(M)
         self._arrange()
         self._connect()
@@ -1915,41 +2098,60 @@ class ManifoldExplorer(Explorer):
         nothing = [("nothing", "")]
         choose = lambda names: [*nothing, *((name, name) for name in names)]
         self._controls = {
-            "kind": _control(widgets.Dropdown, "distance", "How the distance of two models is measured.", "180px", "60px", options=sorted({kind for kind, _ in DISTANCES})),
+            "kind": _control(widgets.Dropdown, "distance", "How the distance of two models is measured.", "180px",
+                             "60px", options=sorted({kind for kind, _ in DISTANCES})),
             "relative": _tick("relative", "Distances relative to the size of the models.", "90px"),
-            "n_components": _control(widgets.IntText, "coordinates", "How many coordinates the map has.", "150px", "80px"),
-            "n_resamples": _control(widgets.Dropdown, "uncertainty", "Confidence limits of the distances, from halves of the data.", "190px", "80px", options=[("not asked for", 0), ("20 halves", 20), ("100 halves", 100)]),
-            "color_by": _control(widgets.Dropdown, "colour", "What the colours of the models stand for.", "170px", "50px", options=choose(self._metadata)),
-            "size_by": _control(widgets.Dropdown, "size", "What the size of the points stands for.", "150px", "34px", options=choose(numbers)),
-            "across": _control(widgets.Dropdown, "across", "The coordinate that runs across.", "110px", "48px", options=[(1, 0)]),
+            "n_components": _control(widgets.IntText, "coordinates", "How many coordinates the map has.",
+                                     "150px", "80px"),
+            "n_resamples": _control(widgets.Dropdown, "uncertainty",
+                                    "Confidence limits of the distances, from halves of the data.", "190px", "80px",
+                                    options=[("not asked for", 0), ("20 halves", 20), ("100 halves", 100)]),
+            "color_by": _control(widgets.Dropdown, "colour", "What the colours of the models stand for.", "170px",
+                                 "50px", options=choose(self._metadata)),
+            "size_by": _control(widgets.Dropdown, "size", "What the size of the points stands for.", "150px", "34px",
+                                options=choose(numbers)),
+            "across": _control(widgets.Dropdown, "across", "The coordinate that runs across.", "110px", "48px",
+                               options=[(1, 0)]),
             "up": _control(widgets.Dropdown, "up", "The coordinate that runs up.", "90px", "26px", options=[(2, 1)]),
-            "metric": _control(widgets.Dropdown, "metric", "Numbers to correlate the map with.", "190px", "50px", options=choose(numbers)),
-            "groups": _control(widgets.Dropdown, "families", "Groups of related models, which are left out together.", "190px", "58px", options=choose(others)),
-            "newcomer": _control(widgets.Dropdown, "add", "A model to place on the map, without moving the others.", "190px", "34px", options=nothing),
+            "metric": _control(widgets.Dropdown, "metric", "Numbers to correlate the map with.", "190px", "50px",
+                               options=choose(numbers)),
+            "groups": _control(widgets.Dropdown, "families", "Groups of related models, which are left out together.",
+                               "190px", "58px", options=choose(others)),
+            "newcomer": _control(widgets.Dropdown, "add", "A model to place on the map, without moving the others.",
+                                 "190px", "34px", options=nothing),
         }
         for name in ("kind", "relative", "n_resamples"):
             self._controls[name].disabled = self._emb is None and self._omnibus is None
         self._resamples = "n_resamples" in inspect.signature(eg.model_distance).parameters
         self._controls["n_resamples"].layout.display = None if self._resamples else "none"
-        self._open_button, self._find_button = \
-            _button("Open in DatumExplorer", "Compare the chosen models datum by datum, below.", "190px", icon="external-link", button_style="primary"), \
-            _button("Find what separates them", "List the data that lie farthest apart in the chosen models.", "190px")
-        self._clear, self._add_button, self._correlate = _button("Choose anew", "Choose no model.", "110px"), \
-            _button("Add", "Place this model on the map.", "70px"), _button("Correlate", "Correlate the map with the metric.", "100px")
-        self._back, self._next, self._where = _button("‹ previous", "The page before.", "92px"), _button("next ›", "The next page.", "92px"), widgets.HTML()
-        self._head, self._pair, self._tree, self._association = widgets.HTML(), widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self._make_buttons()
+
+    def _make_buttons(self) -> None:
+        self._open_button = _button("Open in DatumExplorer", "Compare the chosen models datum by datum, below.",
+                                    "190px", icon="external-link", button_style="primary")
+        self._find_button = _button("Find what separates them",
+                                    "List the data that lie farthest apart in the chosen models.", "190px")
+        self._clear = _button("Choose anew", "Choose no model.", "110px")
+        self._add_button = _button("Add", "Place this model on the map.", "70px")
+        self._correlate = _button("Correlate", "Correlate the map with the metric.", "100px")
+        self._back = _button("‹ previous", "The page before.", "92px")
+        self._next = _button("next ›", "The next page.", "92px")
+        self._where, self._head, self._pair, self._tree, self._association = (widgets.HTML() for _ in range(5))
         self._place = widgets.VBox([])
 
     def _arrange(self) -> None:
         c = self._controls
-        setup = _row(c["kind"], c["relative"], c["n_components"], c["n_resamples"], c["newcomer"], self._add_button, self._working, align_items="center")
+        setup = _row(c["kind"], c["relative"], c["n_components"], c["n_resamples"], c["newcomer"], self._add_button,
+                     self._working, align_items="center")
         look = _row(c["color_by"], c["size_by"], c["across"], c["up"])
         turn = _row(self._back, self._next, self._where, align_items="center")
-        pair = widgets.VBox([self._pair, _row(self._open_button, self._find_button, self._clear), self._apart], layout={"grid_gap": "6px"})
+        pair = widgets.VBox([self._pair, _row(self._open_button, self._find_button, self._clear), self._apart],
+                            layout={"grid_gap": "6px"})
         metric = widgets.VBox([_row(c["metric"], c["groups"], self._correlate), self._association])
         self._tabs = widgets.Tab([pair, widgets.VBox([self._tree]), metric], titles=("Chosen pair", "Tree", "Metric"))
         self.children = [widgets.HTML(_STYLE, layout={"display": "none"}), self._head, setup, self._message,
-                         _row(_column(look, self._points, least=400), _column(self._models, turn, least=330)), self._tabs, self._place]
+                         _row(_column(look, self._points, least=400), _column(self._models, turn, least=330)),
+                         self._tabs, self._place]
         self.layout.grid_gap = "8px"
         self.add_class("eg-manifold-explorer")
 
@@ -1999,8 +2201,9 @@ class ManifoldExplorer(Explorer):
             self._controls["newcomer"].disabled = self._add_button.disabled = not missing
         made = ", ".join(in_words(M.settings))
         shares = " and ".join(f"{share:.0%}" for share in M.explained[:2])
-        self._head.value = (f'<div class="eg-head"><span class="eg-big">{escape(self.title())}</span> <span class="eg-name">coordinates showing {shares} of the positive '
-                            f"eigenvalues, negative mass {M.negative_mass:.1%}{'; ' + escape(made) if made else ''}</span></div>")
+        self._head.value = (f'<div class="eg-head"><span class="eg-big">{escape(self.title())}</span> '
+                            f'<span class="eg-name">coordinates showing {shares} of the positive eigenvalues, '
+                            f"negative mass {M.negative_mass:.1%}{'; ' + escape(made) if made else ''}</span></div>")
         self._show_scene()
         kept = tuple(name for name in self.pair if name in M.models)
         if kept != self.pair:
@@ -2014,12 +2217,14 @@ class ManifoldExplorer(Explorer):
 
     def _show_scene(self) -> None:
         column = self._metadata.get
-        self._points.show(manifold_scene(self.result, (self.across, self.up), column(self.color_by), self.color_by, column(self.size_by), self.size_by))
+        self._points.show(manifold_scene(self.result, (self.across, self.up), column(self.color_by), self.color_by,
+                                         column(self.size_by), self.size_by))
         self._mark()
 
     def _mark(self) -> None:
         last = self.result.models.index(self.pair[-1]) if self.pair else None
-        self._points.mark(manifold_overlay(self.result, self.pair, (self.across, self.up), ellipses_of(self.result, (self.across, self.up))), last)
+        self._points.mark(manifold_overlay(self.result, self.pair, (self.across, self.up),
+                                           ellipses_of(self.result, (self.across, self.up))), last)
 
     def _show_pair(self) -> None:
         self._mark()
@@ -2033,13 +2238,15 @@ class ManifoldExplorer(Explorer):
         self._apart.layout.display = "none"
         self._find_button.layout.display = "none" if self._omnibus is not None else None
         if not known:
-            self._pair.value = "Choose two models: click on points or rows." if not pair else f"<b>{escape(pair[0])}</b> is chosen. Choose another."
+            self._pair.value = ("Choose two models: click on points or rows." if not pair
+                                else f"<b>{escape(pair[0])}</b> is chosen. Choose another.")
             return
         self._pair.value = pair_card(self.result, *pair, self._interval)
         if self._omnibus is not None and set(pair) <= set(self._omnibus.models):
             columns, cells, rows = separating_table(self._omnibus, *pair)
             self._apart.layout.display = None
-            self._apart.show(cells, rows, columns=columns, caption="The data that separate them most (a click opens the pair there)")
+            self._apart.show(cells, rows, columns=columns,
+                             caption="The data that separate them most (a click opens the pair there)")
 
     def _fill_models(self) -> None:
         "All models, the nearest to the chosen one first."
@@ -2055,12 +2262,16 @@ class ManifoldExplorer(Explorer):
         if rows is None:
             return
         first = self.pair[0] if self.pair else None
-        columns = [dict(name="model", title="model"), *(dict(name=name, title=name, width="90px") for name in dict.fromkeys(names))]
+        columns = [dict(name="model", title="model"),
+                   *(dict(name=name, title=name, width="90px") for name in dict.fromkeys(names))]
         columns += [dict(name="distance", title="distance", number=True, width="80px")] if first else []
-        cells = [[("✓ " if M.models[i] in self.pair else "") + M.models[i], *(_brief_value(self._metadata[name].get(M.models[i])) for name in dict.fromkeys(names)),
-                  *([("unknown" if np.isnan(self._distance[i]) else f"{self._distance[i]:.4g}")] if first else [])] for i in rows]
+        cells = [[("✓ " if M.models[i] in self.pair else "") + M.models[i],
+                  *(_brief_value(self._metadata[name].get(M.models[i])) for name in dict.fromkeys(names)),
+                  *([("unknown" if np.isnan(self._distance[i]) else f"{self._distance[i]:.4g}")] if first else [])]
+                 for i in rows]
         caption = f"Nearest to {first}" if first else "Models"
-        self._models.show(cells, rows, M.models.index(self.pair[-1]) if self.pair else None, columns=columns, caption=caption)
+        self._models.show(cells, rows, M.models.index(self.pair[-1]) if self.pair else None, columns=columns,
+                          caption=caption)
 
     def _show_tree(self) -> None:
         "The dendrogram; drawn when it is looked at."
@@ -2081,7 +2292,8 @@ class ManifoldExplorer(Explorer):
         if self._omnibus is None:
             job.report("omnibus embedding")
             settings = self.result.settings
-            options = {name: settings[name] for name in ("n_components", "n_neighbors", "metric", "symmetrize") if settings.get(name) is not None}
+            options = {name: settings[name] for name in ("n_components", "n_neighbors", "metric", "symmetrize")
+                       if settings.get(name) is not None}
             made = eg.omnibus(self._emb.select(self.result.models[:self.result.n_fitted]), **options)
             for name in self.result.models[self.result.n_fitted:]:
                 job.report(f"adding {name}")
@@ -2092,7 +2304,8 @@ class ManifoldExplorer(Explorer):
     def _remake(self) -> None:
         "Another map, of other distances or with more coordinates."
         M, kind, relative, c, halves = self.result, self.kind, self.relative, self.n_components, self.n_resamples
-        if (M.settings.get("kind", kind), bool(M.settings.get("relative", relative)), M.n_components, self._halves) == (kind, relative, c, halves):
+        if (M.settings.get("kind", kind), bool(M.settings.get("relative", relative)), M.n_components,
+            self._halves) == (kind, relative, c, halves):
             self.message = ""
             return
         m = M.n_fitted
@@ -2132,7 +2345,8 @@ class ManifoldExplorer(Explorer):
             self.message = "Choose two models first."
             return self
         if self._emb is None and self._omnibus is None:
-            self.message = "Two models are compared datum by datum with their embeddings: give them as `ManifoldExplorer(M, emb)`."
+            self.message = ("Two models are compared datum by datum with their embeddings: give them as "
+                            "`ManifoldExplorer(M, emb)`.")
             return self
         a, b = self.pair
 
@@ -2160,7 +2374,8 @@ class ManifoldExplorer(Explorer):
             self.message = "Choose a model to add."
             return self
         if "kind" not in M.settings:
-            self.message = "These distances were not made here, so a new model's distances to the others are not known. Choose a distance first."
+            self.message = ("These distances were not made here, so a new model's distances to the others are not "
+                            "known. Choose a distance first.")
             return self
 
         def work(job: Job) -> tuple[Omnibus, ModelManifold]:
@@ -2188,7 +2403,8 @@ class ManifoldExplorer(Explorer):
             job.report("permutations")
             return M.correlate(metric, groups=groups)
 
-        self._start(work, lambda found: setattr(self._association, "value", f'<div class="eg-table">{found._repr_html_()}</div>'))
+        self._start(work, lambda found: setattr(self._association, "value",
+                                                f'<div class="eg-table">{found._repr_html_()}</div>'))
         return self
 
     def static(self, pairs: Sequence[tuple[str, str]] | None = None, most: int = 6) -> StaticView:
@@ -2216,9 +2432,11 @@ class StaticView(widgets.VBox):
 
     def __init__(self, overview: str, panels: Mapping[str, str], after: str = ""):
         self._parts = overview, dict(panels), after
-        self.panels = widgets.Accordion([widgets.HTML(html) for html in panels.values()], titles=[name[:90] for name in panels], selected_index=0 if panels else None)
+        self.panels = widgets.Accordion([widgets.HTML(html) for html in panels.values()],
+                                        titles=[name[:90] for name in panels], selected_index=0 if panels else None)
         self.panels.add_class("eg-panels")
-        super().__init__([widgets.HTML(_STYLE + overview), self.panels, widgets.HTML(after)], layout={"grid_gap": "8px"})
+        super().__init__([widgets.HTML(_STYLE + overview), self.panels, widgets.HTML(after)],
+                         layout={"grid_gap": "8px"})
         self.add_class("eg-explorer")
         self.add_class("eg-static")
 
@@ -2229,7 +2447,9 @@ class StaticView(widgets.VBox):
         "The panels as HTML that needs no script."
         overview, panels, after = self._parts
         group = f"eg{crc32(chr(10).join(panels).encode('utf-8', 'replace'))}"
-        parts = "".join(f'<details name="{group}"{"" if at else " open"}><summary>{escape(name)}</summary>{html}</details>' for at, (name, html) in enumerate(panels.items()))
+        parts = "".join(f'<details name="{group}"{"" if at else " open"}>'
+                        f'<summary>{escape(name)}</summary>{html}</details>'
+                        for at, (name, html) in enumerate(panels.items()))
         return f'<div class="eg-static mathjax_ignore tex2jax_ignore">{_STYLE}{overview}{parts}{after}</div>'
 
     def _repr_mimebundle_(self, **options: Any) -> dict:
@@ -2240,8 +2460,10 @@ class StaticView(widgets.VBox):
 def datum_panel(R: Result, i: int, alpha: float = 0.05) -> str:
     "All that the explorer shows of a datum, as HTML."
     near = "".join(f"<div>{table_html(columns, cells, caption=caption, empty='none')}</div>"
-                   for columns, cells, _, caption in (neighbor_table(R, i, kind, 5) for kind in ("gained", "lost", "kept")))
-    return f'<div class="eg-two"><div>{card(R, i, alpha)}</div><div>{null_svg(R, i)}</div></div><div class="eg-two">{near}</div>'
+                   for columns, cells, _, caption in (neighbor_table(R, i, kind, 5)
+                                                      for kind in ("gained", "lost", "kept")))
+    return (f'<div class="eg-two"><div>{card(R, i, alpha)}</div><div>{null_svg(R, i)}</div></div>'
+            f'<div class="eg-two">{near}</div>')
 
 
 def picture(made: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -> str:
@@ -2258,19 +2480,27 @@ def _datum_static(self: DatumExplorer, data: Sequence[Any] | None = None, most: 
     opened = self._order[:most] if data is None else [row_of(i, R.ids) for i in data]
     made, _ = test_scene(R, self.color_by, self.show, self.view, alpha, self.colored)
     rows = self._order[:max(most, len(opened))]
-    overview = (f'{self._head.value}{self._said.value}<div class="eg-two"><div>{picture({**made, "legend": made["legend"][:-3]})}</div><div>{label_image(R, alpha)}</div></div>')
-    after = table_html(table_columns(R), [table_row(R, i) for i in rows], caption=f"The first {len(rows)} of {len(self._order):,} data") + table_html(*label_table(R, alpha), caption="By label")
-    return StaticView(overview, {f"{R.ids[i]}: {R.measure} {R.strength[i]:.2f}, p = {R.pvalue[i]:.2g}": datum_panel(R, i, alpha) for i in opened}, after)
+    overview = (f'{self._head.value}{self._said.value}<div class="eg-two">'
+                f'<div>{picture({**made, "legend": made["legend"][:-3]})}</div>'
+                f'<div>{label_image(R, alpha)}</div></div>')
+    caption = f"The first {len(rows)} of {len(self._order):,} data"
+    after = (table_html(table_columns(R), [table_row(R, i) for i in rows], caption=caption)
+             + table_html(*label_table(R, alpha), caption="By label"))
+    named = lambda i: f"{R.ids[i]}: {R.measure} {R.strength[i]:.2f}, p = {R.pvalue[i]:.2g}"
+    return StaticView(overview, {named(i): datum_panel(R, i, alpha) for i in opened}, after)
 
 # %% ../nbs/62_widgets.ipynb #9a000063
 def map_image(M: ModelManifold, color: Mapping[str, Any] | None, color_name: str, components: tuple[int, int]) -> str:
     "`plot_manifold` as an `<img>`."
     made = figure(6.2, 4.2)
-    plot_manifold(M, color, labels=len(M.models) <= 40, components=components, color_name=color_name, ax=made.add_subplot())
-    return img(png(made), f"Map of {len(M.models)} models{color_name and ', coloured by ' + color_name}.", look="max-width:100%;border-radius:4px")
+    plot_manifold(M, color, labels=len(M.models) <= 40, components=components, color_name=color_name,
+                  ax=made.add_subplot())
+    return img(png(made), f"Map of {len(M.models)} models{color_name and ', coloured by ' + color_name}.",
+               look="max-width:100%;border-radius:4px")
 
 
-def _manifold_static(self: ManifoldExplorer, pairs: Sequence[tuple[str, str]] | None = None, most: int = 6) -> StaticView:
+def _manifold_static(self: ManifoldExplorer, pairs: Sequence[tuple[str, str]] | None = None,
+                     most: int = 6) -> StaticView:
     "The code of `ManifoldExplorer.static`."
     M = self.result
     if pairs is None:
@@ -2278,7 +2508,9 @@ def _manifold_static(self: ManifoldExplorer, pairs: Sequence[tuple[str, str]] | 
         order = np.argsort(M.distances[a, b], kind="stable")[:most]
         pairs = [(M.models[a[at]], M.models[b[at]]) for at in order]
     column = self._metadata.get
-    overview = f'{self._head.value}<div class="eg-two"><div>{map_image(M, column(self.color_by), self.color_by, (self.across, self.up))}</div><div>{dendrogram_image(M)}</div></div>'
+    overview = (f'{self._head.value}<div class="eg-two">'
+                f'<div>{map_image(M, column(self.color_by), self.color_by, (self.across, self.up))}</div>'
+                f'<div>{dendrogram_image(M)}</div></div>')
     panels = {}
     for pair in pairs:
         near = ""
@@ -2287,6 +2519,8 @@ def _manifold_static(self: ManifoldExplorer, pairs: Sequence[tuple[str, str]] | 
             near = table_html(columns, cells, caption="The data that separate them most")
         panels[" and ".join(pair)] = pair_card(M, *pair) + near
     m = min(len(M.models), 12)
-    names = [dict(name="model", title="model"), *(dict(name=name, title=name[:14], number=True) for name in M.models[:m])]
-    after = table_html(names, [[name, *(f"{value:.3g}" for value in row[:m])] for name, row in zip(M.models[:m], M.distances)], caption="Distances")
+    names = [dict(name="model", title="model"),
+             *(dict(name=name, title=name[:14], number=True) for name in M.models[:m])]
+    after = table_html(names, [[name, *(f"{value:.3g}" for value in row[:m])]
+                               for name, row in zip(M.models[:m], M.distances)], caption="Distances")
     return StaticView(overview, panels, after)
