@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, NBS = ROOT / "embgeo_nb", ROOT / "nbs"
-GUIDE, PICTURE, KNOWN = ROOT / "CONTRIBUTING.md", NBS / "images" / "house.svg", Path(__file__).with_name("too_long.json")
+GUIDE, PICTURE = ROOT / "CONTRIBUTING.md", NBS / "images" / "house.svg"
 
 # The floors, from the ground up, and their rooms. A room imports from the floors below its own and from nowhere else:
 # a new module gets its place here.
@@ -260,12 +260,12 @@ def first_name(source):
 
 def too_long(path):
     "What a notebook has beyond the measures."
-    found = {"cells": [], "functions": [], "long_lines": 0}
+    found = {"cells": [], "functions": [], "lines": []}
     for source in exported(path):
         count, functions, lines = measures(source)
         found["cells"] += [first_name(source)] if count > 30 else []
         found["functions"] += functions
-        found["long_lines"] += len(lines)
+        found["lines"] += lines
     return found
 
 
@@ -307,12 +307,9 @@ def test_faults_are_found():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.relative_to(NBS).as_posix())
 def test_a_cell_has_one_idea(path):
-    known = json.loads(KNOWN.read_text(encoding="utf-8")).get(path.relative_to(NBS).as_posix(), {})
     found = too_long(path)
-    for what, limit in (("cells", "30 lines of code"), ("functions", "40 lines")):
-        new = sorted(set(found[what]) - set(known.get(what, ())))
-        assert not new, f"exported {what} above {limit}: {', '.join(new)}; split them"
-    assert found["long_lines"] <= known.get("long_lines", 0), "lines above 120 characters in exported cells"
+    for what, limit in (("cells", "30 lines of code"), ("functions", "40 lines"), ("lines", "120 characters")):
+        assert not found[what], f"exported {what} above {limit}: {', '.join(found[what])}; split them"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.relative_to(NBS).as_posix())
@@ -336,15 +333,3 @@ if __name__ == "__main__":
     guide = GUIDE.read_text(encoding="utf-8")
     start, stop = guide.index(BEGIN), guide.index(END) + len(END)
     GUIDE.write_text(guide[:start] + table(house()) + guide[stop:], encoding="utf-8")
-    known = json.loads(KNOWN.read_text(encoding="utf-8")) if KNOWN.exists() else None
-    left = {}
-    for path in NOTEBOOKS:
-        name, found = path.relative_to(NBS).as_posix(), too_long(path)
-        if known is not None:                                 # the list can only shrink
-            before = known.get(name, {})
-            found = {"cells": [cell for cell in found["cells"] if cell in before.get("cells", ())],
-                     "functions": [f for f in found["functions"] if f in before.get("functions", ())],
-                     "long_lines": min(found["long_lines"], before.get("long_lines", 0))}
-        if any(found.values()):
-            left[name] = found
-    KNOWN.write_text(json.dumps(left, indent=1) + "\n", encoding="utf-8")
