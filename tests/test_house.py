@@ -1,6 +1,6 @@
 """The house: who imports whom, and how long a cell may be.
 
-    python tests/test_house.py    # draws the picture again, and takes off the list what is no longer too long
+    python tests/test_house.py    # draws the picture again
 """
 import ast
 import json
