@@ -32,10 +32,10 @@ from .replicates import replicate_test
 from .score import precision_of, score_of, unmoved, views_of
 
 # %% auto #0
-__all__ = ['QUESTIONS', 'ENOUGH_WAYS', 'SCHEMA', 'representatives', 'check_rows', 'joint_products', 'shared_by', 'Comparison',
-           'comparison_table', 'explained', 'neighbors_of', 'verdict_of', 'cautions', 'prevailing_labels', 'summary_of',
-           'by_label', 'signature_of', 'comparison_html', 'save_comparison', 'test_arrays', 'test_settings',
-           'load_comparison', 'compare', 'recommended', 'check_not_graphs', 'check_sides']
+__all__ = ['QUESTIONS', 'VALID_WHEN', 'ENOUGH_WAYS', 'SCHEMA', 'representatives', 'check_rows', 'joint_products', 'shared_by',
+           'Comparison', 'comparison_table', 'explained', 'neighbors_of', 'verdict_of', 'cautions', 'prevailing_labels',
+           'summary_of', 'by_label', 'signature_of', 'comparison_html', 'save_comparison', 'test_arrays',
+           'test_settings', 'load_comparison', 'compare', 'recommended', 'check_not_graphs', 'check_sides']
 
 # %% ../nbs/40_comparison.ipynb #1bacf1a2
 QUESTIONS = {
@@ -43,6 +43,13 @@ QUESTIONS = {
     "bulk": "did it move more than these two models move data anyway?",
     "features": "did it move more than parts of one model differ among themselves?",
     "paired": "is its change systematic, edge by edge?",
+}
+VALID_WHEN = {
+    "replicates": "the runs of a group are alike; it needs at least four runs together",
+    "bulk": "at least about half of the data moved no more than the noise",
+    "features": "features are draws from one pool: fine-tunes and variants of one model, not two trainings "
+                "from scratch",
+    "paired": "edges are exchangeable: deterministic changes, such as rounded, edited or re-indexed vectors",
 }
 ENOUGH_WAYS = 20                # to relabel reruns: with fewer, no q-value is below 5 %
 

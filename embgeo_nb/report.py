@@ -23,15 +23,15 @@ import scipy.sparse as sp
 
 from .bulk import diagnosis
 from .common import atomic_path, check_count, check_level, need, versions
-from .comparison import QUESTIONS, Comparison
+from .comparison import QUESTIONS, VALID_WHEN, Comparison
 from .manifold import ModelDistance, ModelManifold
 from .plot import plot_comparison, plot_manifold, style
 
 # %% auto #0
-__all__ = ['CSS', 'SCRIPT', 'VALID_WHEN', 'GLOSSARY', 'plain', 'json_block', 'finite', 'number', 'words', 'table', 'page',
-           'search_field', 'image', 'comparison_figure', 'comparison_alt', 'questions', 'labels_of',
-           'changed_neighbors', 'neighbor_lists', 'texts_of', 'moved_most', 'glossary', 'yardstick', 'settings_of',
-           'write_report', 'page_path', 'write_map', 'map_summary']
+__all__ = ['CSS', 'SCRIPT', 'GLOSSARY', 'plain', 'json_block', 'finite', 'number', 'words', 'table', 'page', 'search_field',
+           'image', 'comparison_figure', 'comparison_alt', 'questions', 'labels_of', 'changed_neighbors',
+           'neighbor_lists', 'texts_of', 'moved_most', 'glossary', 'yardstick', 'settings_of', 'write_report',
+           'page_path', 'write_map', 'map_summary']
 
 # %% ../nbs/64_report.ipynb #8b3c9495
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
@@ -292,17 +292,8 @@ def comparison_alt(C: Comparison, alpha: float = 0.05) -> str:
     return text + (f". Most moved labels: {'; '.join(top[:5])}." if top else ".")
 
 # %% ../nbs/64_report.ipynb #ca595aa8
-VALID_WHEN = {
-    "replicates": "the runs of a group are alike; it needs at least four runs together",
-    "bulk": "at least about half of the data moved no more than the noise",
-    "features": "features are draws from one pool: fine-tunes and variants of one model, not two trainings "
-                "from scratch",
-    "paired": "edges are exchangeable: deterministic changes, such as rounded, edited or re-indexed vectors",
-}
-
-
 def questions(C: Comparison) -> str:
-    "The four questions: their answers, when to believe them, and which is recommended."
+    "The questions: their answers, when to believe them, and which is recommended."
     rows = []
     for name, question in QUESTIONS.items():
         asked = name in C.pvalues
@@ -314,7 +305,8 @@ def questions(C: Comparison) -> str:
         use = '<td><span class="tag">recommended here</span></td>' if name == C.null else "<td></td>"
         rows.append([words(name), words(question[0].upper() + question[1:]), *rates, words(VALID_WHEN[name]), use])
     header: dict[str, str] = dict.fromkeys(("p-value", "question", "p ≤ 1 %", "p ≤ 5 %", "valid when", "use"), "")
-    return "<h2>Four questions</h2>" + table(header, rows, "Share of all data with a small p-value, by question")
+    title = f"<h2>{'Four' if len(rows) == 4 else len(rows)} questions</h2>"
+    return title + table(header, rows, "Share of all data with a small p-value, by question")
 
 # %% ../nbs/64_report.ipynb #4f0e72fa
 def labels_of(found: Mapping[str, Mapping[str, Any]]) -> str:
