@@ -39,7 +39,16 @@ def page(tmp_path_factory):
 
 @pytest.fixture
 def explorer(page):
-    return page.driver.find_elements("css selector", ".eg-datum-explorer")[0]
+    "The first explorer, after its test was run again with k = 12; `direct` in the kernel is that comparison, made without it. Each test may be the first."
+    root = page.driver.find_elements("css selector", ".eg-datum-explorer")[0]
+    if "k 12," not in root.find_element("css selector", ".eg-head").text:
+        tab(page, root, "Settings")
+        fill(field(root, "k"), "12")
+        page.until("arguments[0].querySelector('.eg-message').textContent.includes('have changed')", root)
+        page.click(button(root, "Run the test"))
+        page.until("arguments[0].querySelector('.eg-head').textContent.includes('k 12,')", root)
+        page.ask_kernel("direct = eg.compare(pair, 'full 0', 'no mpl 0', n_neighbors=12, n_components=explorer.result.test.n_components)\nprint(1)")
+    return root
 
 
 @pytest.fixture
@@ -101,12 +110,6 @@ def tab(page, root, title):
 
 
 def test_run_after_changing_k(page, explorer):
-    tab(page, explorer, "Settings")
-    fill(field(explorer, "k"), "12")
-    page.until("arguments[0].querySelector('.eg-message').textContent.includes('have changed')", explorer)
-    page.click(button(explorer, "Run the test"))
-    page.until("arguments[0].querySelector('.eg-head').textContent.includes('k 12,')", explorer)
-    page.ask_kernel("direct = eg.compare(pair, 'full 0', 'no mpl 0', n_neighbors=12, n_components=explorer.result.test.n_components)\nprint(1)")
     assert page.ask_kernel("print(json.dumps(bool((direct.pvalue == explorer.result.pvalue).all() and (direct.qvalue == explorer.result.qvalue).all())))")
     agrees(page, explorer, "direct", chosen(explorer))
 
