@@ -412,7 +412,7 @@ def _resampled(graph: sp.csr_array, coordinates: Frame, null: str, n_resamples: 
     "As `resampled_statistics`, with a warning before the null that is not valid."
     if null == "single-copy":
         warn("null='single-copy' is the published code's test. It is not valid (it rejects far too often) "
-                      "and is here for comparison only.")
+             "and is here for comparison only.")
     return resampled_statistics(graph, coordinates, null, n_resamples, seed, device, resume)
 
 

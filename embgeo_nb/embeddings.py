@@ -315,7 +315,7 @@ def _warn_of_widths(models: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
     for name, values in models.items():
         if str(getattr(values, "dtype", "")).endswith("int8") and 8 * arrays[name].shape[1] in widths:
             warn(f"models[{name!r}] holds {values.dtype} of an eighth of another model's width: packed bits? "
-                          "Unpack them first, np.unpackbits(codes.view(np.uint8), axis=1).")
+                 "Unpack them first, np.unpackbits(codes.view(np.uint8), axis=1).")
 
 
 def _warn_of_collapse(arrays: Mapping[str, np.ndarray]) -> None:
@@ -398,8 +398,8 @@ def _good_rows(arrays: dict[str, np.ndarray], ids: np.ndarray, data: Any, labels
                          f"({next(iter(bad.values()))}, for one).")
     dropped = {ids[[row]].tolist()[0]: why for row, why in sorted(bad.items())}
     warn(f"{len(bad)} of {len(ids)} data are left out (first: "
-                  f"{', '.join(f'{name!r}, {why}' for name, why in [*dropped.items()][:3])}); "
-                  "all of them are in `dropped`.")
+         f"{', '.join(f'{name!r}, {why}' for name, why in [*dropped.items()][:3])}); "
+         "all of them are in `dropped`.")
     arrays = {name: array[kept] for name, array in arrays.items()}
     return arrays, ids[kept], _part(data, kept), _part(labels, kept), dropped
 

@@ -164,9 +164,9 @@ def warn_of_bits(
     agree = (bits[:, 1:] == bits[:, :-1]).mean(0)
     if (np.abs(agree - 0.5) < 0.1).all() and (np.abs(bits.mean(0) - 0.5) < 0.25).all():
         warn(f"{name} holds {array.dtype} of width {array.shape[1]} that look like {8 * array.shape[1]} bits "
-                      "packed into bytes. "
-                      "Unpack them first: np.unpackbits(codes.view(np.uint8), axis=1); or metric='hamming' in "
-                      "`data_kernel`, `omnibus` and `datum_test`.")
+             "packed into bytes. "
+             "Unpack them first: np.unpackbits(codes.view(np.uint8), axis=1); or metric='hamming' in "
+             "`data_kernel`, `omnibus` and `datum_test`.")
 
 # %% ../nbs/96_inputs.ipynb #375e27f0
 _WITHOUT_ORDER: tuple[type, ...] = (str, bytes, Mapping, Set)          # or that are one thing
@@ -344,8 +344,8 @@ def as_ids(
         alike = [group for group, count in Counter(map(_composed, array.tolist())).items() if count > 1]
         if alike:
             warn(f"{name} holds texts that look the same and differ in how accents are written (first: "
-                          f"{', '.join(map(ascii, alike[:3]))}); "
-                          "unicodedata.normalize('NFC', text) makes them one.")
+                 f"{', '.join(map(ascii, alike[:3]))}); "
+                 "unicodedata.normalize('NFC', text) makes them one.")
     return array
 
 
