@@ -97,6 +97,7 @@ class DatumTest:
 
     @property
     def ids(self) -> np.ndarray:
+        "Ids of the data, (n,)."
         return self.graphs.ids
 
     @property

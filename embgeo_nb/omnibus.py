@@ -260,6 +260,7 @@ class Omnibus:
 
     @property
     def ids(self) -> np.ndarray:
+        "Ids of the data, (n,)."
         return self.graphs.ids
 
     @property

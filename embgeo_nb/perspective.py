@@ -695,40 +695,35 @@ class QueryChoice:
     ----------
     queries : tuple of int
         Row numbers, best first.
-    votes : ndarray of shape (q,)
-        How often and how early each query was chosen, between 0 and 1.
-    n_resamples, seed : int
+    weights : ndarray of shape (n_queries,)
+        Of each of them, at least 0 and 1 on average.
+    agreement : float
+        Cosine between the weighted inner products of models and those that were aimed at, on the models given: 1 would
+        be the target itself.
     """
 
     queries: tuple[int, ...]
-    votes: np.ndarray = field(repr=False)
-    n_resamples: int
-    seed: int
+    weights: np.ndarray = field(repr=False)
+    agreement: float
 
     def of(self, responses: Mapping[str, Any]) -> dict[str, list]:
-        "The responses to these queries alone."
-        return {name: [answers[j] for j in self.queries] for name, answers in responses.items()}
+        """The responses to these queries alone, times the roots of the weights: their squared distances are the
+        weighted ones."""
+        return {name: [np.sqrt(weight) * np.asarray(answers[j], dtype=float)
+                       for j, weight in zip(self.queries, self.weights)] for name, answers in responses.items()}
 
 # %% ../nbs/56_perspective.ipynb #9efc1855
-def choose_queries(responses: Mapping[str, Any], n_queries: int, metric: Any = None, groups: Any = None,
-                   shrinkage: float = 0.05, n_resamples: int = 8,
-                   seed: int | np.random.Generator = 0) -> QueryChoice:
-    """Choose the queries to ask a new model.
+def choose_queries(responses: Mapping[str, Any], n_queries: int, metric: Any = None) -> QueryChoice:
+    """Choose, and weigh, the queries to ask a new model.
 
     Parameters
     ----------
     responses : dict of model name to responses
-        As in `perspective_distance`.
+        As in `perspective_distance`, of at least eight models.
     n_queries : int
         How many.
-    metric : optional
-        What they should predict, as in `predict_metric`, of all models. Without it the map of all queries is to be
-        kept.
-    groups, shrinkage
-        As in `predict_metric`.
-    n_resamples : int, default 8
-        Choices, each on a random 70 % of the groups.
-    seed : int or numpy.random.Generator
+    metric : sequence of m numbers, or dict or pandas Series of model name to number, optional
+        What they should tell, of all models. Without it the map of all queries is to be kept.
 
     Returns
     -------
@@ -737,53 +732,56 @@ def choose_queries(responses: Mapping[str, Any], n_queries: int, metric: Any = N
     Raises
     ------
     TypeError, ValueError
-        As `perspective_distance`; if a metric is missing, or there are fewer than eight groups.
+        As `perspective_distance`; if there are fewer than eight models, or the metric is missing for one of them or
+        the same for all.
+
+    References
+    ----------
+    Cristianini et al. (2001), NIPS 14; Cortes, Mohri and Rostamizadeh (2012), JMLR 13, for the alignment of kernels.
     """
     names, X, _ = mean_responses(responses)
     count = check_count("n_queries", n_queries, 1, X.shape[1], f"there are {X.shape[1]} queries")
-    times, seed = check_count("n_resamples", n_resamples, 1), as_seed(seed)
-    y = None if metric is None else np.asarray(by_model(metric, names, "metric"), dtype=float)
-    code = (np.arange(len(names)) if groups is None
-            else np.unique([str(own) for own in by_model(groups, names, "groups")], return_inverse=True)[1])
-    if code.max() < 7 or (y is not None and (y.shape != (len(names),) or not np.isfinite(y).all())):
-        raise ValueError(
-            f"metric must be finite for all {len(names)} models, of at least eight groups; got {code.max() + 1} groups."
-        )
-    squared, rng, votes = _squared_by_query(X), np.random.default_rng(seed), np.zeros(X.shape[1])
-    for _ in progress(range(times), "choices of queries"):
-        rows = np.flatnonzero(np.isin(code, rng.permutation(code.max() + 1)[: max(5, round(0.7 * (code.max() + 1)))]))
-        folds = rng.permutation(code.max() + 1)[code[rows]] % 5
-        loss = _kept_map(squared, rows) if y is None else _left_out_loss(rows, folds, y, shrinkage)
-        votes[_greedy(squared, count, loss)] += (1 + np.arange(count)) ** -0.5 / times
-    return QueryChoice(tuple(np.argsort(-votes, kind="stable")[:count].tolist()), votes, times, seed)
+    if len(names) < 8:
+        raise ValueError(f"responses must be of at least eight models for a choice of queries; got {len(names)}.")
+    pairs, own = ~np.eye(len(names), dtype=bool), (X - X.mean(0)).swapaxes(0, 1)
+    inner = (own @ own.swapaxes(1, 2))[:, pairs]
+    target = inner.mean(0) if metric is None else _products(metric, names)[pairs]
+    inner, target = (part / max(np.linalg.norm(part), 1e-300) for part in (inner, target))
+    queries, weights = _nearest_sum(inner, target, count)
+    mixed = weights @ inner[queries]
+    agreement = float(mixed @ target / max(np.linalg.norm(mixed), 1e-300))
+    return QueryChoice(tuple(queries), weights * (count / weights.sum()), agreement)
 
 # %% ../nbs/56_perspective.ipynb #b48738f1
-def _greedy(squared: np.ndarray, count: int, loss: Callable[[np.ndarray], float]) -> list[int]:
-    "Queries chosen one after the other, each to make the loss of the summed squares smallest."
-    chosen, total = [], np.zeros(squared.shape[1:])
-    for _ in range(count):
-        left = [j for j in range(len(squared)) if j not in chosen]
-        chosen.append(left[int(np.argmin([loss(total + squared[j]) for j in left]))])
-        total = total + squared[chosen[-1]]
-    return chosen
+def _products(metric: Any, names: tuple[str, ...]) -> np.ndarray:
+    "y y', (m, m), of a metric less its mean; an error where there is nothing to tell."
+    y = np.asarray(by_model(metric, names, "metric"), dtype=float)
+    if y.shape != (len(names),) or not np.isfinite(y).all() or np.ptp(y) == 0:
+        raise ValueError(f"metric must be a finite number for each of the {len(names)} models, and not the same for "
+                         "all.")
+    y = (y - y.mean()) / np.ptp(y)
+    return np.outer(y, y)
 
 
-def _left_out_loss(
-    rows: np.ndarray, folds: np.ndarray, y: np.ndarray, shrinkage: float
-) -> Callable[[np.ndarray], float]:
-    parts = [(rows[folds != fold], rows[folds == fold]) for fold in np.unique(folds)]
-    return lambda total: sum(
-        ((y[test] - ridge_on_map(total, train, test, y, shrinkage)) ** 2).sum() for train, test in parts
-    )
+def _nearest_sum(inner: np.ndarray, target: np.ndarray, count: int) -> tuple[list[int], np.ndarray]:
+    "Rows of `inner`, chosen one after the other, and weights >= 0, not all 0, whose sum is nearest to the target."
+    gram, along, chosen = inner @ inner.T, inner @ target, []
+    for _ in progress(range(count), "choice of queries"):
+        left = [j for j in range(len(inner)) if j not in chosen]
+        # where w is best, the squared distance is that of the target less w'along
+        gain = [_weights(gram, along, [*chosen, j]) @ along[[*chosen, j]] for j in left]
+        chosen.append(left[int(np.argmax(gain))])
+    weights = _weights(gram, along, chosen)
+    return chosen, weights if weights.any() else np.ones(count)
 
 
-def _kept_map(squared: np.ndarray, rows: np.ndarray) -> Callable[[np.ndarray], float]:
-    "Minus the alignment of inner products with those of all queries."
-    def inner(total: np.ndarray) -> np.ndarray:
-        own = total[np.ix_(rows, rows)]
-        return own - own.mean(0) - own.mean(0)[:, None] + own.mean()
-    whole = inner(squared.sum(0))
-    return lambda total: -float((inner(total) * whole).sum() / max(np.linalg.norm(inner(total)), 1e-300))
+def _weights(gram: np.ndarray, along: np.ndarray, rows: list[int]) -> np.ndarray:
+    "Non-negative least squares from inner products of its columns, with each other and with the target."
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import nnls
+    small = 1e-10 * max(gram.diagonal().max(), 1e-300)                  # where two queries were answered alike
+    root = np.linalg.cholesky(gram[np.ix_(rows, rows)] + small * np.eye(len(rows)))
+    return nnls(root.T, solve_triangular(root, along[rows], lower=True))[0]
 
 # %% ../nbs/56_perspective.ipynb #1f9cdb82
 @dataclass(frozen=True)
@@ -823,6 +821,7 @@ class Claim:
 
     @property
     def holds(self) -> bool:
+        "Whether the number keeps the threshold."
         return self.number >= self.threshold if self.at_least else self.number <= self.threshold
 
     def _repr_html_(self) -> str:

@@ -108,14 +108,17 @@ class CostEstimate:
 
     @property
     def total_seconds(self) -> float:
+        "Of all stages."
         return sum(self.seconds.values())
 
     @property
     def peak_bytes(self) -> float:
+        "Of the stage that needs most."
         return max(self.bytes.values())
 
     @property
     def fits(self) -> bool:
+        "Whether that much memory is available."
         return self.peak_bytes <= self.available
 
     def _repr_html_(self) -> str:

@@ -242,7 +242,19 @@ def test_choice_prefers_queries_that_tell():
     given, skill, family = scored(families=9)
     rng = np.random.default_rng(1)
     mixed = {name: np.concatenate([X[:3] + 1.2 * rng.normal(size=X[:3].shape), rng.normal(size=X[3:].shape)]) for name, X in given.items()}
-    choice = choose_queries(mixed, 3, skill, family, n_resamples=3)
-    assert {0, 1, 2} >= set(choice.queries[:2]) and choice.votes.shape == (10,) and set(choice.of(mixed)) == set(mixed)
-    assert choose_queries(mixed, 3, skill, family, n_resamples=3).queries == choice.queries
-    assert len(set(choose_queries(mixed, 4, groups=family, n_resamples=2).queries)) == 4
+    choice = choose_queries(mixed, 3, skill)
+    assert {0, 1, 2} >= set(choice.queries[:2]) and set(choice.of(mixed)) == set(mixed)
+    assert choice.weights.min() >= 0 and np.isclose(choice.weights.mean(), 1) and 0 < choice.agreement < 1
+    assert choose_queries(mixed, 3, {name: 5 - 1e6 * value for name, value in skill.items()}).queries == choice.queries        # unit and sign of the metric
+    assert len(set(choose_queries(mixed, 4).queries)) == 4
+
+
+def test_choice_among_queries_that_were_answered_alike():
+    given, skill, _ = scored(families=9)
+    same = {name: np.repeat(X[:1], 4, axis=0) for name, X in given.items()}                                 # one query, four times
+    assert len(set(choose_queries(same, 3, skill).queries)) == 3 and np.isclose(choose_queries(same, 3).agreement, 1)
+    silent = {name: np.ones_like(X) for name, X in given.items()}                                           # nobody answers differently
+    assert np.array_equal(choose_queries(silent, 2, skill).weights, np.ones(2)) and choose_queries(silent, 2).agreement == 0
+    lone = {**skill, next(iter(skill)): np.nan}
+    with pytest.raises(ValueError, match="metric must be a finite number for each of the"):
+        choose_queries(given, 2, lone)

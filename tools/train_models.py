@@ -2,12 +2,13 @@
 
     python tools/train_models.py population    # nbs/data/population.npz: 33 masked language models, 11 skip-gram, 11 PPMI
     python tools/train_models.py ablation      # nbs/data/ablation.npz: 4 + 4 of them, and 4 + 4 skip-gram, with and without Plant
+    python tools/train_models.py larger        # nbs/data/ablation_larger.npz: 2 + 2 masked language models, larger and trained six times as long
     python tools/train_models.py versions      # nbs/data/versions.npz: 24 skip-gram models, one after the other; from the 17th on without Plant
 
 The texts are DBpedia abstracts: `dbpedia14_balanced.parquet` in the folder that EMBGEO_DATA names, or in shared/data beside the
 project. They are not stored, only their identifiers, classes and hashes. --work keeps every model as soon as it is trained, and the
 state of the one under way, under names that say what made them: a run that was killed goes on where it was, to the same models. On
-one core: about 25 minutes for the first study, 10 for the second, 3 for the third.
+one core: about 25 minutes for the first study, 10 for the second, 80 for the third, 3 for the last.
 """
 import argparse
 import json
@@ -24,6 +25,7 @@ TARGET = Path(__file__).resolve().parents[1] / "nbs" / "data"
 TOPICS = {"nature": ("Plant", "Animal", "NaturalPlace"), "works": ("Album", "Film", "WrittenWork")}
 POPULATION = dict(dim=48, layers=2, heads=4, vocab_size=2000, max_length=64, steps=2000, batch_size=16, learning_rate=2e-3)
 ABLATION = dict(dim=64, layers=2, heads=4, vocab_size=3000, max_length=64, steps=3500, batch_size=16, learning_rate=2e-3)
+LARGER = dict(dim=128, layers=2, heads=4, vocab_size=3000, max_length=64, steps=20_000, batch_size=16, learning_rate=1e-3)
 
 
 def split(corpus, held_out: int):
@@ -84,31 +86,39 @@ def population(work: Path) -> None:
     store(TARGET / "population.npz", test, found, dict(masked_lm=POPULATION, topics=TOPICS, scored_pieces=40, models=about))
 
 
-def ablation(work: Path) -> None:
+def ablation(work: Path, settings: dict = ABLATION, seeds: int = 4, file_name: str = "ablation.npz", skipgrams: bool = True) -> None:
+    "Models with and without plants, by so many seeds."
     train, test = split(dbpedia(optional_data("dbpedia14_balanced.parquet", required=True)), 80)
     sets = {"full": train, "no Plant": train.without("Plant")}
     scored = {name: [test.texts[i] for i in np.flatnonzero((test.labels == "Plant") == (name == "Plant"))[::step]] for name, step in (("Plant", 2), ("rest", 20))}
     tokenizer, found, about = None, {}, {}
-    for seed in range(4):
+    for seed in range(seeds):
         for which, corpus in sets.items():
             name = f"{which}-{seed}"
 
             def train_one():
                 nonlocal tokenizer
-                tokenizer = tokenizer or pieces(train.texts, ABLATION)
-                model = masked_lm(corpus.texts, **ABLATION, seed=seed, tokenizer=tokenizer, resume=work)
+                tokenizer = tokenizer or pieces(train.texts, settings)
+                model = masked_lm(corpus.texts, **settings, seed=seed, tokenizer=tokenizer, resume=work)
                 perplexity = [model.pseudo_perplexity(texts, 40) for texts in scored.values()]
                 print(name, np.round(perplexity, 1), flush=True)
                 return dict(embedding=model(test.texts).astype(np.float16), perplexity=np.array(perplexity))
 
-            file = trained(work, "ablation", {"name": name, **ABLATION}, corpus.texts, test, train_one)
+            file = trained(work, "ablation", {"name": name, **settings}, corpus.texts, test, train_one)
             found[name], about[name] = file["embedding"], dict(n_texts=corpus.n, seed=seed, perplexity=[round(value, 3) for value in file["perplexity"].tolist()])
+            if not skipgrams:
+                continue
             name = f"skipgram {name}"
             vectors = lambda: skipgram(corpus.texts, dim=64, min_count=3, epochs=8, seed=seed, unknown="mean", resume=work)
             file = trained(work, "ablation", {"name": name}, corpus.texts, test, lambda: dict(embedding=vectors()(test.texts).astype(np.float16)))
             print(name, flush=True)
             found[name], about[name] = file["embedding"], dict(n_texts=corpus.n, seed=seed)
-    store(TARGET / "ablation.npz", test, found, dict(masked_lm=ABLATION, scored=list(scored), models=about))
+    store(TARGET / file_name, test, found, dict(masked_lm=settings, scored=list(scored), models=about))
+
+
+def larger(work: Path) -> None:
+    "The same with better language models."
+    ablation(work, LARGER, 2, "ablation_larger.npz", skipgrams=False)
 
 
 def versions(work: Path) -> None:
@@ -141,8 +151,8 @@ def store(path: Path, test, found: dict, recipe: dict) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=["population", "ablation", "versions"])
+    parser.add_argument("study", choices=["population", "ablation", "larger", "versions"])
     parser.add_argument("--work", type=Path, default=Path("trained_models"), help="folder for the models that are done (default: trained_models)")
     chosen = parser.parse_args()
     chosen.work.mkdir(exist_ok=True)
-    dict(population=population, ablation=ablation, versions=versions)[chosen.study](chosen.work)
+    dict(population=population, ablation=ablation, larger=larger, versions=versions)[chosen.study](chosen.work)
