@@ -7,7 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scipy.stats import f as f_distribution, ks_2samp, kstest, ttest_ind
+from scipy.linalg import null_space
+from scipy.stats import f as f_distribution, ks_2samp, kstest, ortho_group, ttest_ind
 
 import embgeo_nb as eg
 from embgeo_nb.contrasts import between_groups, graph_products, moderated_ratio, moderation, pooled_pvalues, relabellings
@@ -573,3 +574,14 @@ def test_a_datum_without_neighbours_is_nowhere_and_stays_there():
         A[7] = A[:, 7] = 0
     R = eg.replicate_test({name: sp.csr_array(A) for name, A in graphs.items()}, *halves(graphs), n_components=4)
     assert R.effect[7] == 0 and R.pvalue[7] == 1 and (np.delete(R.effect, 7) > 0).all()
+
+
+@pytest.mark.parametrize("g", [6, 8])
+def test_scatter_of_rates_in_another_basis(g):
+    G = normal_gram(150, g, 8, g)
+    others = np.linalg.eigh((G / np.trace(G, axis1=1, axis2=2)[:, None, None]).mean(0))[1][:, 1:-1]         # neither the mean nor what leads
+    plane = null_space(np.ones((1, g - 1)))
+    fewer = plane @ others.T @ G @ others @ plane.T
+    rates = lambda turn: (pooled_pvalues(moderated_ratio(fewer, (plane @ turn).T)) <= 0.1).mean(0)
+    wanted = np.sqrt(np.mean([np.sum((own - own.mean()) ** 2) / (len(own) - 1) for own in map(rates, ortho_group.rvs(g - 2, size=300, random_state=0))]))
+    assert np.isclose(core._scatter_of_rates(G, 0.1, 300), wanted, rtol=0.06)                               # divided by g - 2, it would be 9 to 13 % less
