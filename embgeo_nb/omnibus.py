@@ -454,7 +454,10 @@ def difference_graph(graphs: Graphs, a: str, b: str) -> sp.csr_array:
     "From a to b: A_b - A_a without stored zeros; an error if a and b are one model."
     if a == b:
         raise ValueError(f"The two models must differ; got {a!r} twice.")
-    difference = sp.csr_array(graphs[b].astype(np.float64) - graphs[a])
+    A, B = graphs[a], graphs[b]
+    if A.dtype != B.dtype:                         # a weight and what single precision makes of it are no difference
+        A, B = A.astype(np.float32), B.astype(np.float32)
+    difference = sp.csr_array(B.astype(np.float64) - A)
     difference.eliminate_zeros()
     difference.sort_indices()
     return difference

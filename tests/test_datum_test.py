@@ -390,6 +390,22 @@ def test_detectable_displacements():
         result(null="independent").detectable()
 
 
+def test_two_precisions_of_a_weight_are_no_difference():
+    "1e-3 in single precision is another number than in double, and was taken for another edge."
+    A, B = (graph * 1e-3 for graph in few_differences(weights=lambda rng, size: rng.uniform(0.5, 2, size)).values())
+    wide, mixed = (eg.datum_test({"a": A.astype(dtype), "b": B.astype(np.float64)}, "a", "b", n_components=5) for dtype in (np.float64, np.float32))
+    assert np.array_equal(wide.n_differing, mixed.n_differing) and np.allclose(wide.pvalue, mixed.pvalue, atol=1e-3)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_detectable_in_other_units(unit):
+    graphs = few_differences(n=60, edges=140, seed=1)
+    own, other = (eg.datum_test({name: A * c for name, A in graphs.items()}, "a", "b", n_components=3) for c in (1.0, unit))
+    assert own.n_differing.min() == 0 and np.isfinite(own.detectable()).sum() > 10
+    with np.errstate(divide="raise", invalid="raise"):                                                  # nor a division by the nothing of unmoved data
+        assert np.allclose(own.detectable(), other.detectable(), rtol=1e-3)
+
+
 @pytest.mark.parametrize("power", [0.2, 0.35, 0.5, 0.8])
 def test_the_detectable_displacement_has_the_power(power):
     "Coins biased until the mean displacement has just that length."
