@@ -32,12 +32,12 @@ test: $(READY)  ## Run every notebook and the tests (PYTEST_ARGS= for more optio
 	OMP_NUM_THREADS=1 python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 # coverage counts in every process that the tests start, kernels of notebooks included; the program itself has no need of it.
+coverage: export COVERAGE_FILE = $(CURDIR)/coverage_output/.coverage
 coverage: $(READY)  ## Count the lines that make test runs, and show the others (PYTEST_ARGS= for more options)
 	.venv/bin/python -m pip install -q "coverage>=7.10"
 	mkdir -p coverage_output && rm -f coverage_output/.coverage*
-	COVERAGE_FILE=$(CURDIR)/coverage_output/.coverage OMP_NUM_THREADS=1 \
-	  coverage run --rcfile=tests/coverage.ini -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
-	cd coverage_output && coverage combine --rcfile=../tests/coverage.ini -q && coverage report --rcfile=../tests/coverage.ini
+	OMP_NUM_THREADS=1 coverage run --rcfile=tests/coverage.ini -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+	coverage combine --rcfile=tests/coverage.ini -q && coverage report --rcfile=tests/coverage.ini
 
 # Every library at the oldest version that settings.ini allows. pip always takes the newest; uv resolves downwards.
 # OLDEST_PYTHON=python3.10 is the oldest Python, where it is installed.
