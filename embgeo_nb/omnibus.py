@@ -102,12 +102,18 @@ def _pair_operator(mean: sp.csr_array, half: sp.csr_array, device: str | torch.d
     return operator
 
 
+def _less(A: sp.csr_array, B: sp.csr_array) -> sp.csr_array:
+    "A - B in double precision, without stored zeros."
+    if A.dtype != B.dtype:                         # a weight and what single precision makes of it are no difference
+        A, B = A.astype(np.float32), B.astype(np.float32)
+    difference = sp.csr_array(A.astype(np.float64) - B)
+    difference.eliminate_zeros()
+    return difference
+
+
 def _half_difference(A: sp.csr_array, B: sp.csr_array) -> sp.csr_array:
     "(A - B) / 2 without stored zeros."
-    half = sp.csr_array(A.astype(np.float64) - B)
-    half.data /= 2
-    half.eliminate_zeros()
-    return half
+    return _less(A, B) / 2
 
 # %% ../nbs/24_omnibus.ipynb #fc16776e
 def _omnibus_eigenpairs(graphs: Sequence[sp.csr_array], mean: sp.csr_array, d: int, tol: float,
@@ -454,11 +460,7 @@ def difference_graph(graphs: Graphs, a: str, b: str) -> sp.csr_array:
     "From a to b: A_b - A_a without stored zeros; an error if a and b are one model."
     if a == b:
         raise ValueError(f"The two models must differ; got {a!r} twice.")
-    A, B = graphs[a], graphs[b]
-    if A.dtype != B.dtype:                         # a weight and what single precision makes of it are no difference
-        A, B = A.astype(np.float32), B.astype(np.float32)
-    difference = sp.csr_array(B.astype(np.float64) - A)
-    difference.eliminate_zeros()
+    difference = _less(graphs[b], graphs[a])
     difference.sort_indices()
     return difference
 

@@ -765,13 +765,13 @@ def _products(metric: Any, names: tuple[str, ...]) -> np.ndarray:
 
 def _nearest_sum(inner: np.ndarray, target: np.ndarray, count: int) -> tuple[list[int], np.ndarray]:
     "Rows of `inner`, chosen one after the other, and weights >= 0, not all 0, whose sum is nearest to the target."
-    gram, along, chosen = inner @ inner.T, inner @ target, []
+    gram, along = inner @ inner.T, inner @ target
+    chosen, weights = [], np.zeros(0)
     for _ in progress(range(count), "choice of queries"):
-        left = [j for j in range(len(inner)) if j not in chosen]
+        found = {j: _weights(gram, along, [*chosen, j]) for j in range(len(inner)) if j not in chosen}
         # where w is best, the squared distance is that of the target less w'along
-        gain = [_weights(gram, along, [*chosen, j]) @ along[[*chosen, j]] for j in left]
-        chosen.append(left[int(np.argmax(gain))])
-    weights = _weights(gram, along, chosen)
+        best = max(found, key=lambda j: found[j] @ along[[*chosen, j]])
+        chosen, weights = [*chosen, best], found[best]
     return chosen, weights if weights.any() else np.ones(count)
 
 
